@@ -1,0 +1,41 @@
+/*
+ * buf.h -- a growing byte buffer that states its maximum when it is made.
+ *
+ * Appending beyond the maximum drops the bytes and sets `overflowed`, which is checked once at the
+ * end. The content is always followed by a NUL that is not counted. Memory is malloc'ed.
+ */
+#ifndef QUERN_COMMON_BASE_BUF_H
+#define QUERN_COMMON_BASE_BUF_H
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/str.h"
+
+struct buf {
+    char *data;
+    size_t len;
+    size_t cap;
+    size_t max;
+    bool overflowed;
+};
+
+void buf_init(struct buf *buf, size_t max_bytes); /* allocates nothing yet */
+void buf_done(struct buf *buf);
+void buf_clear(struct buf *buf); /* keeps the memory */
+void buf_add(struct buf *buf, const void *data, size_t len);
+void buf_add_str(struct buf *buf, struct str s);
+void buf_add_char(struct buf *buf, char c);
+void buf_printf(struct buf *buf, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Appends `s` as a JSON string with quotes; invalid UTF-8 becomes U+FFFD. */
+void buf_add_json_str(struct buf *buf, struct str s);
+/* Removes the first n bytes. */
+void buf_drop_front(struct buf *buf, size_t n);
+static inline struct str buf_str(const struct buf *buf)
+{
+    return (struct str){buf->data ? buf->data : "", buf->len};
+}
+
+#endif

@@ -1,0 +1,101 @@
+/*
+ * conf.h -- configuration as one table per program: key, type, default, bounds, sentence, place.
+ *
+ * Sources, later ones win: defaults of the table, the YAML file, the environment
+ * (QUERN_KAFKA__BOOTSTRAP_SERVERS for kafka.bootstrap_servers; SOMETHING_FILE names a file that
+ * holds the value), flags. ${NAME} and ${NAME:-default} in YAML strings are expanded from the
+ * environment. An unknown key is an error with file, line and the nearest name.
+ *
+ * Besides plain rows there are two open shapes: a MAP of free string properties (kafka.properties)
+ * and a LIST of maps whose items have a table of their own (models). The parser, `--help`, the
+ * sample file, the reference page and the redacted print all read the same tables.
+ *
+ * The values live in `struct conf *` memory made by the loader; conf_free() releases all of it.
+ * A reload makes a second struct and swaps; rows that are not reloadable and differ are reported.
+ */
+#ifndef QUERN_COMMON_DATA_CONF_H
+#define QUERN_COMMON_DATA_CONF_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/arena.h"
+#include "common/base/buf.h"
+#include "common/base/err.h"
+#include "common/base/str.h"
+
+enum conf_type {
+    CONF_STR,      /* struct str */
+    CONF_SECRET,   /* struct str; redacted in print; also KEY_file; registered with log_redact */
+    CONF_INT,      /* int64_t */
+    CONF_BYTES,    /* int64_t; "64KiB", "16MiB", "1000000" */
+    CONF_DURATION, /* int64_t milliseconds; "500ms", "30s", "5m", "24h", bare number = ms */
+    CONF_REAL,     /* double */
+    CONF_BOOL,     /* bool; true/false/on/off/yes/no */
+    CONF_ENUM,     /* struct str, one of `choices` ("a|b|c") */
+    CONF_STRS,     /* struct conf_strs; YAML list, or comma separated in the environment */
+    CONF_PROPS,    /* struct conf_props; free map of string to string */
+    CONF_ITEMS,    /* struct conf_items; YAML list of maps, or map of name to map */
+};
+
+struct conf_strs {
+    struct str *items;
+    size_t count;
+};
+
+struct conf_props {
+    struct str *keys, *values;
+    size_t count;
+};
+
+struct conf_items {
+    void *items; /* array of `item_size` structs as told by the row */
+    size_t count;
+};
+
+struct conf_row {
+    const char *key; /* "worker.max_in_flight"; inside items: "name" */
+    enum conf_type type;
+    const char *otherwise; /* default as text; NULL: required; "": empty */
+    int64_t min, max;      /* of numbers, bytes and durations; both 0: unbounded */
+    const char *choices;   /* of CONF_ENUM */
+    bool reloadable;
+    size_t offset;                /* offsetof(struct ..., member) */
+    const struct conf_row *items; /* of CONF_ITEMS: the item's rows, ended by key NULL */
+    size_t item_size;
+    const char *sentence; /* for --help, sample and reference page */
+};
+
+struct conf_flag { /* from -X kafka.property=value or --set key=value */
+    const char *key;
+    const char *value;
+};
+
+struct conf_source {
+    const char *file;               /* NULL: none */
+    const char *const *environment; /* environ-style, NULL ended; NULL: none */
+    const struct conf_flag *flags;
+    size_t flag_count;
+    const char *ignore_prefixes; /* "worker,aggregator": top-level sections of other programs that
+                                    this program accepts without a look; NULL: none */
+};
+
+/* Fills the struct at `target` (cleared first). Everything it points to lives in `arena`.
+ * Errors: ERR_CONFIG with "FILE:LINE: unknown key 'worker.max_inflight', did you mean
+ * 'worker.max_in_flight'?" */
+bool conf_load(const struct conf_row *rows, const struct conf_source *source, struct arena *arena,
+               void *target, struct err *err);
+/* Names of the rows that differ and are not reloadable, comma separated; empty when none. */
+struct str conf_fixed_changes(const struct conf_row *rows, const void *old, const void *new,
+                              struct arena *arena);
+
+/* YAML of the values in force, secrets as "***". */
+void conf_print(const struct conf_row *rows, const void *target, struct buf *ret);
+/* A commented sample file and a Markdown reference table. */
+void conf_sample(const struct conf_row *rows, struct buf *ret);
+void conf_reference(const struct conf_row *rows, struct buf *ret);
+/* JSON Schema (draft 2020-12) of the file, for editors. */
+void conf_json_schema(const struct conf_row *rows, const char *title, struct buf *ret);
+
+#endif
