@@ -44,9 +44,12 @@ struct str_list {
     const struct value *extra; /* unknown fields, a map; NULL: none */                             \
     }                                                                                              \
     ;
-#include "schemas/reply.def"
+/* In this order: a result contains parts of a request, a reply contains parts of a result. */
+/* clang-format off */
 #include "schemas/request.def"
 #include "schemas/result.def"
+#include "schemas/reply.def"
+/* clang-format on */
 #undef OBJECT
 #undef F_STR
 #undef F_ENUM
@@ -72,9 +75,12 @@ struct contract;
 #define F_SUB(...)
 #define F_SUBS(...)
 #define END(name)
-#include "schemas/reply.def"
+/* In this order: a result contains parts of a request, a reply contains parts of a result. */
+/* clang-format off */
 #include "schemas/request.def"
 #include "schemas/result.def"
+#include "schemas/reply.def"
+/* clang-format on */
 #undef OBJECT
 #undef F_STR
 #undef F_ENUM
