@@ -1,0 +1,83 @@
+/*
+ * behave.h -- decides how a call is answered: when, with which status, and in what odd manner.
+ *
+ * The model's name comes first (`fake-429`, `fake-slow-200`, ...), so that a test which names
+ * its fault always gets it; other models draw from the error rates. Draws come from one seeded
+ * generator in order of arrival.
+ *
+ * To add a model name: a manner if it needs a new one, and a row in `specials` (behave.c), and
+ * a line in README.md.
+ */
+#ifndef FAKE_BEHAVE_H
+#define FAKE_BEHAVE_H
+
+#include "tests/fake/buf.h"
+#include "tests/fake/seen.h"
+
+#include <stdint.h>
+
+#define RATES_MAX      16
+#define LATENCY_MS_MAX (3600 * 1000)
+
+enum manner {
+    MANNER_ANSWER,
+    MANNER_ERROR,    /* plan.status, in the vendor's error form */
+    MANNER_HANG,     /* never a byte */
+    MANNER_GARBAGE,  /* 200, not JSON */
+    MANNER_EMPTY,    /* 200, no choices */
+    MANNER_ERROR200, /* 200, an error object */
+    MANNER_CUT,      /* closes in the middle of the body */
+    MANNER_DRIP,     /* one byte of the body per 100 ms */
+    MANNER_LENGTH,   /* stopped by the token limit */
+};
+
+struct latency {
+    enum { LATENCY_FIXED, LATENCY_LOGNORMAL } kind;
+    double ms; /* or the median */
+    double sigma;
+};
+
+struct behave_conf {
+    struct latency latency;
+    struct {
+        int status;
+        double rate;
+    } rates[RATES_MAX];
+    size_t rates_len;
+    int retry_after_s; /* -1: no header */
+};
+
+struct behave {
+    struct behave_conf conf;
+    uint64_t random;
+    struct seen attempts;
+};
+
+struct plan {
+    enum manner manner;
+    int status;
+    int retry_after_s; /* -1: no header */
+    uint64_t delay_ms;
+    size_t text_bytes; /* the answer is padded to this length; 0: as it is */
+};
+
+void behave_init(struct behave *behave, const struct behave_conf *conf, uint64_t seed,
+                 size_t attempts_max);
+void behave_done(struct behave *behave);
+void behave_seed(struct behave *behave, uint64_t seed);
+
+/* `attempt_key` is the same for all attempts at one thing. */
+void behave_plan(struct behave *behave, struct slice model, uint64_t attempt_key, struct plan *ret);
+
+/* Forgets how often each thing was tried. */
+void behave_reset(struct behave *behave);
+
+/* "0", "500", "500ms", "lognormal:MEDIAN_MS,SIGMA". */
+bool latency_parse(const char *text, struct latency *ret);
+void latency_print(const struct latency *latency, struct buf *out);
+
+/* Replaces the rate of `status`; a rate of 0 removes it. False when out of bounds: status 400 to
+ * 599, rates 0 to 1, their sum at most 1, at most RATES_MAX of them. */
+bool behave_rate(struct behave_conf *conf, int status, double rate);
+
+#endif

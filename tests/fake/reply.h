@@ -1,0 +1,51 @@
+/*
+ * reply.h -- writes answers and errors in each vendor's form.
+ *
+ * Everything is a function of its arguments; the caller brings the time. Whole answers are in
+ * reply.c, streamed ones in stream.c.
+ */
+#ifndef FAKE_REPLY_H
+#define FAKE_REPLY_H
+
+#include "tests/fake/answer.h"
+#include "tests/fake/prompt.h"
+
+struct reply {
+    enum dialect dialect;
+    const struct prompt *prompt;
+    struct slice text;
+    uint64_t id; /* makes the vendor's ids */
+    uint64_t wall_ms;
+    uint64_t delay_ms;
+    bool cut_by_length; /* stop reason: the token limit */
+    bool empty;         /* no choices at all */
+};
+
+/* digest=<16 hex> turns=<n> last="<first characters of the last user message>", padded to
+ * `bytes_min`. */
+void reply_text(const struct prompt *prompt, size_t bytes_min, struct buf *out);
+
+void reply_whole(const struct reply *reply, struct buf *out);
+
+/* The same as a stream, framed in HTTP chunks unless `plain`. */
+void reply_stream(const struct reply *reply, bool plain, struct buf *out);
+
+/* The content type that reply_stream() writes. */
+const char *reply_stream_type(enum dialect dialect);
+
+/* An error object with the vendor's type for `status`. */
+void reply_error(enum dialect dialect, int status, const char *text, struct buf *out);
+
+/* What a vendor says in general about `status`. */
+const char *reply_error_text(int status);
+
+/* RFC 3339 with milliseconds, as Ollama writes it. */
+void reply_time(uint64_t wall_ms, struct buf *out);
+
+/* The counters of an Ollama reply, beginning with a comma. */
+void reply_ollama_counts(const struct reply *reply, struct buf *out);
+
+/* The usage object of an OpenAI reply. */
+void reply_openai_usage(const struct reply *reply, struct buf *out);
+
+#endif
