@@ -14,7 +14,8 @@
 #include "common/data/value.h"
 
 /* Strings of the tree are copies in the arena. Fails with ERR_INVALID_ENCODING (text has the byte
- * position), ERR_TOO_DEEP or ERR_TOO_BIG. */
+ * position, from 0), ERR_TOO_DEEP or ERR_TOO_BIG. Touches malloc only for documents that are larger
+ * than any before. */
 bool json_read(struct str text, struct arena *arena, struct value *ret, struct err *err);
 
 /* Appends compact JSON. Reals that are not finite become null. */
@@ -25,9 +26,10 @@ struct json_writer {
     struct buf *out;
     bool comma; /* the next item needs one */
 };
-void json_open(struct json_writer *w, char bracket);  /* '{' or '[' */
-void json_close(struct json_writer *w, char bracket); /* '}' or ']' */
-void json_key(struct json_writer *w, const char *key);
+void json_open(struct json_writer *w, char bracket);   /* '{' or '[' */
+void json_close(struct json_writer *w, char bracket);  /* '}' or ']' */
+void json_key(struct json_writer *w, const char *key); /* without quotes and escapes in it */
+void json_key_str(struct json_writer *w, struct str key);
 void json_str(struct json_writer *w, struct str s); /* absent: null */
 void json_int(struct json_writer *w, int64_t n);
 void json_real(struct json_writer *w, double d); /* shortest form that reads back the same */

@@ -4,6 +4,9 @@
  * Values live in an arena and are immutable once built. Strings point into the arena (or into bytes
  * that outlive it). Maps keep their order; looking up is linear, maps are small. Binary strings of
  * MessagePack become VALUE_STR when they are UTF-8, else decoding fails.
+ *
+ * Trees from outside are at most VALUE_DEPTH_MAX deep (the readers see to it), so functions here
+ * may recurse.
  */
 #ifndef QUERN_COMMON_DATA_VALUE_H
 #define QUERN_COMMON_DATA_VALUE_H
@@ -13,6 +16,7 @@
 #include <stdint.h>
 
 #include "common/base/arena.h"
+#include "common/base/err.h"
 #include "common/base/str.h"
 
 enum value_kind { VALUE_NULL, VALUE_BOOL, VALUE_INT, VALUE_REAL, VALUE_STR, VALUE_LIST, VALUE_MAP };
@@ -48,8 +52,21 @@ struct str value_get_str(const struct value *map, const char *key);
 int64_t value_get_int(const struct value *map, const char *key, int64_t otherwise);
 const struct value *value_get_map(const struct value *map, const char *key);
 const struct value *value_get_list(const struct value *map, const char *key);
-const char *value_kind_name(enum value_kind kind);
+const char *value_kind_name(enum value_kind kind); /* "null", "bool", "int", .. */
+/* Same kinds and contents; the order of a map's keys does not matter. */
 bool value_eq(const struct value *a, const struct value *b);
+
+struct value_size {
+    size_t bytes;   /* in MessagePack, about */
+    size_t nodes;   /* values, keys not counted */
+    unsigned depth; /* levels of lists and maps; 0 for a plain value */
+    bool nul;       /* U+0000 is in one of the strings or keys; PostgreSQL cannot store it */
+};
+struct value_size value_measure(const struct value *value);
+
+/* False with ERR_INVALID_ENCODING when a key appears twice in the map `root` or in a map directly
+ * inside it. Deeper down the first of several wins. */
+bool value_check_keys(const struct value *root, struct err *err);
 
 /* Building: a map under construction, at most `cap` pairs (must() guards it). */
 struct value *value_map_new(struct arena *arena, size_t cap);
