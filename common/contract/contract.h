@@ -103,23 +103,67 @@ const char *encoding_type(enum encoding encoding); /* "application/json" */
 bool contract_parse(struct str bytes, enum encoding encoding, struct arena *arena,
                     struct value *ret, struct err *err);
 
+/* A CloudEvents structured-mode event (specversion, id, source, type and a map `data`): its data.
+ * Everything else: the document as it is. */
+const struct value *contract_unwrap(const struct value *document);
+
 /* Defaults of every field; MUST fields are left absent. */
 void contract_init(const struct contract *contract, void *ret);
 /* A tree to the struct, checking types and limits; ERR_INVALID_REQUEST with the field's path
- * ("params.temperature must be between 0 and 2, is 7"). */
+ * ("params.temperature must be between 0 and 2, is 7"), ERR_TOO_BIG for bytes over a field's limit,
+ * ERR_TOO_DEEP. null counts as absent, 3.0 as an integer; U+0000 is refused (no store keeps it).
+ * Strings of the struct are those of the tree. */
 bool contract_read(const struct contract *contract, const struct value *document,
                    struct arena *arena, void *ret, struct err *err);
-/* Absent and default values are left out; unknown fields are written at the end. */
+/* The same checks on a struct made by us, before it is written: what passes here, the reader on the
+ * other side accepts. */
+bool contract_check(const struct contract *contract, const void *object, struct err *err);
+/* Absent and default values are left out (but for `status`); unknown fields are written at the
+ * end. */
 void contract_write(const struct contract *contract, const void *object, enum encoding encoding,
                     struct buf *ret);
 
-/* SHA-256 (64 hex digits and NUL) of what a request means: all fields but id, created_at. */
+/* What the rows cannot say: exactly one of input and messages; messages in OpenAI's form; no
+ * control characters in names. ERR_INVALID_REQUEST. An empty id, tenant, user or session means
+ * absent: ask str_empty(). */
+#define REQUEST_MESSAGES_MAX 4096
+bool request_check(const struct request *request, struct err *err);
+/* SHA-256 (64 hex digits and NUL) of what a request means: all fields but id, created_at. The same
+ * for JSON and MessagePack, for keys in another order, and for defaults written out. */
 void request_body_hash(const struct request *request, char ret[65]);
 
 /* Pages and files for other people's tools. */
 void contract_json_schema(const struct contract *contract, struct buf *ret); /* draft 2020-12 */
 void contract_asyncapi(struct str topic_prefix, struct buf *ret); /* AsyncAPI 3.0, JSON */
 void contract_reference(struct buf *ret);                         /* Markdown */
+
+/* Names of Kafka headers. */
+#define HEADER_CONTENT_TYPE   "content-type"
+#define HEADER_CE_ID          "ce_id"
+#define HEADER_CE_TYPE        "ce_type"
+#define HEADER_CE_SOURCE      "ce_source"
+#define HEADER_CE_SPECVERSION "ce_specversion"
+#define HEADER_CE_TIME        "ce_time"
+#define HEADER_TRACEPARENT    "traceparent"
+#define HEADER_TRACESTATE     "tracestate"
+/* On records of the dead-letter topic; tenant and id when they could be read, the last two when the
+ * original was cut. */
+#define HEADER_DEAD_CODE           "quern-dead-code"
+#define HEADER_DEAD_REASON         "quern-dead-reason"
+#define HEADER_DEAD_TOPIC          "quern-dead-topic"
+#define HEADER_DEAD_PARTITION      "quern-dead-partition"
+#define HEADER_DEAD_OFFSET         "quern-dead-offset"
+#define HEADER_DEAD_TENANT         "quern-dead-tenant"
+#define HEADER_DEAD_ID             "quern-dead-id"
+#define HEADER_DEAD_ORIGINAL_BYTES "quern-dead-original-bytes"
+#define HEADER_DEAD_SHA256         "quern-dead-sha256"
+#define DEAD_ORIGINAL_BYTES_MAX    65536
+/* Values of ce_type and ce_specversion. */
+#define CE_SPECVERSION  "1.0"
+#define CE_TYPE_REQUEST "quern.request"
+#define CE_TYPE_RESULT  "quern.result"
+#define CE_TYPE_REPLY   "quern.reply"
+#define CE_TYPE_DEAD    "quern.dead"
 
 struct topic {
     const char *name; /* behind the prefix */
