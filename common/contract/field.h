@@ -50,6 +50,18 @@ struct contract {
 
 #define FIELDS_MAX 64
 
+extern const struct contract *const contracts[]; /* all of them, in the order of schemas/ */
+extern const size_t contract_count;
+
+/* Headers of records, for the pages. */
+struct header {
+    const char *name;
+    bool dead; /* on records of the dead-letter topic only */
+    const char *sentence;
+};
+extern const struct header headers[];
+extern const size_t header_count;
+
 /* Free values leave room for the levels and values of the document that they will be part of. */
 #define FREE_DEPTH_MAX  (VALUE_DEPTH_MAX - 16)
 #define FREE_NODES_MAX  (VALUE_NODES_MAX / 4)

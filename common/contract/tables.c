@@ -126,6 +126,40 @@
 #include "schemas/reply.def"
 /* clang-format on */
 
+#undef OBJECT
+#define OBJECT(object, text) &contract_##object,
+const struct contract *const contracts[] = {
+/* clang-format off */
+#include "schemas/request.def"
+#include "schemas/result.def"
+#include "schemas/reply.def"
+    /* clang-format on */
+};
+const size_t contract_count = sizeof(contracts) / sizeof(contracts[0]);
+
+/* clang-format off */
+const struct header headers[] = {
+    {HEADER_CONTENT_TYPE, false, "application/json (also when absent), application/msgpack, or application/cloudevents+json for a request in structured mode"},
+    {HEADER_CE_ID,          false, "CloudEvents: id of the record; a record that is sent again has the same one"},
+    {HEADER_CE_TYPE,        false, "CloudEvents: quern.request, quern.result, quern.reply or quern.dead"},
+    {HEADER_CE_SOURCE,      false, "CloudEvents: who made the record"},
+    {HEADER_CE_SPECVERSION, false, "CloudEvents: 1.0"},
+    {HEADER_CE_TIME,        false, "CloudEvents: when the record was made, RFC 3339"},
+    {HEADER_TRACEPARENT,    false, "W3C trace context, carried through"},
+    {HEADER_TRACESTATE,     false, "W3C trace state, carried through"},
+    {HEADER_DEAD_CODE,           true, "Name of the error, see the errors"},
+    {HEADER_DEAD_REASON,         true, "What was wrong, in a sentence"},
+    {HEADER_DEAD_TOPIC,          true, "Topic the record was read from"},
+    {HEADER_DEAD_PARTITION,      true, "Its partition"},
+    {HEADER_DEAD_OFFSET,         true, "Its offset"},
+    {HEADER_DEAD_TENANT,         true, "Tenant, when it could be read"},
+    {HEADER_DEAD_ID,             true, "Request id, when it could be read"},
+    {HEADER_DEAD_ORIGINAL_BYTES, true, "Size of the original, when it was cut to its first 64 KiB"},
+    {HEADER_DEAD_SHA256,         true, "SHA-256 of the whole original in hex, when it was cut"},
+};
+/* clang-format on */
+const size_t header_count = sizeof(headers) / sizeof(headers[0]);
+
 #define HOUR_MS 3600000LL
 
 #define MESSAGE_request &contract_request

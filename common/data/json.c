@@ -204,41 +204,67 @@ bool json_read(struct str text, struct arena *arena, struct value *ret, struct e
     return ok && value_check_keys(ret, err);
 }
 
-static void comma(struct json_writer *w)
+static void new_line(struct json_writer *w)
 {
-    if (w->comma)
-        buf_add_char(w->out, ',');
+    if (!w->pretty)
+        return;
+    buf_add_char(w->out, '\n');
+    for (unsigned i = 0; i < w->depth; i++)
+        buf_add(w->out, "  ", 2);
+}
+
+/* What stands in front of an item or a key. */
+static void begin(struct json_writer *w)
+{
+    if (w->after_key) {
+        w->after_key = false;
+    } else {
+        if (w->comma)
+            buf_add_char(w->out, ',');
+        if (w->depth > 0)
+            new_line(w);
+    }
     w->comma = true;
 }
 
 void json_open(struct json_writer *w, char bracket)
 {
-    comma(w);
+    begin(w);
     buf_add_char(w->out, bracket);
     w->comma = false;
+    w->depth++;
 }
 
 void json_close(struct json_writer *w, char bracket)
 {
+    must(w->depth > 0 && !w->after_key);
+    w->depth--;
+    if (w->comma)
+        new_line(w);
     buf_add_char(w->out, bracket);
     w->comma = true;
 }
 
+static void colon(struct json_writer *w)
+{
+    buf_add(w->out, ": ", w->pretty ? 2 : 1);
+    w->after_key = true;
+}
+
 void json_key(struct json_writer *w, const char *key)
 {
-    comma(w);
+    begin(w);
     buf_add_char(w->out, '"');
     buf_add(w->out, key, strlen(key));
-    buf_add(w->out, "\":", 2);
-    w->comma = false;
+    buf_add_char(w->out, '"');
+    colon(w);
 }
 
 void json_key_str(struct json_writer *w, struct str key)
 {
-    comma(w);
+    begin(w);
     buf_add_json_str(w->out, key);
-    buf_add_char(w->out, ':');
-    w->comma = false;
+    colon(w);
 }
 
 void json_str(struct json_writer *w, struct str s)
@@ -247,7 +273,7 @@ void json_str(struct json_writer *w, struct str s)
         json_null(w);
         return;
     }
-    comma(w);
+    begin(w);
     buf_add_json_str(w->out, s);
 }
 
@@ -262,7 +288,7 @@ void json_int(struct json_writer *w, int64_t n)
     } while (rest > 0);
     if (n < 0)
         digits[--at] = '-';
-    comma(w);
+    begin(w);
     buf_add(w->out, digits + at, sizeof(digits) - at);
 }
 
@@ -300,19 +326,19 @@ void json_real(struct json_writer *w, double d)
     size_t len = 0;
     const char *text = yyjson_val_write_opts(&val, YYJSON_WRITE_NOFLAG, &alc, &len, NULL);
     must(text);
-    comma(w);
+    begin(w);
     buf_add(w->out, text, len);
 }
 
 void json_bool(struct json_writer *w, bool b)
 {
-    comma(w);
+    begin(w);
     buf_add_str(w->out, b ? STR("true") : STR("false"));
 }
 
 void json_null(struct json_writer *w)
 {
-    comma(w);
+    begin(w);
     buf_add_str(w->out, STR("null"));
 }
 

@@ -21,10 +21,13 @@ bool json_read(struct str text, struct arena *arena, struct value *ret, struct e
 /* Appends compact JSON. Reals that are not finite become null. */
 void json_write(const struct value *value, struct buf *ret);
 
-/* Writing without a tree: the caller keeps commas right through the small state below. */
+/* Writing without a tree; begin with {.out = buf}. The writer puts the commas. */
 struct json_writer {
     struct buf *out;
-    bool comma; /* the next item needs one */
+    bool pretty;    /* one item a line, two spaces a level */
+    bool comma;     /* the next item needs one */
+    bool after_key; /* the next item is a key's value */
+    unsigned depth;
 };
 void json_open(struct json_writer *w, char bracket);   /* '{' or '[' */
 void json_close(struct json_writer *w, char bracket);  /* '}' or ']' */

@@ -203,10 +203,9 @@ bool wire_read(struct str bytes, struct arena *arena, struct value *ret, struct 
     if (bytes.len > 0)
         memcpy(copy, bytes.data, bytes.len);
 
-    struct err unseen;
     struct unpack_context context;
     unpack_init(&context);
-    context.user = (struct unpack){arena, {copy, bytes.len}, 0, err ? err : &unseen};
+    context.user = (struct unpack){arena, {copy, bytes.len}, 0, err};
     size_t at = 0;
     int verdict = unpack_execute(&context, copy, bytes.len, &at);
     if (verdict != 1)
