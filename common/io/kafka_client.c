@@ -1,0 +1,396 @@
+/*
+ * kafka_client.c -- librdkafka's handle in our loop: wake-up, helper thread, outages, its log.
+ *
+ * Who owns what. The loop's thread owns struct kafka_client. The helper owns itself, the handle
+ * and the eventfd from the moment it is told to stop: the library's threads may write to the
+ * descriptor until the handle is destroyed, so it must not be closed before. If the helper is not
+ * done in time it is `abandoned`, and frees itself whenever it is.
+ */
+#include "common/io/kafka_client.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common/base/log.h"
+#include "common/base/must.h"
+#include "common/base/xalloc.h"
+
+#define TICK_MS        100
+#define PROBE_MS       500 /* between two attempts to reach a broker */
+#define PROBE_WAIT_MS  1000
+#define WARN_REPEAT_MS 60000
+
+static const uint64_t wake_payload = 1; /* what an eventfd wants to be written */
+
+struct kafka_helper {
+    pthread_t thread;
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    struct list todo, done;
+    bool stop, finished, abandoned;
+    rd_kafka_t *rk;
+    int wake_fd;
+};
+
+/* ---- helper thread ---- */
+
+static struct kafka_job *pop(struct list *list)
+{
+    struct list_node *node = list_pop(list);
+    return node ? container_of(node, struct kafka_job, node) : NULL;
+}
+
+static void discard_all(struct list *list)
+{
+    for (struct kafka_job *job; (job = pop(list));)
+        job->discard(job);
+}
+
+static void helper_free(struct kafka_helper *helper)
+{
+    pthread_mutex_destroy(&helper->lock);
+    pthread_cond_destroy(&helper->wake);
+    free(helper);
+}
+
+/* Returns with the lock held and `stop` set. */
+static void helper_work(struct kafka_helper *helper)
+{
+    while (!helper->stop) {
+        struct kafka_job *job = pop(&helper->todo);
+        if (!job) {
+            pthread_cond_wait(&helper->wake, &helper->lock);
+            continue;
+        }
+        pthread_mutex_unlock(&helper->lock);
+        job->run(job, helper->rk);
+        pthread_mutex_lock(&helper->lock);
+        list_append(&helper->done, &job->node);
+        if (write(helper->wake_fd, &wake_payload, sizeof(wake_payload)) < 0)
+            must(errno == EAGAIN); /* the counter is full, so the loop is awake anyway */
+    }
+}
+
+static void *helper_main(void *argument)
+{
+    struct kafka_helper *helper = argument;
+    pthread_mutex_lock(&helper->lock);
+    helper_work(helper);
+    discard_all(&helper->todo);
+    discard_all(&helper->done);
+    pthread_mutex_unlock(&helper->lock);
+
+    rd_kafka_destroy_flags(helper->rk, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+    close(helper->wake_fd);
+
+    pthread_mutex_lock(&helper->lock);
+    helper->finished = true;
+    bool abandoned = helper->abandoned;
+    pthread_mutex_unlock(&helper->lock);
+    if (abandoned)
+        helper_free(helper);
+    return NULL;
+}
+
+static struct kafka_helper *helper_new(rd_kafka_t *rk, int wake_fd)
+{
+    struct kafka_helper *helper = xzalloc(sizeof(*helper));
+    pthread_mutex_init(&helper->lock, NULL);
+    pthread_cond_init(&helper->wake, NULL);
+    list_init(&helper->todo);
+    list_init(&helper->done);
+    helper->rk = rk;
+    helper->wake_fd = wake_fd;
+
+    /* Signals belong to the loop's thread. */
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    must(pthread_create(&helper->thread, NULL, helper_main, helper) == 0);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return helper;
+}
+
+static void helper_stop(struct kafka_helper *helper, const char *what, int64_t wait_ms)
+{
+    pthread_mutex_lock(&helper->lock);
+    helper->stop = true;
+    pthread_cond_signal(&helper->wake);
+    pthread_mutex_unlock(&helper->lock);
+
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    int64_t ns = until.tv_nsec + wait_ms % 1000 * 1000000;
+    until.tv_sec += wait_ms / 1000 + ns / 1000000000;
+    until.tv_nsec = ns % 1000000000;
+    if (pthread_timedjoin_np(helper->thread, NULL, &until) == 0) {
+        helper_free(helper);
+        return;
+    }
+
+    pthread_mutex_lock(&helper->lock);
+    bool finished = helper->finished;
+    helper->abandoned = !finished;
+    pthread_t thread = helper->thread; /* the helper may be gone once it is unlocked */
+    pthread_mutex_unlock(&helper->lock);
+    if (finished) {
+        pthread_join(thread, NULL);
+        helper_free(helper);
+        return;
+    }
+    pthread_detach(thread);
+    log_warn("kafka client did not stop in time and is left behind", LOG_C("client", what));
+}
+
+void kafka_client_submit(struct kafka_client *client, struct kafka_job *job)
+{
+    struct kafka_helper *helper = client->helper;
+    pthread_mutex_lock(&helper->lock);
+    list_append(&helper->todo, &job->node);
+    pthread_cond_signal(&helper->wake);
+    pthread_mutex_unlock(&helper->lock);
+}
+
+static void finish_jobs(struct kafka_client *client)
+{
+    struct kafka_helper *helper = client->helper;
+    for (;;) {
+        pthread_mutex_lock(&helper->lock);
+        struct kafka_job *job = pop(&helper->done);
+        pthread_mutex_unlock(&helper->lock);
+        if (!job)
+            return;
+        job->finish(job);
+    }
+}
+
+/* ---- is anybody there? ---- */
+
+struct probe {
+    struct kafka_job job;
+    struct kafka_client *client;
+    bool ok;
+};
+
+static void probe_run(struct kafka_job *job, rd_kafka_t *rk)
+{
+    struct probe *probe = container_of(job, struct probe, job);
+    const struct rd_kafka_metadata *metadata;
+    probe->ok = rd_kafka_metadata(rk, 0, NULL, &metadata, PROBE_WAIT_MS) == 0;
+    if (probe->ok)
+        rd_kafka_metadata_destroy(metadata);
+}
+
+static void probe_finish(struct kafka_job *job)
+{
+    struct probe *probe = container_of(job, struct probe, job);
+    struct kafka_client *client = probe->client;
+    client->probing = false;
+    client->up = probe->ok;
+    if (!client->up) {
+        client->probe_at_ms = loop_now_ms(client->loop) + PROBE_MS;
+        if (!client->outage_logged)
+            log_warn("kafka brokers cannot be reached", LOG_C("client", client->what),
+                     LOG_C("reason", client->reason));
+        client->outage_logged = true;
+    } else if (client->outage_logged) {
+        client->outage_logged = false;
+        log_info("kafka brokers answer again", LOG_C("client", client->what));
+    }
+    free(probe);
+}
+
+static void probe_discard(struct kafka_job *job)
+{
+    free(container_of(job, struct probe, job));
+}
+
+static void probe_begin(struct kafka_client *client)
+{
+    if (client->probing)
+        return;
+    struct probe *probe = xzalloc(sizeof(*probe));
+    probe->job =
+        (struct kafka_job){.run = probe_run, .finish = probe_finish, .discard = probe_discard};
+    probe->client = client;
+    client->probing = true;
+    kafka_client_submit(client, &probe->job);
+}
+
+/* ---- errors and log lines of the library ---- */
+
+void kafka_client_fatal(struct kafka_client *client, const struct err *err)
+{
+    if (client->fatal_told)
+        return;
+    client->fatal_told = true;
+    client->on_fatal(err, client->context);
+}
+
+static void warn(struct kafka_client *client, const char *text)
+{
+    int64_t now_ms = loop_now_ms(client->loop);
+    if (strcmp(client->warned, text) == 0 && now_ms - client->warned_at_ms < WARN_REPEAT_MS)
+        return;
+    snprintf(client->warned, sizeof(client->warned), "%s", text);
+    client->warned_at_ms = now_ms;
+    log_warn("kafka error", LOG_C("client", client->what), LOG_C("error", client->warned));
+}
+
+void kafka_client_error(struct kafka_client *client, rd_kafka_event_t *event)
+{
+    rd_kafka_resp_err_t code = rd_kafka_event_error(event);
+    const char *text = rd_kafka_event_error_string(event);
+    if (rd_kafka_event_error_is_fatal(event)) {
+        struct err err;
+        kafka_err_set(&err, code, client->what, text);
+        kafka_client_fatal(client, &err);
+        return;
+    }
+    switch (code) {
+    case RD_KAFKA_RESP_ERR__TRANSPORT:
+    case RD_KAFKA_RESP_ERR__RESOLVE:
+    case RD_KAFKA_RESP_ERR__TIMED_OUT:
+        snprintf(client->reason, sizeof(client->reason), "%s", text);
+        break;
+    case RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN:
+        /* Also said when the first of several addresses refuses: ask before believing it. */
+        probe_begin(client);
+        break;
+    default:
+        warn(client, text);
+    }
+}
+
+void kafka_client_log(rd_kafka_event_t *event)
+{
+    const char *facility, *text;
+    int level;
+    if (rd_kafka_event_log(event, &facility, &text, &level) != 0)
+        return;
+    /* Failed connections are told once per outage, by the probe. */
+    bool noise = level > 4 || strcmp(facility, "FAIL") == 0 || strcmp(facility, "ERROR") == 0 ||
+                 strcmp(facility, "CONFWARN") == 0;
+    enum log_level ours = noise ? LOG_LEVEL_DEBUG : level > 3 ? LOG_LEVEL_WARN : LOG_LEVEL_ERROR;
+    LOG_AT(ours, "librdkafka", LOG_C("facility", facility), LOG_C("text", text));
+}
+
+/* ---- in the loop ---- */
+
+static bool run_ready(void *context)
+{
+    struct kafka_client *client = context;
+    if (!client->more)
+        return false;
+    client->more = false;
+    finish_jobs(client);
+    if (client->collect(client->context))
+        client->more = true;
+    return client->more;
+}
+
+/* Last in the turn, so that what was asked for during it (a resume) is not slept over. */
+static bool run_turn_end(void *context)
+{
+    struct kafka_client *client = context;
+    if (client->flush)
+        client->flush(client->context);
+    return client->more;
+}
+
+static void on_tick(void *context)
+{
+    struct kafka_client *client = context;
+    int64_t now_ms = loop_now_ms(client->loop);
+    client->more = true;
+    if (!client->up && now_ms >= client->probe_at_ms)
+        probe_begin(client);
+    timer_set(client->loop, &client->tick, now_ms + TICK_MS, on_tick, client);
+}
+
+static void on_wake(int fd, int what, void *context)
+{
+    struct kafka_client *client = context;
+    uint64_t count;
+    (void)what;
+    if (read(fd, &count, sizeof(count)) < 0)
+        must(errno == EAGAIN || errno == EINTR);
+    client->more = true;
+}
+
+static void enter_loop(struct kafka_client *client)
+{
+    client->watch = loop_watch_new(client->loop, client->wake_fd, LOOP_READ, on_wake, client);
+    client->ready = (struct loop_hook){.run = run_ready, .context = client};
+    client->turn_end = (struct loop_hook){.run = run_turn_end, .context = client};
+    loop_add_ready(client->loop, &client->ready);
+    loop_add_turn_end(client->loop, &client->turn_end);
+    timer_set(client->loop, &client->tick, loop_now_ms(client->loop) + TICK_MS, on_tick, client);
+}
+
+static void leave_loop(struct kafka_client *client)
+{
+    loop_watch_free(client->watch);
+    client->watch = NULL;
+    timer_cancel(client->loop, &client->tick);
+    loop_remove_hook(client->loop, &client->ready);
+    loop_remove_hook(client->loop, &client->turn_end);
+}
+
+void kafka_client_wake_on(struct kafka_client *client, rd_kafka_queue_t *queue)
+{
+    rd_kafka_queue_io_event_enable(queue, client->wake_fd, &wake_payload, sizeof(wake_payload));
+}
+
+static bool open_handle(struct kafka_client *client, const struct kafka_conf *want,
+                        enum kafka_role role, int events, struct err *err)
+{
+    rd_kafka_conf_t *conf = kafka_conf_new(want, role, events, err);
+    if (!conf)
+        return false;
+    char text[256];
+    client->rk = rd_kafka_new(role == KAFKA_PRODUCER ? RD_KAFKA_PRODUCER : RD_KAFKA_CONSUMER, conf,
+                              text, sizeof(text));
+    if (client->rk)
+        return true;
+    rd_kafka_conf_destroy(conf);
+    err_set(err, ERR_CONFIG, "%s: %s", client->what, text);
+    return false;
+}
+
+bool kafka_client_open(struct kafka_client *client, const struct kafka_conf *conf,
+                       enum kafka_role role, int events, struct err *err)
+{
+    if (!open_handle(client, conf, role, events | RD_KAFKA_EVENT_ERROR | RD_KAFKA_EVENT_LOG, err))
+        return false;
+    client->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    must(client->wake_fd >= 0);
+    if (role == KAFKA_CONSUMER)
+        rd_kafka_poll_set_consumer(client->rk);
+    client->queue = role == KAFKA_CONSUMER ? rd_kafka_queue_get_consumer(client->rk)
+                                           : rd_kafka_queue_get_main(client->rk);
+    must(client->queue);
+    rd_kafka_set_log_queue(client->rk, client->queue);
+    kafka_client_wake_on(client, client->queue);
+    client->helper = helper_new(client->rk, client->wake_fd);
+    enter_loop(client);
+    probe_begin(client);
+    return true;
+}
+
+void kafka_client_close(struct kafka_client *client, int64_t wait_ms)
+{
+    if (!client->rk)
+        return;
+    leave_loop(client);
+    rd_kafka_queue_destroy(client->queue);
+    helper_stop(client->helper, client->what, wait_ms);
+    client->rk = NULL;
+}

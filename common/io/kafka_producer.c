@@ -1,0 +1,337 @@
+/*
+ * kafka_producer.c -- records go out, delivery reports come back.
+ *
+ * A record that was accepted is a `struct delivery`, handed to the library as the message's opaque
+ * pointer and found again in its delivery report; they come from slabs and are reused, so a warm
+ * producer allocates nothing of its own per record. A record the library refuses for good (too
+ * large, fatal error) is reported the same way in the next turn: `done` is never called from within
+ * kafka_produce().
+ *
+ * Topic handles are cached for the first TOPICS_MAX names; beyond that the library looks the name
+ * up by itself. There is no compression by default: it costs latency and the records are small;
+ * kafka.properties may say otherwise.
+ */
+#include "common/io/kafka_client.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/list.h"
+#include "common/base/log.h"
+#include "common/base/map.h"
+#include "common/base/must.h"
+#include "common/base/xalloc.h"
+
+#define PRODUCER_MAGIC   0x4b50524fu
+#define TOPICS_MAX       64
+#define SLAB             256
+#define REPORTS_PER_TURN 2000
+#define PURGE_WAIT_MS    500
+#define DESTROY_WAIT_MS  500
+
+struct delivery {
+    struct list_node node; /* free, or refused */
+    void (*done)(const struct err *err, void *context);
+    void *context;
+    rd_kafka_resp_err_t refused;
+};
+
+struct slab {
+    struct slab *next;
+    struct delivery deliveries[SLAB];
+};
+
+struct topic {
+    struct map_node node;
+    rd_kafka_topic_t *handle;
+};
+
+struct kafka_producer {
+    unsigned magic;
+    struct kafka_client client;
+    void (*on_fatal)(const struct err *err, void *context);
+    void *context;
+
+    struct slab *slabs;
+    struct list unused, refused;
+    struct map topics;
+    size_t pending;
+    rd_kafka_event_t *reports; /* delivery reports not yet looked at to the end */
+};
+
+/* ---- deliveries ---- */
+
+static struct delivery *delivery_take(struct kafka_producer *producer)
+{
+    if (list_empty(&producer->unused)) {
+        struct slab *slab = xzalloc(sizeof(*slab));
+        slab->next = producer->slabs;
+        producer->slabs = slab;
+        for (size_t i = 0; i < SLAB; i++)
+            list_append(&producer->unused, &slab->deliveries[i].node);
+    }
+    return container_of(list_pop(&producer->unused), struct delivery, node);
+}
+
+static void report(struct kafka_producer *producer, struct delivery *delivery,
+                   rd_kafka_resp_err_t code)
+{
+    struct delivery copy = *delivery;
+    list_prepend(&producer->unused, &delivery->node);
+    producer->pending--;
+    if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
+        copy.done(NULL, copy.context);
+        return;
+    }
+    struct err err;
+    kafka_err_set(&err, code, "kafka did not take the record", NULL);
+    copy.done(&err, copy.context);
+}
+
+static void report_refused(struct kafka_producer *producer)
+{
+    for (size_t n = producer->refused.count; n > 0; n--) {
+        struct delivery *delivery =
+            container_of(list_pop(&producer->refused), struct delivery, node);
+        report(producer, delivery, delivery->refused);
+    }
+}
+
+/* One event carries the reports of a whole batch; returns how many were dealt with. */
+static unsigned report_some(struct kafka_producer *producer, unsigned budget)
+{
+    unsigned n = 0;
+    const rd_kafka_message_t *message;
+    while (n < budget && (message = rd_kafka_event_message_next(producer->reports))) {
+        report(producer, message->_private, message->err);
+        n++;
+    }
+    if (n < budget) {
+        rd_kafka_event_destroy(producer->reports);
+        producer->reports = NULL;
+    }
+    return n;
+}
+
+static void handle(struct kafka_producer *producer, rd_kafka_event_t *event)
+{
+    switch (rd_kafka_event_type(event)) {
+    case RD_KAFKA_EVENT_DR:
+        producer->reports = event;
+        return;
+    case RD_KAFKA_EVENT_ERROR:
+        kafka_client_error(&producer->client, event);
+        break;
+    case RD_KAFKA_EVENT_LOG:
+        kafka_client_log(event);
+        break;
+    default:
+        break;
+    }
+    rd_kafka_event_destroy(event);
+}
+
+/* Waits at most `wait_ms` for the first event. */
+static bool serve(struct kafka_producer *producer, int wait_ms)
+{
+    report_refused(producer);
+    for (unsigned n = 0; n < REPORTS_PER_TURN; n++) {
+        if (producer->reports) {
+            n += report_some(producer, REPORTS_PER_TURN - n);
+            continue;
+        }
+        rd_kafka_event_t *event = rd_kafka_queue_poll(producer->client.queue, wait_ms);
+        if (!event)
+            return !list_empty(&producer->refused);
+        handle(producer, event);
+        wait_ms = 0;
+    }
+    return true;
+}
+
+static bool collect(void *context)
+{
+    struct kafka_producer *producer = context;
+    must_be(producer, PRODUCER_MAGIC);
+    return serve(producer, 0);
+}
+
+/* ---- producing ---- */
+
+static rd_kafka_topic_t *topic_handle(struct kafka_producer *producer, const char *name)
+{
+    struct map_node *node = map_find(&producer->topics, str_of(name));
+    if (node)
+        return container_of(node, struct topic, node)->handle;
+    if (producer->topics.count >= TOPICS_MAX)
+        return NULL;
+    rd_kafka_topic_t *handle = rd_kafka_topic_new(producer->client.rk, name, NULL);
+    if (!handle)
+        return NULL;
+    struct topic *topic = xzalloc(sizeof(*topic));
+    topic->handle = handle;
+    map_add(&producer->topics, &topic->node, str_of(rd_kafka_topic_name(handle)));
+    return handle;
+}
+
+static rd_kafka_headers_t *copy_headers(const struct kafka_produce *record)
+{
+    if (record->header_count == 0)
+        return NULL;
+    rd_kafka_headers_t *headers = rd_kafka_headers_new(record->header_count);
+    for (size_t i = 0; i < record->header_count; i++) {
+        const struct kafka_header *one = &record->headers[i];
+        rd_kafka_header_add(headers, one->name.data, (ssize_t)one->name.len, one->value.data,
+                            (ssize_t)one->value.len);
+    }
+    return headers;
+}
+
+static rd_kafka_resp_err_t hand_over(struct kafka_producer *producer,
+                                     const struct kafka_produce *record, struct delivery *delivery)
+{
+    rd_kafka_headers_t *headers = copy_headers(record);
+    rd_kafka_topic_t *handle = topic_handle(producer, record->topic);
+    rd_kafka_vu_t vus[6];
+    size_t n = 0;
+    vus[n].vtype = handle ? RD_KAFKA_VTYPE_RKT : RD_KAFKA_VTYPE_TOPIC;
+    if (handle)
+        vus[n++].u.rkt = handle;
+    else
+        vus[n++].u.cstr = record->topic;
+    vus[n].vtype = RD_KAFKA_VTYPE_MSGFLAGS;
+    vus[n++].u.i = RD_KAFKA_MSG_F_COPY;
+    vus[n].vtype = RD_KAFKA_VTYPE_KEY;
+    vus[n].u.mem.ptr = (void *)(uintptr_t)record->key.data;
+    vus[n++].u.mem.size = record->key.len;
+    vus[n].vtype = RD_KAFKA_VTYPE_VALUE;
+    vus[n].u.mem.ptr = (void *)(uintptr_t)record->value.data;
+    vus[n++].u.mem.size = record->value.len;
+    vus[n].vtype = RD_KAFKA_VTYPE_OPAQUE;
+    vus[n++].u.ptr = delivery;
+    if (headers) {
+        vus[n].vtype = RD_KAFKA_VTYPE_HEADERS;
+        vus[n++].u.headers = headers;
+    }
+
+    rd_kafka_error_t *error = rd_kafka_produceva(producer->client.rk, vus, n);
+    if (!error)
+        return RD_KAFKA_RESP_ERR_NO_ERROR; /* the headers are the library's now */
+    rd_kafka_resp_err_t code = rd_kafka_error_code(error);
+    rd_kafka_error_destroy(error);
+    if (headers)
+        rd_kafka_headers_destroy(headers);
+    return code;
+}
+
+bool kafka_produce(struct kafka_producer *producer, const struct kafka_produce *record)
+{
+    must_be(producer, PRODUCER_MAGIC);
+    struct delivery *delivery = delivery_take(producer);
+    *delivery = (struct delivery){.done = record->done, .context = record->context};
+    rd_kafka_resp_err_t code = hand_over(producer, record, delivery);
+    if (code == RD_KAFKA_RESP_ERR__QUEUE_FULL) {
+        list_prepend(&producer->unused, &delivery->node);
+        return false;
+    }
+    producer->pending++;
+    if (code) {
+        delivery->refused = code;
+        list_append(&producer->refused, &delivery->node);
+        kafka_client_more(&producer->client);
+    }
+    return true;
+}
+
+size_t kafka_producer_pending(const struct kafka_producer *producer)
+{
+    must_be(producer, PRODUCER_MAGIC);
+    return producer->pending;
+}
+
+bool kafka_producer_up(const struct kafka_producer *producer)
+{
+    must_be(producer, PRODUCER_MAGIC);
+    return producer->client.up;
+}
+
+/* ---- birth and death ---- */
+
+static void on_fatal(const struct err *err, void *context)
+{
+    struct kafka_producer *producer = context;
+    if (producer->on_fatal)
+        producer->on_fatal(err, producer->context);
+}
+
+struct kafka_producer *kafka_producer_new(struct loop *loop, const struct kafka_conf *conf,
+                                          void (*fatal)(const struct err *err, void *context),
+                                          void *context, struct err *err)
+{
+    struct kafka_producer *producer = xzalloc(sizeof(*producer));
+    producer->magic = PRODUCER_MAGIC;
+    producer->on_fatal = fatal;
+    producer->context = context;
+    list_init(&producer->unused);
+    list_init(&producer->refused);
+    map_init(&producer->topics);
+    producer->client = (struct kafka_client){.loop = loop,
+                                             .what = "producer",
+                                             .collect = collect,
+                                             .on_fatal = on_fatal,
+                                             .context = producer};
+    if (!kafka_client_open(&producer->client, conf, KAFKA_PRODUCER, RD_KAFKA_EVENT_DR, err)) {
+        kafka_producer_free(producer, 0);
+        return NULL;
+    }
+    return producer;
+}
+
+static void serve_until_done(struct kafka_producer *producer, int64_t wait_ms)
+{
+    int64_t until_us = loop_exact_us(producer->client.loop) + wait_ms * 1000;
+    while (producer->pending > 0 && loop_exact_us(producer->client.loop) < until_us)
+        serve(producer, 10);
+}
+
+static void free_topic(struct map_node *node, void *context)
+{
+    struct kafka_producer *producer = context;
+    struct topic *topic = container_of(node, struct topic, node);
+    map_remove(&producer->topics, node);
+    rd_kafka_topic_destroy(topic->handle);
+    free(topic);
+}
+
+/* Everybody hears of his record: what is not through by then is given up and reported so. */
+static void settle(struct kafka_producer *producer, int64_t flush_ms_max)
+{
+    serve_until_done(producer, flush_ms_max);
+    if (producer->pending == 0)
+        return;
+    log_warn("kafka records were given up at the end", LOG_I("records", producer->pending));
+    rd_kafka_purge(producer->client.rk, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
+    serve_until_done(producer, PURGE_WAIT_MS);
+}
+
+void kafka_producer_free(struct kafka_producer *producer, int64_t flush_ms_max)
+{
+    if (!producer)
+        return;
+    must_be(producer, PRODUCER_MAGIC);
+    if (producer->client.rk) {
+        settle(producer, flush_ms_max);
+        if (producer->reports)
+            rd_kafka_event_destroy(producer->reports);
+        map_each(&producer->topics, free_topic, producer);
+        kafka_client_close(&producer->client, DESTROY_WAIT_MS);
+    }
+    map_done(&producer->topics);
+    while (producer->slabs) {
+        struct slab *slab = producer->slabs;
+        producer->slabs = slab->next;
+        free(slab);
+    }
+    producer->magic = 0;
+    free(producer);
+}
