@@ -2,10 +2,12 @@
  * arena.h -- one desk of memory per request: bump allocation, freed all at once, with a ceiling.
  *
  * Blocks come from a shared pool of recycled blocks (struct arena_pool) so that a busy process does
- * not touch malloc per request. Beyond the ceiling arena_alloc() still succeeds from a small
- * reserve but sets the overflow mark, which the owner checks once per step (arena_overflowed) and
- * turns into ERR_TOO_BIG: no allocation site needs a NULL check. A single piece larger than the
- * ceiling is refused only through arena_try().
+ * not touch malloc per request. Beyond the ceiling arena_alloc() still succeeds from a reserve
+ * but sets the overflow mark, which the owner checks once per step (arena_overflowed) and turns
+ * into ERR_TOO_BIG: no allocation site needs a NULL check. The reserve is as large as the ceiling
+ * (at least 64 KiB); an arena whose reserve is used up too aborts at the next piece. Whoever
+ * allocates in proportion to input from outside therefore uses arena_try() or looks at the mark as
+ * it goes. A single piece larger than the ceiling is refused only through arena_try().
  *
  * Foreign objects (a PGresult, a Kafka message) are attached once with arena_defer() and released
  * in reverse order when the arena is reset or done.
@@ -51,16 +53,20 @@ void arena_reset(struct arena *arena);
 /* Never NULL; 16-byte aligned; not cleared. Malloc failure aborts. */
 void *arena_alloc(struct arena *arena, size_t bytes);
 void *arena_zalloc(struct arena *arena, size_t bytes);
+void *arena_calloc(struct arena *arena, size_t count, size_t bytes); /* checks the product */
 /* NULL when the piece does not fit below the ceiling; the mark is not set. For outside input. */
 void *arena_try(struct arena *arena, size_t bytes);
 #define arena_new(arena, type)      ((type *)arena_zalloc((arena), sizeof(type)))
-#define arena_array(arena, type, n) ((type *)arena_zalloc((arena), sizeof(type) * (n)))
+#define arena_array(arena, type, n) ((type *)arena_calloc((arena), (n), sizeof(type)))
 
-struct str arena_str(struct arena *arena, struct str s); /* a copy, NUL-terminated */
-char *arena_cstr(struct arena *arena, struct str s);     /* same, as a C string */
+/* A copy, NUL-terminated; absent stays absent. */
+struct str arena_str(struct arena *arena, struct str s);
+/* The same as a C string; "" for absent. */
+char *arena_cstr(struct arena *arena, struct str s);
 struct str arena_printf(struct arena *arena, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
-struct str arena_vprintf(struct arena *arena, const char *format, va_list args);
+struct str arena_vprintf(struct arena *arena, const char *format, va_list args)
+    __attribute__((format(printf, 2, 0)));
 
 typedef void arena_release(void *object);
 void arena_defer(struct arena *arena, arena_release *release, void *object);

@@ -1,8 +1,9 @@
 /*
  * buf.h -- a growing byte buffer that states its maximum when it is made.
  *
- * Appending beyond the maximum drops the bytes and sets `overflowed`, which is checked once at the
- * end. The content is always followed by a NUL that is not counted. Memory is malloc'ed.
+ * Appending beyond the maximum drops the piece and all that follow it and sets `overflowed`, which
+ * is checked once at the end. The content is always followed by a NUL that is not counted. Memory
+ * is malloc'ed.
  */
 #ifndef QUERN_COMMON_BASE_BUF_H
 #define QUERN_COMMON_BASE_BUF_H
@@ -29,6 +30,8 @@ void buf_add(struct buf *buf, const void *data, size_t len);
 void buf_add_str(struct buf *buf, struct str s);
 void buf_add_char(struct buf *buf, char c);
 void buf_printf(struct buf *buf, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void buf_vprintf(struct buf *buf, const char *format, va_list args)
+    __attribute__((format(printf, 2, 0)));
 /* Appends `s` as a JSON string with quotes; invalid UTF-8 becomes U+FFFD. */
 void buf_add_json_str(struct buf *buf, struct str s);
 /* Removes the first n bytes. */

@@ -44,5 +44,6 @@ const char *err_sentence(enum err_code code);     /* the row's explanation */
 enum err_code err_by_name(struct str name);       /* ERR_INTERNAL when unknown */
 const char *err_retry_name(enum err_retry retry); /* "never", "later", "elsewhere" */
 enum err_retry err_retry_of(enum err_code code);
+int err_http(enum err_code code); /* the HTTP status a gateway answers with */
 
 #endif

@@ -3,8 +3,9 @@
  *
  * log_info("call done", LOG_S("model", model), LOG_I("ms", ms)) writes level, time, message,
  * program and the fields. The request id of the subject at hand is added by itself: flow sets it
- * with log_subject_set() around each step. One write() per line; a line that cannot be written at
- * once (pipe full, reader gone) is dropped and counted. Prompts, answers and keys are never logged
+ * with log_subject_set() around each step. One write() per line of at most 8 KiB (longer texts are
+ * cut and the line says cut=true); a line that cannot be written at once (pipe full, reader gone)
+ * is dropped and counted, so SIGPIPE must be ignored. Prompts, answers and keys are never logged
  * above debug level; log_redact() registers secrets that are replaced wherever they appear.
  */
 #ifndef QUERN_COMMON_BASE_LOG_H
@@ -41,11 +42,11 @@ void log_set_level(enum log_level level);
 bool log_level_by_name(struct str name, enum log_level *ret);
 /* Every later occurrence of this secret (4 bytes or longer) is written as "***". Copied. */
 void log_redact(struct str secret);
-/* Replaces the registered secrets in place, for texts that leave by another way than the log. */
+/* Overwrites the registered secrets with as many stars, for texts that leave by another way. */
 void log_redact_text(char *text, size_t len);
 void log_subject_set(struct str request_id); /* absent: none. Must outlive the step. */
 uint64_t log_dropped(void);
-/* For tests: lines go to this function instead of stderr; NULL restores stderr. */
+/* For tests: lines, without their newline, go to this function; NULL restores stderr. */
 void log_sink(void (*sink)(struct str line, void *context), void *context);
 
 void log_write(enum log_level level, const char *message, const struct log_field *fields);

@@ -23,6 +23,7 @@ struct map_node {
 struct map {
     struct map_node **buckets;
     size_t bucket_count, count;
+    size_t scan; /* no node sits in a bucket below */
 };
 
 void map_init(struct map *map);
@@ -32,7 +33,7 @@ struct map_node *map_find(const struct map *map, struct str key);
 void map_add(struct map *map, struct map_node *node, struct str key);
 void map_remove(struct map *map, struct map_node *node); /* in none: does nothing */
 /* Any node, NULL when empty; for tearing down. */
-struct map_node *map_any(const struct map *map);
+struct map_node *map_any(struct map *map);
 /* Visits every node; the visitor may remove the node it is given, and no other. */
 void map_each(struct map *map, void (*visit)(struct map_node *node, void *context), void *context);
 

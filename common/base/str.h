@@ -62,10 +62,13 @@ bool str_to_i64(struct str s, int64_t min, int64_t max, int64_t *ret);
 bool str_to_f64(struct str s, double *ret);
 /* Valid UTF-8 without surrogates and overlong forms (RFC 3629). NUL bytes are allowed. */
 bool str_utf8_valid(struct str s);
+/* Bytes of the valid code point that `s` begins with; 0 when there is none. */
+size_t str_utf8_step(struct str s);
 /* At most `max` bytes of `s`, cut at a code point's border. */
 struct str str_utf8_cut(struct str s, size_t max);
 /* Seeded 64-bit hash (seed drawn once per process, so that keys cannot be crafted to collide). */
 uint64_t str_hash(struct str s);
+void str_hash_seed_set(uint64_t seed); /* for tests, before the first map is filled */
 /* Edit distance, capped at 64 bytes each; used for "did you mean". */
 unsigned str_distance(struct str a, struct str b);
 
