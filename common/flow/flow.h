@@ -68,7 +68,8 @@ struct walk {
     void *subject;
     unsigned at;      /* step index */
     unsigned pending; /* questions not answered yet */
-    bool waiting;     /* begin() has run and said STEP_WAIT */
+    bool waiting;     /* the step said STEP_WAIT: finish() is next */
+    bool stepping;    /* begin() or finish() is running right now */
     uint8_t rounds[FLOW_STEPS_MAX];
     int64_t entered_us;
     struct timer timer;

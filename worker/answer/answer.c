@@ -1,0 +1,28 @@
+/*
+ * answer.c -- the step "answer": every model gets its slot, and the job waits for all of them.
+ */
+#include "common/base/must.h"
+#include "worker/job.h"
+
+enum verdict answer_begin(void *subject)
+{
+    struct job *job = subject;
+    must_be(job, JOB_MAGIC);
+    if (str_empty(job->id) || job->known || job->conflict)
+        return STEP_NEXT;
+    for (int i = 0; i < job->slot_count; i++) {
+        walk_ask(&job->walk);
+        walk_start(&job->slots[i].walk, &job->worker->slots, &job->slots[i]);
+    }
+    return STEP_WAIT;
+}
+
+/* A slot that was given up leaves the whole job unfinished: it will be read again. */
+enum verdict answer_finish(void *subject)
+{
+    struct job *job = subject;
+    for (int i = 0; i < job->slot_count; i++)
+        if (job->slots[i].abandoned)
+            return STEP_FAIL;
+    return STEP_NEXT;
+}

@@ -1,0 +1,240 @@
+/*
+ * call.c -- a slot's step "call": ask the provider, again if that is worth it, until the deadline.
+ *
+ * A slot holds one of `max_in_flight` permits only while its HTTP call runs, never while it waits
+ * for the next attempt. Every call gets a run id of its own (a row of the ledger) and tells the
+ * provider its call id: tenant, request, slot, attempt. The same call after a crash has the same
+ * call id, so a ledger outside can judge us.
+ */
+#include "common/app/metrics.h"
+#include "common/base/log.h"
+#include "common/base/must.h"
+#include "common/base/rand.h"
+#include "common/data/digest.h"
+#include "worker/call/model.h"
+#include "worker/call/retry.h"
+#include "worker/job.h"
+
+enum { CALL_HEADERS_MAX = PROVIDER_HEADERS_MAX + 3 };
+
+static bool plain(struct str s)
+{
+    for (size_t i = 0; i < s.len; i++) {
+        unsigned char c = (unsigned char)s.data[i];
+        if (c <= ' ' || c >= 127)
+            return false;
+    }
+    return true;
+}
+
+/* Readable where id and tenant may stand in a header, else a hash of them. */
+static struct str call_id(struct slot *slot)
+{
+    struct job *job = slot->job;
+    struct str name =
+        arena_printf(&job->arena, STR_FMT "/" STR_FMT, STR_ARG(job->tenant), STR_ARG(job->id));
+    char hash[33];
+    if (!plain(name)) {
+        digest_sha256_hex(name, hash, 32);
+        name = str_of(hash);
+    }
+    return arena_printf(&job->arena, STR_FMT "/%d/%u", STR_ARG(name), slot->number, slot->attempt);
+}
+
+static struct attempt *note_attempt(struct slot *slot)
+{
+    struct job *job = slot->job;
+    struct worker *worker = job->worker;
+    if (!slot->attempts)
+        slot->attempts = arena_array(&job->arena, struct attempt, slot->model->attempts_max);
+    struct attempt *a = &slot->attempts[slot->attempt++];
+    char run_id[UUID_TEXT_LEN + 1];
+    rand_uuid7(loop_rand(worker->loop), loop_wall_ms(worker->loop), run_id);
+    contract_init(&contract_attempt, a);
+    a->run_id = arena_str(&job->arena, str_of(run_id));
+    a->call_id = call_id(slot);
+    a->number = slot->attempt;
+    a->model = slot->model->dialect.name;
+    a->provider = str_of(slot->model->provider->name);
+    a->started_at = loop_wall_ms(worker->loop);
+    return a;
+}
+
+static void next_permit(struct worker *worker)
+{
+    struct list_node *node = list_pop(&worker->permit_queue);
+    if (node)
+        walk_answer(&container_of(node, struct slot, permit_node)->walk);
+}
+
+/* Only records: the reply's bytes are the door's and end with this call. */
+static void call_done(const struct http_reply *reply, const struct err *err, void *context)
+{
+    struct slot *slot = context;
+    must_be(slot, SLOT_MAGIC);
+    struct arena *arena = &slot->job->arena;
+    slot->call = NULL;
+    slot->call_err = err ? *err : (struct err){0};
+    slot->reply = (struct provider_reply){0};
+    slot->first_byte_ms = reply ? reply->first_byte_us / 1000 : 0;
+    if (!err) {
+        slot->reply.status = reply->status;
+        slot->reply.body = arena_str(arena, reply->body);
+        if (reply->status != 200) {
+            slot->reply.retry_after = arena_str(arena, http_reply_header(reply, "Retry-After"));
+            slot->reply.retry_after_ms =
+                arena_str(arena, http_reply_header(reply, "retry-after-ms"));
+        }
+    }
+    slot->job->worker->calls_in_flight--;
+    next_permit(slot->job->worker);
+    walk_answer(&slot->walk);
+}
+
+static void copy_headers(const struct slot *slot, struct str id, struct http_header *ret,
+                         size_t *ret_count)
+{
+    const struct provider_request *request = &slot->request;
+    size_t count = 0;
+    for (size_t i = 0; i < request->header_count; i++)
+        ret[count++] = (struct http_header){request->headers[i].name, request->headers[i].value};
+    ret[count++] = (struct http_header){STR("X-Request-Id"), id};
+    ret[count++] = (struct http_header){STR("X-Client-Request-Id"), id};
+    ret[count++] = (struct http_header){STR("Idempotency-Key"), id};
+    *ret_count = count;
+}
+
+static bool send_call(struct slot *slot)
+{
+    struct job *job = slot->job;
+    struct worker *worker = job->worker;
+    int64_t now = loop_now_ms(worker->loop), left = job->deadline_ms - now;
+    struct attempt *attempt = note_attempt(slot);
+    struct http_header headers[CALL_HEADERS_MAX];
+    struct http_request request = {
+        .method = STR("POST"),
+        .url = slot->request.url,
+        .headers = headers,
+        .body = slot->request.body,
+        .connect_timeout_ms = slot->model->connect_timeout_ms,
+        .total_timeout_ms = left < slot->model->timeout_ms ? left : slot->model->timeout_ms,
+    };
+    copy_headers(slot, attempt->call_id, headers, &request.header_count);
+    slot->call_started_ms = now;
+    slot->call = http_call(worker->http, &request, call_done, slot, &slot->err);
+    if (!slot->call)
+        return false;
+    slot->calling = true;
+    worker->calls_in_flight++;
+    walk_ask(&slot->walk);
+    return true;
+}
+
+static enum verdict give_up(struct slot *slot)
+{
+    slot->abandoned = true;
+    next_permit(slot->job->worker); /* ours was not used */
+    return STEP_FAIL;
+}
+
+static enum verdict expire(struct slot *slot)
+{
+    err_set(&slot->err, ERR_EXPIRED, "the deadline passed after %u calls", slot->attempt);
+    next_permit(slot->job->worker);
+    return STEP_NEXT;
+}
+
+/* Begins a call if it may, else says what to wait for. */
+static enum verdict try_call(struct slot *slot)
+{
+    struct job *job = slot->job;
+    struct worker *worker = job->worker;
+    bool paid_nothing = slot->attempt == 0;
+    if (paid_nothing && (!job_owned(job) || worker->draining))
+        return give_up(slot);
+    if (loop_now_ms(worker->loop) >= job->deadline_ms)
+        return expire(slot);
+    if (worker->calls_in_flight >= (size_t)worker->conf->max_in_flight) {
+        walk_ask(&slot->walk);
+        list_append(&worker->permit_queue, &slot->permit_node);
+        return STEP_WAIT;
+    }
+    return send_call(slot) ? STEP_WAIT : STEP_NEXT;
+}
+
+enum verdict call_begin(void *subject)
+{
+    struct slot *slot = subject;
+    must_be(slot, SLOT_MAGIC);
+    return slot_decided(slot) ? STEP_NEXT : try_call(slot);
+}
+
+static struct str outcome_of(const struct err *err)
+{
+    return err->code ? str_of(err_name(err->code)) : STR("ok");
+}
+
+/* What the call that just ended was worth: the attempt's row, the answer or the error. */
+static void settle_attempt(struct slot *slot, struct err *err)
+{
+    struct job *job = slot->job;
+    struct attempt *a = &slot->attempts[slot->attempt - 1];
+    *err = slot->call_err;
+    if (!err->code) {
+        slot->reply.wall_ms = loop_wall_ms(job->worker->loop);
+        a->http_status = slot->reply.status;
+        slot->model->provider->decode(&slot->reply, &job->arena, &slot->answer, err);
+    }
+    a->latency_ms = loop_now_ms(job->worker->loop) - slot->call_started_ms;
+    a->outcome = err->code ? STR("failed") : STR("ok");
+    if (slot->answer.usage_known) {
+        a->usage = slot->answer.usage;
+        a->cost_microusd = model_cost_microusd(slot->model, &a->usage);
+    }
+    if (err->code) {
+        a->error_code = str_of(err_name(err->code));
+        a->error_message = arena_str(&job->arena, str_of(err->text));
+        slot->answer = (struct answer){0};
+        metric_add_for(METRIC_call_errors_total, outcome_of(err), 1);
+    }
+    metric_add_for(METRIC_calls_total, slot->model->dialect.name, 1);
+    metric_observe_ms_for(METRIC_call_seconds, slot->model->dialect.name, (double)a->latency_ms);
+}
+
+static enum verdict call_ended(struct slot *slot)
+{
+    struct job *job = slot->job;
+    struct worker *worker = job->worker;
+    struct err err = {0};
+    settle_attempt(slot, &err);
+    if (!err.code) {
+        if (!slot->answer.text.data)
+            slot->answer.text = STR("");
+        return STEP_NEXT;
+    }
+    const struct retry_rule rule = {worker->conf->retry_base_ms, worker->conf->retry_cap_ms,
+                                    slot->model->attempts_max};
+    int64_t now = loop_now_ms(worker->loop), pause;
+    log_debug("provider call failed", LOG_S("model", slot->model->dialect.name),
+              LOG_I("attempt", slot->attempt), LOG_S("code", outcome_of(&err)),
+              LOG_C("error", err.text));
+    if (retry_pause(&rule, &err, slot->attempt, now, job->deadline_ms, loop_rand(worker->loop),
+                    &pause)) {
+        metric_add(METRIC_call_retries_total, 1);
+        walk_sleep_until(&slot->walk, now + pause);
+        return STEP_WAIT;
+    }
+    slot->err = err;
+    return now >= job->deadline_ms ? expire(slot) : STEP_NEXT;
+}
+
+/* Runs after a call, after a pause, and when a permit may be free. */
+enum verdict call_finish(void *subject)
+{
+    struct slot *slot = subject;
+    must_be(slot, SLOT_MAGIC);
+    if (!slot->calling)
+        return try_call(slot);
+    slot->calling = false;
+    return call_ended(slot);
+}

@@ -1,0 +1,130 @@
+/*
+ * model.c -- see model.h.
+ */
+#include "worker/call/model.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#include "common/base/xalloc.h"
+
+struct model_table {
+    unsigned holders;
+    struct map by_name;
+    struct model *models;
+    size_t count;
+    struct str otherwise;
+    struct arena arena; /* all names and keys: the configuration may go before the table does */
+};
+
+static bool fill(struct model *model, const struct model_conf *conf, struct arena *arena,
+                 struct err *err)
+{
+    model->provider = provider_by_name(conf->provider);
+    if (!model->provider) {
+        err_set(err, ERR_CONFIG, "models.%.*s: unknown provider '%.*s'", STR_ARG(conf->name),
+                STR_ARG(conf->provider));
+        return false;
+    }
+    struct str url = conf->base_url;
+    while (str_ends(url, STR("/")))
+        url.len--;
+    struct str *names = arena_array(arena, struct str, conf->headers.count + 1);
+    struct str *values = arena_array(arena, struct str, conf->headers.count + 1);
+    for (size_t i = 0; i < conf->headers.count; i++) {
+        names[i] = arena_str(arena, conf->headers.keys[i]);
+        values[i] = arena_str(arena, conf->headers.values[i]);
+    }
+    model->dialect = (struct provider_model){
+        .name = arena_str(arena, conf->name),
+        .model = arena_str(arena, str_empty(conf->model) ? conf->name : conf->model),
+        .base_url = str_empty(url) ? (struct str){0} : arena_str(arena, url),
+        .api_key = str_empty(conf->api_key) ? (struct str){0} : arena_str(arena, conf->api_key),
+        .api = arena_str(arena, conf->api),
+        .max_tokens = conf->max_tokens > 0 ? conf->max_tokens : INT_ABSENT,
+        .temperature = conf->temperature,
+        .header_names = names,
+        .header_values = values,
+        .header_count = conf->headers.count,
+    };
+    model->timeout_ms = conf->timeout_ms;
+    model->connect_timeout_ms = conf->connect_timeout_ms;
+    model->attempts_max = (unsigned)conf->attempts_max;
+    model->price_input = conf->price_input;
+    model->price_output = conf->price_output;
+    model->price_cached_input = conf->price_cached_input;
+    return true;
+}
+
+struct model_table *model_table_new(const struct shared_conf *conf, struct err *err)
+{
+    struct model_table *table = xzalloc(sizeof(*table));
+    const struct model_conf *given = conf->models.items;
+    table->holders = 1;
+    map_init(&table->by_name);
+    arena_init(&table->arena, NULL, 64 << 20);
+    table->models = xcalloc(conf->models.count + 1, sizeof(*table->models));
+    for (size_t i = 0; i < conf->models.count; i++) {
+        struct model *model = &table->models[i];
+        if (!fill(model, &given[i], &table->arena, err))
+            goto fail;
+        if (map_find(&table->by_name, model->dialect.name)) {
+            err_set(err, ERR_CONFIG, "models.%.*s stands there twice", STR_ARG(given[i].name));
+            goto fail;
+        }
+        map_add(&table->by_name, &model->node, model->dialect.name);
+    }
+    if (!str_empty(conf->default_model)) {
+        table->otherwise = arena_str(&table->arena, conf->default_model);
+        if (!map_find(&table->by_name, table->otherwise)) {
+            err_set(err, ERR_CONFIG, "default_model '%.*s' is not among the models",
+                    STR_ARG(conf->default_model));
+            goto fail;
+        }
+    }
+    return table;
+
+fail:
+    model_table_release(table);
+    return NULL;
+}
+
+struct model_table *model_table_hold(struct model_table *table)
+{
+    table->holders++;
+    return table;
+}
+
+void model_table_release(struct model_table *table)
+{
+    if (!table || --table->holders)
+        return;
+    map_done(&table->by_name);
+    arena_done(&table->arena);
+    free(table->models);
+    free(table);
+}
+
+const struct model *model_find(const struct model_table *table, struct str name)
+{
+    struct map_node *node = map_find(&table->by_name, name);
+    return node ? container_of(node, struct model, node) : NULL;
+}
+
+struct str model_default(const struct model_table *table)
+{
+    return table->otherwise;
+}
+
+/* A price in dollars per million tokens is a price in millionths of a dollar per token. */
+int64_t model_cost_microusd(const struct model *model, const struct usage *usage)
+{
+    if (isnan(model->price_input) || isnan(model->price_output))
+        return INT_ABSENT;
+    double cached_price =
+        isnan(model->price_cached_input) ? model->price_input : model->price_cached_input;
+    int64_t cached = usage->cached_input < usage->input ? usage->cached_input : usage->input;
+    double cost = (double)(usage->input - cached) * model->price_input +
+                  (double)cached * cached_price + (double)usage->output * model->price_output;
+    return llround(cost);
+}

@@ -1,0 +1,37 @@
+/*
+ * model.h -- the configured models: which provider, which key, which price, by name.
+ *
+ * Built from the configuration's `models` section at start and at each reload; a job keeps the
+ * table it began with until it ends (tables are counted).
+ */
+#ifndef QUERN_WORKER_CALL_MODEL_H
+#define QUERN_WORKER_CALL_MODEL_H
+
+#include "common/app/shared_conf.h"
+#include "common/base/list.h"
+#include "common/base/map.h"
+#include "worker/call/provider.h"
+
+struct model {
+    struct map_node node;
+    const struct provider *provider;
+    struct provider_model dialect;
+    int64_t timeout_ms, connect_timeout_ms;
+    unsigned attempts_max;
+    double price_input, price_output,
+        price_cached_input; /* dollars per million tokens; NAN: none */
+};
+
+struct model_table;
+
+/* err names the model and its fault. */
+struct model_table *model_table_new(const struct shared_conf *conf, struct err *err);
+struct model_table *model_table_hold(struct model_table *table);
+void model_table_release(struct model_table *table); /* takes NULL */
+const struct model *model_find(const struct model_table *table, struct str name);
+/* Absent when none is configured. */
+struct str model_default(const struct model_table *table);
+/* Millionths of a US dollar, rounded to the nearest; INT_ABSENT without a price. */
+int64_t model_cost_microusd(const struct model *model, const struct usage *usage);
+
+#endif

@@ -1,0 +1,212 @@
+/*
+ * provider.c -- the table of providers, and what most of them share.
+ */
+#include "worker/call/provider.h"
+
+#include <math.h>
+#include <strings.h>
+#include <time.h>
+
+#include "common/base/must.h"
+
+#define PROVIDER(name) extern const struct provider provider_##name;
+#include "worker/call/providers.def"
+#undef PROVIDER
+
+static const struct provider *const providers[] = {
+#define PROVIDER(name) &provider_##name,
+#include "worker/call/providers.def"
+#undef PROVIDER
+    NULL,
+};
+
+static const char *const names[] = {
+#define PROVIDER(name) #name,
+#include "worker/call/providers.def"
+#undef PROVIDER
+    NULL,
+};
+
+enum { VENDOR_WORDS_MAX = 200, RETRY_AFTER_MS_MAX = 3600000 };
+
+const struct provider *provider_by_name(struct str name)
+{
+    for (size_t i = 0; providers[i]; i++)
+        if (str_is(name, providers[i]->name))
+            return providers[i];
+    return NULL;
+}
+
+const char *const *provider_names(void)
+{
+    return names;
+}
+
+struct status_meaning {
+    int from, to;
+    enum err_code code;
+};
+
+/* First match counts. 529 is Anthropic's "overloaded". */
+static const struct status_meaning meanings[] = {
+    {401, 401, ERR_PROVIDER_AUTH},    {402, 402, ERR_PROVIDER_QUOTA},
+    {403, 403, ERR_PROVIDER_AUTH},    {404, 404, ERR_PROVIDER_NOT_FOUND},
+    {408, 408, ERR_PROVIDER_TIMEOUT}, {409, 409, ERR_PROVIDER_DOWN},
+    {425, 425, ERR_PROVIDER_DOWN},    {429, 429, ERR_PROVIDER_RATE},
+    {400, 499, ERR_PROVIDER_REQUEST}, {504, 504, ERR_PROVIDER_TIMEOUT},
+    {500, 599, ERR_PROVIDER_DOWN},    {100, 999, ERR_PROVIDER_BAD_REPLY},
+};
+
+static enum err_code code_of(int status)
+{
+    for (size_t i = 0; i < sizeof(meanings) / sizeof(meanings[0]); i++)
+        if (status >= meanings[i].from && status <= meanings[i].to)
+            return meanings[i].code;
+    return ERR_PROVIDER_BAD_REPLY;
+}
+
+void provider_status_error(const struct provider_reply *reply, struct str message, struct err *err)
+{
+    if (!str_utf8_valid(message))
+        message = STR("(not UTF-8)");
+    err_set(err, code_of(reply->status), "the provider answered %d: " STR_FMT, reply->status,
+            STR_ARG(str_utf8_cut(message, VENDOR_WORDS_MAX)));
+    err->retry_after_ms = provider_retry_after_ms(reply);
+}
+
+static int64_t clamp_pause(double ms)
+{
+    if (isnan(ms) || ms <= 0)
+        return 0;
+    return ms > RETRY_AFTER_MS_MAX ? RETRY_AFTER_MS_MAX : (int64_t)ceil(ms);
+}
+
+/* "Wed, 21 Oct 2015 07:28:00 GMT" (RFC 9110, 5.6.7; the obsolete forms are not read). */
+static int64_t until_date(struct str text, int64_t wall_ms)
+{
+    char date[40];
+    struct tm tm = {0};
+    if (text.len >= sizeof(date))
+        return 0;
+    memcpy(date, text.data, text.len);
+    date[text.len] = '\0';
+    if (!strptime(date, "%a, %d %b %Y %H:%M:%S GMT", &tm))
+        return 0;
+    return clamp_pause((double)timegm(&tm) * 1000.0 - (double)wall_ms);
+}
+
+int64_t provider_retry_after_ms(const struct provider_reply *reply)
+{
+    double number;
+    struct str exact = str_trim(reply->retry_after_ms), coarse = str_trim(reply->retry_after);
+    if (!str_empty(exact) && str_to_f64(exact, &number))
+        return clamp_pause(number);
+    if (str_empty(coarse))
+        return 0;
+    if (str_to_f64(coarse, &number))
+        return clamp_pause(number * 1000.0);
+    return until_date(coarse, reply->wall_ms);
+}
+
+struct str provider_url(const struct provider_model *model, const char *otherwise, const char *path,
+                        struct arena *arena)
+{
+    struct str base = str_empty(model->base_url) ? str_of(otherwise) : model->base_url;
+    return arena_printf(arena, STR_FMT "%s", STR_ARG(base), path);
+}
+
+void provider_add_header(struct provider_request *request, struct str name, struct str value)
+{
+    must(request->header_count < PROVIDER_HEADERS_MAX);
+    request->headers[request->header_count++] = (struct provider_header){name, value};
+}
+
+void provider_add_configured(struct provider_request *request, const struct provider_model *model)
+{
+    for (size_t i = 0; i < model->header_count && request->header_count < PROVIDER_HEADERS_MAX; i++)
+        provider_add_header(request, model->header_names[i], model->header_values[i]);
+}
+
+static bool text_part(const struct value *part, struct str *ret)
+{
+    *ret = value_get_str(part, "text");
+    return ret->data != NULL;
+}
+
+struct str provider_content_text(const struct value *content, struct arena *arena)
+{
+    if (!content || content->kind == VALUE_NULL)
+        return STR("");
+    if (content->kind == VALUE_STR)
+        return content->text;
+    size_t bytes = 0;
+    struct str text;
+    for (uint32_t i = 0; content->kind == VALUE_LIST && i < content->count; i++)
+        bytes += text_part(&content->items[i], &text) ? text.len : 0;
+    char *joined = arena_alloc(arena, bytes + 1);
+    size_t at = 0;
+    for (uint32_t i = 0; content->kind == VALUE_LIST && i < content->count; i++) {
+        if (!text_part(&content->items[i], &text))
+            continue;
+        memcpy(joined + at, text.data, text.len);
+        at += text.len;
+    }
+    joined[at] = '\0';
+    return str_from(joined, at);
+}
+
+int64_t provider_max_tokens(const struct provider_model *model, const struct params *params)
+{
+    return params->max_tokens != INT_ABSENT ? params->max_tokens : model->max_tokens;
+}
+
+double provider_temperature(const struct provider_model *model, const struct params *params)
+{
+    return isnan(params->temperature) ? model->temperature : params->temperature;
+}
+
+static void free_body(void *body)
+{
+    buf_done(body);
+}
+
+void provider_body_open(struct provider_body *body, struct arena *arena)
+{
+    struct provider_body fresh = {.bytes = arena_new(arena, struct buf)};
+    buf_init(fresh.bytes, PROVIDER_BODY_MAX);
+    arena_defer(arena, free_body, fresh.bytes);
+    fresh.json.out = fresh.bytes;
+    *body = fresh;
+    json_open(&body->json, '{');
+}
+
+bool provider_body_close(struct provider_body *body, struct str *ret, struct err *err)
+{
+    json_close(&body->json, '}');
+    if (body->bytes->overflowed) {
+        err_set(err, ERR_TOO_BIG, "the provider request is larger than %d bytes",
+                PROVIDER_BODY_MAX);
+        return false;
+    }
+    *ret = buf_str(body->bytes);
+    return true;
+}
+
+bool provider_read_json(const struct provider_reply *reply, struct arena *arena, struct value *ret,
+                        struct err *err)
+{
+    struct err why;
+    if (json_read(reply->body, arena, ret, &why) && ret->kind == VALUE_MAP)
+        return true;
+    if (reply->status >= 200 && reply->status < 300)
+        err_set(err, ERR_PROVIDER_BAD_REPLY, "the provider's reply is not a JSON object");
+    else
+        provider_status_error(reply, STR("(no JSON body)"), err);
+    return false;
+}
+
+int64_t provider_count(const struct value *map, const char *key)
+{
+    int64_t n = value_get_int(map, key, 0);
+    return n < 0 || n > PROVIDER_TOKENS_MAX ? 0 : n;
+}

@@ -1,0 +1,296 @@
+/*
+ * ollama.c -- Ollama, in its two forms: /api/chat (the default) and /api/generate (`api:
+ * generate`).
+ *
+ * Format: ollama docs/api.md; not streamed. generate takes one prompt: system messages become its
+ * `system`, the others are joined, one paragraph each. Settings stand in `options` under names of
+ * their own. Tool arguments are objects there and text here.
+ */
+#include <math.h>
+
+#include "worker/call/provider.h"
+
+#define DEFAULT_URL "http://localhost:11434"
+
+static bool is_generate(const struct provider_model *model)
+{
+    return str_is(model->api, "generate");
+}
+
+static void option_int(struct json_writer *w, const char *key, int64_t value)
+{
+    if (value == INT_ABSENT)
+        return;
+    json_key(w, key);
+    json_int(w, value);
+}
+
+static void option_real(struct json_writer *w, const char *key, double value)
+{
+    if (isnan(value))
+        return;
+    json_key(w, key);
+    json_real(w, value);
+}
+
+static void write_options(struct json_writer *w, const struct provider_model *model,
+                          const struct params *params)
+{
+    json_key(w, "options");
+    json_open(w, '{');
+    option_real(w, "temperature", provider_temperature(model, params));
+    option_int(w, "num_predict", provider_max_tokens(model, params));
+    option_real(w, "top_p", params->top_p);
+    option_int(w, "top_k", params->top_k);
+    option_int(w, "seed", params->seed);
+    option_real(w, "frequency_penalty", params->frequency_penalty);
+    option_real(w, "presence_penalty", params->presence_penalty);
+    if (params->stop.count) {
+        json_key(w, "stop");
+        json_open(w, '[');
+        for (size_t i = 0; i < params->stop.count; i++)
+            json_str(w, params->stop.items[i]);
+        json_close(w, ']');
+    }
+    json_close(w, '}');
+}
+
+/* response_format: json_object is "json", json_schema the schema itself. */
+static void write_format(struct json_writer *w, const struct value *format)
+{
+    struct str type = value_get_str(format, "type");
+    const struct value *schema = value_get_map(value_get_map(format, "json_schema"), "schema");
+    if (!str_is(type, "json_object") && !schema)
+        return;
+    json_key(w, "format");
+    if (schema)
+        json_value(w, schema);
+    else
+        json_str(w, STR("json"));
+}
+
+/* Text of the messages that are (or are not) system ones, an empty line between two. */
+static struct str join(const struct value *messages, bool system, struct arena *arena)
+{
+    struct str joined = {0};
+    for (uint32_t i = 0; i < messages->count; i++) {
+        struct str role = value_get_str(&messages->items[i], "role");
+        if ((str_is(role, "system") || str_is(role, "developer")) != system)
+            continue;
+        struct str text =
+            provider_content_text(value_get(&messages->items[i], STR("content")), arena);
+        joined = joined.data
+                     ? arena_printf(arena, STR_FMT "\n\n" STR_FMT, STR_ARG(joined), STR_ARG(text))
+                     : text;
+    }
+    return joined;
+}
+
+/* Images are bare base64 in a list of their own. */
+static void write_images(struct json_writer *w, const struct value *content)
+{
+    bool open = false;
+    for (uint32_t i = 0; content && content->kind == VALUE_LIST && i < content->count; i++) {
+        struct str rest = value_get_str(value_get_map(&content->items[i], "image_url"), "url");
+        struct str kind;
+        if (!str_starts(rest, STR("data:")) || !str_split(&rest, ',', &kind))
+            continue;
+        if (!open) {
+            json_key(w, "images");
+            json_open(w, '[');
+            open = true;
+        }
+        json_str(w, rest);
+    }
+    if (open)
+        json_close(w, ']');
+}
+
+static bool write_tool_calls(struct json_writer *w, const struct value *calls, struct arena *arena,
+                             struct err *err)
+{
+    json_key(w, "tool_calls");
+    json_open(w, '[');
+    for (uint32_t i = 0; i < calls->count; i++) {
+        const struct value *function = value_get_map(&calls->items[i], "function");
+        struct value arguments;
+        if (!json_read(value_get_str(function, "arguments"), arena, &arguments, err)) {
+            err_set(err, ERR_INVALID_REQUEST, "a tool call's arguments in messages are not JSON");
+            return false;
+        }
+        json_open(w, '{');
+        json_key(w, "function");
+        json_open(w, '{');
+        json_key(w, "name");
+        json_str(w, value_get_str(function, "name"));
+        json_key(w, "arguments");
+        json_value(w, &arguments);
+        json_close(w, '}');
+        json_close(w, '}');
+    }
+    json_close(w, ']');
+    return true;
+}
+
+static bool write_message(struct json_writer *w, const struct value *message, struct arena *arena,
+                          struct err *err)
+{
+    const struct value *content = value_get(message, STR("content"));
+    const struct value *calls = value_get_list(message, "tool_calls");
+    struct str role = value_get_str(message, "role");
+    json_open(w, '{');
+    json_key(w, "role");
+    json_str(w, str_is(role, "developer") ? STR("system") : role);
+    json_key(w, "content");
+    json_str(w, provider_content_text(content, arena));
+    write_images(w, content);
+    bool good = !calls || write_tool_calls(w, calls, arena, err);
+    json_close(w, '}');
+    return good;
+}
+
+static bool write_chat(struct json_writer *w, const struct prompt *prompt, struct arena *arena,
+                       struct err *err)
+{
+    bool good = true;
+    json_key(w, "messages");
+    json_open(w, '[');
+    for (uint32_t i = 0; good && i < prompt->messages->count; i++)
+        good = write_message(w, &prompt->messages->items[i], arena, err);
+    json_close(w, ']');
+    if (prompt->params->tools) {
+        json_key(w, "tools");
+        json_value(w, prompt->params->tools);
+    }
+    return good;
+}
+
+static void write_generate(struct json_writer *w, const struct prompt *prompt, struct arena *arena)
+{
+    struct str system = join(prompt->messages, true, arena);
+    json_key(w, "prompt");
+    json_str(w, join(prompt->messages, false, arena));
+    if (system.data) {
+        json_key(w, "system");
+        json_str(w, system);
+    }
+}
+
+static bool encode(const struct provider_model *model, const struct prompt *prompt,
+                   struct arena *arena, struct provider_request *ret, struct err *err)
+{
+    struct provider_body body;
+    bool good = true;
+    provider_body_open(&body, arena);
+    json_key(&body.json, "model");
+    json_str(&body.json, model->model);
+    if (is_generate(model))
+        write_generate(&body.json, prompt, arena);
+    else
+        good = write_chat(&body.json, prompt, arena, err);
+    json_key(&body.json, "stream");
+    json_bool(&body.json, false);
+    write_format(&body.json, prompt->params->response_format);
+    write_options(&body.json, model, prompt->params);
+
+    struct provider_request request = {0};
+    request.url =
+        provider_url(model, DEFAULT_URL, is_generate(model) ? "/api/generate" : "/api/chat", arena);
+    provider_add_header(&request, STR("Content-Type"), STR("application/json"));
+    if (!str_empty(model->api_key))
+        provider_add_header(&request, STR("Authorization"),
+                            arena_printf(arena, "Bearer " STR_FMT, STR_ARG(model->api_key)));
+    provider_add_configured(&request, model);
+    if (!good || !provider_body_close(&body, &request.body, err))
+        return false;
+    *ret = request;
+    return true;
+}
+
+/* {"function":{"name","arguments":{..}}} as one of OpenAI's tool_calls; ids are made by place. */
+static struct value tool_call(const struct value *call, uint32_t place, struct arena *arena)
+{
+    const struct value *theirs = value_get_map(call, "function");
+    struct buf arguments;
+    buf_init(&arguments, PROVIDER_BODY_MAX);
+    json_write(value_get(theirs, STR("arguments")), &arguments);
+    struct str text = arena_str(arena, buf_str(&arguments));
+    buf_done(&arguments);
+
+    struct value *function = value_map_new(arena, 2);
+    value_map_add(function, STR("name"), value_str(value_get_str(theirs, "name")));
+    value_map_add(function, STR("arguments"), value_str(text));
+    struct value *ours = value_map_new(arena, 3);
+    value_map_add(ours, STR("id"), value_str(arena_printf(arena, "call_%u", place)));
+    value_map_add(ours, STR("type"), value_str(STR("function")));
+    value_map_add(ours, STR("function"), *function);
+    return *ours;
+}
+
+static void read_tool_calls(const struct value *calls, struct arena *arena, struct answer *ret)
+{
+    if (!calls || !calls->count)
+        return;
+    struct value *items = arena_array(arena, struct value, calls->count);
+    for (uint32_t i = 0; i < calls->count; i++)
+        items[i] = tool_call(&calls->items[i], i, arena);
+    struct value *message = value_map_new(arena, 3);
+    value_map_add(message, STR("role"), value_str(STR("assistant")));
+    value_map_add(message, STR("content"), value_str(ret->text));
+    value_map_add(message, STR("tool_calls"),
+                  (struct value){.kind = VALUE_LIST, .count = calls->count, .items = items});
+    ret->message = message;
+    ret->finish_reason = STR("tool_calls");
+}
+
+static bool read_text(const struct value *document, struct arena *arena, struct answer *ret,
+                      struct err *err)
+{
+    const struct value *message = value_get_map(document, "message");
+    struct str response = value_get_str(document, "response");
+    const struct value *done = value_get(document, STR("done"));
+    bool cut = done && done->kind == VALUE_BOOL && !done->truth;
+    if ((!message && !response.data) || cut) {
+        err_set(err, ERR_PROVIDER_BAD_REPLY,
+                "the provider's reply has neither a message nor a"
+                " response, or it is not done");
+        return false;
+    }
+    struct str reason = value_get_str(document, "done_reason");
+    ret->text =
+        message ? provider_content_text(value_get(message, STR("content")), arena) : response;
+    ret->finish_reason = str_empty(reason) ? STR("stop") : reason;
+    read_tool_calls(value_get_list(message, "tool_calls"), arena, ret);
+    return true;
+}
+
+static bool decode(const struct provider_reply *reply, struct arena *arena, struct answer *ret,
+                   struct err *err)
+{
+    struct value document;
+    struct answer answer = {0};
+    if (!provider_read_json(reply, arena, &document, err))
+        return false;
+    struct str error = value_get_str(&document, "error");
+    if (reply->status != 200 || error.data) {
+        provider_status_error(reply, error, err);
+        if (reply->status == 200)
+            err_set(err, ERR_PROVIDER_DOWN, "the provider answered with an error: " STR_FMT,
+                    STR_ARG(str_utf8_cut(error, 200)));
+        return false;
+    }
+    answer.model = value_get_str(&document, "model");
+    answer.usage_known = value_get(&document, STR("prompt_eval_count")) != NULL ||
+                         value_get(&document, STR("eval_count")) != NULL;
+    answer.usage.input = provider_count(&document, "prompt_eval_count");
+    answer.usage.output = provider_count(&document, "eval_count");
+    bool good = read_text(&document, arena, &answer, err);
+    *ret = answer;
+    return good;
+}
+
+const struct provider provider_ollama = {
+    .name = "ollama",
+    .encode = encode,
+    .decode = decode,
+};

@@ -1,0 +1,216 @@
+/*
+ * admit.c -- the step "admit": bytes become a request that is fit to be answered, or an error.
+ *
+ * A request that is not fit still walks on when its id could be read: it gets a failed final
+ * result, unless the id turns out to be another request's. Without an id all that remains is the
+ * dead-letter topic.
+ */
+#include "common/base/must.h"
+#include "common/base/rand.h"
+#include "common/data/digest.h"
+#include "worker/intake/inside.h"
+
+/* A UUIDv7 made from the record's place, so that a second delivery gets the same id. */
+static struct str id_from_place(struct job *job)
+{
+    const struct kafka_record *record = job->record;
+    struct rand rand;
+    rand_init(&rand, str_hash_fixed(str_of(record->topic)) ^ ((uint64_t)record->partition << 48) ^
+                         (uint64_t)record->offset);
+    char text[UUID_TEXT_LEN + 1];
+    rand_uuid7(&rand, record->timestamp_ms, text);
+    return arena_str(&job->arena, str_of(text));
+}
+
+/* Whatever can be told of a request that could not be read as one. */
+static void salvage(struct job *job, const struct value *document)
+{
+    struct str id = value_get_str(document, "id");
+    struct str tenant = value_get_str(document, "tenant");
+    if (!str_empty(id) && id.len <= 128)
+        job->id = id;
+    job->tenant = !str_empty(tenant) && tenant.len <= 64 ? tenant : STR("default");
+    contract_init(&contract_request, &job->request);
+    digest_sha256_hex(job->record->value, job->body_hash, 64);
+}
+
+/* CloudEvents in structured mode: the request is in "data", the event's id stands in for its own.
+ */
+static const struct value *unwrap_event(struct job *job, const struct value *document,
+                                        struct str content_type)
+{
+    if (!str_starts(content_type, STR("application/cloudevents")))
+        return document;
+    const struct value *data = value_get(document, STR("data"));
+    job->id = value_get_str(document, "id");
+    return data ? data : document;
+}
+
+static bool read_document(struct job *job, struct value *ret)
+{
+    struct str type = kafka_record_header(job->record, HEADER_CONTENT_TYPE);
+    if (!encoding_by_type(type, &job->encoding)) {
+        err_set(&job->err, ERR_INVALID_ENCODING,
+                "content-type '" STR_FMT "' is neither application/json nor application/msgpack",
+                STR_ARG(str_utf8_cut(type, 80)));
+        return false;
+    }
+    if (str_empty(job->record->value)) {
+        err_set(&job->err, ERR_INVALID_ENCODING, "the message is empty");
+        return false;
+    }
+    return contract_parse(job->record->value, job->encoding, &job->arena, ret, &job->err);
+}
+
+static void place_in_time(struct job *job)
+{
+    const struct request *r = &job->request;
+    job->created_at = r->created_at != INT_ABSENT ? r->created_at : job->record->timestamp_ms;
+    int64_t span =
+        r->deadline_ms != INT_ABSENT ? r->deadline_ms : job->worker->conf->default_deadline_ms;
+    job->deadline_at = job->created_at + span;
+    job->deadline_ms = job->began_ms + (job->deadline_at - job->began_wall_ms);
+}
+
+static bool check_reply_to(struct job *job)
+{
+    const struct conf_strs *allowed = &job->worker->conf->shared.allowed_prefixes;
+    struct str topic = job->request.reply_to;
+    if (!topic.data)
+        return true;
+    for (size_t i = 0; i < allowed->count; i++)
+        if (str_starts(topic, allowed->items[i]))
+            return true;
+    err_set(&job->err, ERR_REPLY_TO,
+            "reply_to '" STR_FMT "' does not begin with one of replies.allowed_prefixes",
+            STR_ARG(str_utf8_cut(topic, 100)));
+    return false;
+}
+
+static bool check_models(struct job *job)
+{
+    struct request *r = &job->request;
+    if (r->models.count == 0) {
+        struct str name = model_default(job->models);
+        if (!name.data) {
+            err_set(&job->err, ERR_NO_MODEL,
+                    "the request names no model and no default_model is configured");
+            return false;
+        }
+        r->models.items = arena_new(&job->arena, struct str);
+        r->models.items[0] = name;
+        r->models.count = 1;
+    }
+    for (size_t i = 0; i < r->models.count; i++) {
+        if (model_find(job->models, r->models.items[i]))
+            continue;
+        err_set(&job->err, ERR_UNKNOWN_MODEL,
+                "there is no model '" STR_FMT "' in the configuration",
+                STR_ARG(str_utf8_cut(r->models.items[i], 100)));
+        return false;
+    }
+    return true;
+}
+
+static bool check_time(struct job *job)
+{
+    if (job->deadline_at > job->began_wall_ms)
+        return true;
+    err_set(&job->err, ERR_EXPIRED, "the deadline passed %lld ms before the request was read",
+            (long long)(job->began_wall_ms - job->deadline_at));
+    return false;
+}
+
+static bool check_lane(struct job *job)
+{
+    if (!job->partition->lane->batch || str_empty(job->request.session))
+        return true;
+    err_set(&job->err, ERR_SESSION_IN_BATCH,
+            "a request with a session came in '%s'; publish it to the interactive topic",
+            job->record->topic);
+    return false;
+}
+
+static bool check_size(struct job *job)
+{
+    if (job->record->value.len <= (size_t)job->worker->conf->request_bytes_max)
+        return true;
+    err_set(&job->err, ERR_TOO_BIG, "the message has %zu bytes, at most %lld are taken",
+            job->record->value.len, (long long)job->worker->conf->request_bytes_max);
+    return false;
+}
+
+static void name_request(struct job *job)
+{
+    struct str event_id = kafka_record_header(job->record, HEADER_CE_ID);
+    if (!str_empty(job->request.id))
+        job->id = job->request.id;
+    else if (str_empty(job->id) && !str_empty(event_id) && event_id.len <= 128 &&
+             str_utf8_valid(event_id))
+        job->id = event_id;
+    else if (str_empty(job->id))
+        job->id = id_from_place(job);
+    job->tenant = str_empty(job->request.tenant) ? STR("default") : job->request.tenant;
+}
+
+/* True: fit. Else job->err is set, and job->id where it could be read. */
+static bool read_request(struct job *job)
+{
+    struct value document;
+    if (!read_document(job, &document))
+        return false;
+    struct str type = kafka_record_header(job->record, HEADER_CONTENT_TYPE);
+    const struct value *body = unwrap_event(job, &document, type);
+    if (!check_size(job) ||
+        !contract_read(&contract_request, body, &job->arena, &job->request, &job->err) ||
+        !request_check(&job->request, &job->err)) {
+        salvage(job, body);
+        return false;
+    }
+    name_request(job);
+    request_body_hash(&job->request, job->body_hash);
+    place_in_time(job);
+    return check_lane(job) && check_reply_to(job) && check_models(job) && check_time(job);
+}
+
+static enum verdict its_turn(struct job *job)
+{
+    job->previous_id = job->session->last_id;
+    return STEP_NEXT;
+}
+
+static enum verdict admitted(struct job *job)
+{
+    if (str_empty(job->request.session) || job->err.code)
+        return STEP_NEXT;
+    return intake_queue(job) ? STEP_WAIT : its_turn(job);
+}
+
+static void release_models(void *table)
+{
+    model_table_release(table);
+}
+
+enum verdict admit_begin(void *subject)
+{
+    struct job *job = subject;
+    must_be(job, JOB_MAGIC);
+    if (!job_owned(job))
+        return STEP_FAIL;
+    job->models = model_table_hold(job->worker->models);
+    arena_defer(&job->arena, release_models, job->models);
+    if (!read_request(job) && str_empty(job->id))
+        return STEP_NEXT;
+    if (intake_follow(job))
+        return STEP_WAIT;
+    return admitted(job);
+}
+
+/* Runs when the job it followed, or the earlier turn it waited for, has ended. */
+enum verdict admit_finish(void *subject)
+{
+    struct job *job = subject;
+    if (!job_owned(job) || job->worker->draining)
+        return STEP_FAIL;
+    return job->session ? its_turn(job) : admitted(job);
+}

@@ -1,0 +1,234 @@
+/*
+ * assign.c -- partitions come and go: where reading begins, what is committed, how a partition is
+ * given up.
+ *
+ * Where reading begins: at the committed offset. A partition without one is either new, or its
+ * commits were lost. The first assignment ever leaves a row in PostgreSQL (kafka_offsets) with the
+ * low watermark of that moment; a partition with a row and without a commit may be read from that
+ * mark as long as Kafka still has it (what was done is recognised), else messages may have been
+ * lost and we stop.
+ */
+#include "common/base/log.h"
+#include "common/base/must.h"
+#include "common/base/xalloc.h"
+#include "worker/intake/inside.h"
+
+enum { ASK_AGAIN_MS = 1000 };
+
+static struct lane *lane_of(struct intake *intake, const char *topic)
+{
+    for (size_t i = 0; i < intake->lane_count; i++)
+        if (str_is(intake->lanes[i].topic, topic))
+            return &intake->lanes[i];
+    must_not_reach("a partition of a topic we did not subscribe to");
+}
+
+static void begin_at(struct partition *p, int64_t offset)
+{
+    struct worker *worker = p->worker;
+    p->tracker = offset_tracker_new(offset);
+    p->committed = offset;
+    kafka_start(worker->consumer, p->topic, p->number, offset);
+    if (p->lane->paused || worker->draining)
+        kafka_pause(worker->consumer, p->topic, p->number);
+    log_debug("reading begins", LOG_C("topic", p->topic), LOG_I("partition", p->number),
+              LOG_I("offset", offset), LOG_I("high", p->high));
+}
+
+static void offsets_lost(struct partition *p, int64_t expected)
+{
+    struct err err;
+    err_set(&err, ERR_OFFSET_LOST,
+            "topic '%s' partition %d was read before from offset %lld on, but Kafka's oldest record"
+            " is %lld; see docs/operation.md, 'Lost offsets'",
+            p->topic, p->number, (long long)expected, (long long)p->low);
+    app_fail(p->worker->app, &err, EXIT_FAILED);
+}
+
+static void ask_first(void *context);
+
+static void first_answered(const struct postgres_result *result, const struct err *err,
+                           void *context)
+{
+    struct partition *p = context;
+    p->asking = false;
+    if (p->owned && err) {
+        timer_set(p->worker->loop, &p->retry, loop_now_ms(p->worker->loop) + ASK_AGAIN_MS,
+                  ask_first, p);
+    } else if (p->owned) {
+        const struct postgres_rows *rows = &result->rows[0];
+        bool is_new = rows->count == 1 && postgres_cell_i64(rows, 0, 1) == 1;
+        int64_t mark = rows->count == 1 ? postgres_cell_i64(rows, 0, 0) : 0;
+        if (!is_new && p->low > mark)
+            offsets_lost(p, mark);
+        else
+            begin_at(p, p->low);
+    }
+    partition_release(p);
+}
+
+static void ask_first(void *context)
+{
+    struct partition *p = context;
+    struct worker *worker = p->worker;
+    char number[24], low[24];
+    snprintf(number, sizeof(number), "%d", p->number);
+    snprintf(low, sizeof(low), "%lld", (long long)p->low);
+    const struct str params[] = {worker->conf->group, str_of(p->topic), str_of(number), str_of(low),
+                                 str_of(worker->instance)};
+    const struct postgres_query query = {
+        .statement = STATEMENT_FIRST_ASSIGNED, .params = params, .param_count = 5};
+    struct err err;
+    p->asking = true;
+    p->jobs++; /* the question keeps it alive */
+    if (!postgres_batch(worker->pg, &query, 1, 0, first_answered, p, &err))
+        first_answered(NULL, &err, p);
+}
+
+static void take_partition(struct worker *worker, const struct kafka_partition *given)
+{
+    struct partition *p = xzalloc(sizeof(*p));
+    p->worker = worker;
+    p->lane = lane_of(worker->intake, given->topic);
+    p->topic = given->topic;
+    p->number = given->partition;
+    p->owned = true;
+    p->high = given->high;
+    p->low = given->low;
+    list_append(&worker->intake->partitions, &p->node);
+    if (given->committed < 0)
+        ask_first(p);
+    else if (given->committed < given->low)
+        offsets_lost(p, given->committed);
+    else
+        begin_at(p, given->committed);
+}
+
+void intake_assigned(const struct kafka_partition *partitions, size_t count, void *context)
+{
+    struct worker *worker = context;
+    for (size_t i = 0; i < count; i++)
+        take_partition(worker, &partitions[i]);
+    log_info("partitions assigned", LOG_I("count", count));
+}
+
+/* Frees a partition that is neither ours nor pointed to any more. */
+static void partition_free_if_unused(struct partition *p)
+{
+    if (p->jobs || p->owned)
+        return;
+    timer_cancel(p->worker->loop, &p->retry);
+    offset_tracker_free(p->tracker);
+    free(p);
+}
+
+void partition_release(struct partition *p)
+{
+    must(p->jobs > 0);
+    p->jobs--;
+    partition_free_if_unused(p);
+}
+
+void intake_commit(struct intake *intake)
+{
+    struct kafka_offset *offsets = xcalloc(intake->partitions.count + 1, sizeof(*offsets));
+    size_t count = 0;
+    LIST_EACH(&intake->partitions, node)
+    {
+        struct partition *p = container_of(node, struct partition, node);
+        if (!p->tracker || offset_tracker_low(p->tracker) <= p->committed)
+            continue;
+        p->committed = offset_tracker_low(p->tracker);
+        offsets[count++] = (struct kafka_offset){p->topic, p->number, p->committed};
+    }
+    if (count)
+        kafka_commit(intake->worker->consumer, offsets, count);
+    free(offsets);
+}
+
+/* A refused commit is no harm: the next one says the same or more. */
+void intake_committed(const struct kafka_offset *offsets, size_t count, const struct err *err,
+                      void *context)
+{
+    (void)offsets;
+    struct worker *worker = context;
+    if (err)
+        log_warn("offsets not committed, they go with the next commit", LOG_I("partitions", count),
+                 LOG_C("error", err->text));
+    if (worker->intake->releasing) {
+        worker->intake->releasing = false;
+        kafka_release(worker->consumer);
+    }
+}
+
+static void forget_partitions(struct intake *intake)
+{
+    for (struct list_node *node; (node = list_pop(&intake->partitions));) {
+        struct partition *p = container_of(node, struct partition, node);
+        timer_cancel(p->worker->loop, &p->retry);
+        offset_tracker_free(p->tracker);
+        p->tracker = NULL;
+        p->owned = false;
+        partition_free_if_unused(p);
+    }
+    sessions_forget_idle(intake);
+    intake->worker->wake_lost(intake->worker);
+}
+
+/* The drain of a revoke is over: commit what is finished, give the partitions up. */
+static void release_now(void *context)
+{
+    struct intake *intake = context;
+    struct worker *worker = intake->worker;
+    timer_cancel(worker->loop, &intake->release_timer);
+    intake->revoking = false;
+    bool commits = false;
+    LIST_EACH(&intake->partitions, node)
+    {
+        struct partition *p = container_of(node, struct partition, node);
+        commits |= p->tracker && offset_tracker_low(p->tracker) > p->committed;
+    }
+    intake_commit(intake);
+    forget_partitions(intake);
+    if (commits)
+        intake->releasing = true; /* on_committed releases */
+    else
+        kafka_release(worker->consumer);
+}
+
+/* Calls under way may end within the drain time; nothing new begins meanwhile. */
+void intake_revoked(bool lost, void *context)
+{
+    struct worker *worker = context;
+    struct intake *intake = worker->intake;
+    log_info("partitions revoked", LOG_I("count", intake->partitions.count), LOG_B("lost", lost));
+    LIST_EACH(&intake->partitions, node)
+    container_of(node, struct partition, node)->owned = false;
+    intake_drop_backlog(intake, true);
+    for (size_t i = 0; i < intake->lane_count; i++)
+        intake->lanes[i].paused = false;
+    if (lost) {
+        forget_partitions(intake);
+        intake_wake_parked(intake);
+        kafka_release(worker->consumer);
+        return;
+    }
+    intake->revoking = true;
+    timer_set(worker->loop, &intake->release_timer,
+              loop_now_ms(worker->loop) + worker->conf->revoke_drain_ms, release_now, intake);
+    intake_wake_parked(intake);
+    intake_check_released(intake);
+}
+
+/* After each ended job: was it the last one that a revoke or a drain waits for? */
+void intake_check_released(struct intake *intake)
+{
+    if (intake->jobs_count)
+        return;
+    if (intake->revoking)
+        release_now(intake);
+    if (intake->worker->draining) {
+        intake_commit(intake);
+        app_drained(intake->worker->app);
+    }
+}

@@ -1,0 +1,85 @@
+/*
+ * inside.h -- the intake room's own structs, shared by its files and nobody else.
+ */
+#ifndef QUERN_WORKER_INTAKE_INSIDE_H
+#define QUERN_WORKER_INTAKE_INSIDE_H
+
+#include "common/io/offset_tracker.h"
+#include "worker/intake/intake.h"
+
+enum { LANES_MAX = 2, SESSIONS_IDLE_MAX = 65536 };
+
+/* A kind of traffic with a topic of its own; lower index is served first. */
+struct lane {
+    struct str topic;
+    bool batch;          /* no sessions here */
+    struct list backlog; /* jobs that have not begun */
+    size_t backlog_bytes;
+    bool paused;
+};
+
+struct partition {
+    struct list_node node; /* in intake->partitions while owned, else in none */
+    struct lane *lane;
+    const char *topic;
+    int32_t number;
+    bool owned;     /* assigned to us and not revoked */
+    bool held_back; /* paused by itself: reading is too far ahead of the lowest unfinished offset */
+    int64_t high;   /* watermark at assignment: records below it may be known already */
+    struct offset_tracker *tracker; /* NULL until reading begins */
+    int64_t committed;
+    size_t jobs; /* that point here */
+    /* while the first offset is being found out */
+    int64_t low;
+    struct timer retry;
+    struct worker *worker;
+    bool asking;
+};
+
+/* The turns of one conversation: one at work, the others in order. */
+struct session {
+    struct map_node node;
+    struct list_node idle_node; /* in intake->idle while nobody is at work */
+    struct job *running;
+    struct list waiting;
+    int32_t partition;
+    char *last_id; /* id of the newest stored turn; NULL: not known, ask the store */
+    char key[];
+};
+
+struct intake {
+    struct worker *worker;
+    struct lane lanes[LANES_MAX];
+    size_t lane_count;
+    struct list partitions;
+    struct loop_hook ready;
+    struct timer commit_timer, release_timer;
+    struct map active; /* tenant 0x1f id -> job */
+    struct map sessions;
+    struct list idle; /* sessions, longest idle first */
+    size_t active_count, parked_count, jobs_count;
+    struct list spare_jobs;
+    bool revoking, releasing;
+    struct list jobs; /* every job inside, for tearing down */
+};
+
+/* assign.c */
+void intake_assigned(const struct kafka_partition *partitions, size_t count, void *context);
+void intake_revoked(bool lost, void *context);
+void intake_committed(const struct kafka_offset *offsets, size_t count, const struct err *err,
+                      void *context);
+void intake_commit(struct intake *intake);
+void intake_check_released(struct intake *intake);
+void partition_release(struct partition *partition);
+
+/* sessions.c */
+void session_leave(struct intake *intake, struct job *job, bool stored);
+void sessions_forget_idle(struct intake *intake);
+void followers_release(struct intake *intake, struct job *job);
+
+/* intake.c */
+void intake_drop_backlog(struct intake *intake, bool not_owned_only);
+void intake_job_free(struct intake *intake, struct job *job);
+void intake_wake_parked(struct intake *intake);
+
+#endif

@@ -1,0 +1,347 @@
+/*
+ * intake.c -- records become jobs, jobs wait for room, ended jobs finish their offsets.
+ */
+#include "common/app/metrics.h"
+#include "common/base/log.h"
+#include "common/base/must.h"
+#include "common/base/xalloc.h"
+#include "worker/intake/inside.h"
+
+/* The desk of one job: request, prompt, provider's reply and packed result, with room to spare. */
+enum { JOB_ARENA_FACTOR = 8 };
+
+static struct partition *find_partition(struct intake *intake, const struct kafka_record *record)
+{
+    LIST_EACH(&intake->partitions, node)
+    {
+        struct partition *p = container_of(node, struct partition, node);
+        if (p->number == record->partition && strcmp(p->topic, record->topic) == 0)
+            return p;
+    }
+    return NULL;
+}
+
+/* A copy of the record with room for just the headers it has; the bytes stay the library's. */
+static struct kafka_record *keep_record(struct kafka_record *record, struct arena *arena)
+{
+    size_t bytes =
+        offsetof(struct kafka_record, headers) + record->header_count * sizeof(struct kafka_header);
+    kafka_record_keep(record, arena);
+    struct kafka_record *copy = arena_alloc(arena, bytes);
+    memcpy(copy, record, bytes);
+    return copy;
+}
+
+static struct job *job_new(struct intake *intake, struct kafka_record *record)
+{
+    struct worker *worker = intake->worker;
+    struct list_node *spare = list_pop(&intake->spare_jobs);
+    struct job *job = spare ? container_of(spare, struct job, node) : xzalloc(sizeof(*job));
+    memset(job, 0, sizeof(*job));
+    job->magic = JOB_MAGIC;
+    job->worker = worker;
+    list_init(&job->followers);
+    size_t ceiling =
+        (size_t)worker->conf->request_bytes_max + (size_t)worker->conf->reply_bytes_max;
+    arena_init(&job->arena, worker->pool, ceiling * JOB_ARENA_FACTOR);
+    job->record = keep_record(record, &job->arena);
+    return job;
+}
+
+static void lane_pause(struct intake *intake, struct lane *lane, bool pause)
+{
+    if (lane->paused == pause)
+        return;
+    lane->paused = pause;
+    LIST_EACH(&intake->partitions, node)
+    {
+        struct partition *p = container_of(node, struct partition, node);
+        if (p->lane != lane || !p->tracker || p->held_back)
+            continue;
+        (pause ? kafka_pause : kafka_resume)(intake->worker->consumer, p->topic, p->number);
+    }
+}
+
+static bool lane_full(const struct intake *intake, const struct lane *lane)
+{
+    const struct worker_conf *conf = intake->worker->conf;
+    return lane->backlog.count > (size_t)conf->max_in_flight * 2 ||
+           lane->backlog_bytes > (size_t)conf->read_ahead_bytes ||
+           intake->parked_count > (size_t)conf->parked_max;
+}
+
+static bool lane_has_room(const struct intake *intake, const struct lane *lane)
+{
+    const struct worker_conf *conf = intake->worker->conf;
+    return lane->backlog.count <= (size_t)conf->max_in_flight / 2 &&
+           lane->backlog_bytes <= (size_t)conf->read_ahead_bytes / 2 &&
+           intake->parked_count <= (size_t)conf->parked_max / 2;
+}
+
+static void partition_hold_back(struct intake *intake, struct partition *p, bool hold)
+{
+    if (p->held_back == hold)
+        return;
+    p->held_back = hold;
+    if (!p->lane->paused)
+        (hold ? kafka_pause : kafka_resume)(intake->worker->consumer, p->topic, p->number);
+}
+
+static void on_record(struct kafka_record *record, void *context)
+{
+    struct worker *worker = context;
+    struct intake *intake = worker->intake;
+    struct partition *p = find_partition(intake, record);
+    if (!p || !p->owned || !p->tracker || worker->draining)
+        return;
+    if (!offset_tracker_start(p->tracker, record->offset))
+        must_not_reach("a record beyond the offset window of a partition that is held back");
+
+    struct job *job = job_new(intake, record);
+    job->partition = p;
+    job->replayed = record->offset < p->high;
+    p->jobs++;
+    intake->jobs_count++;
+    list_append(&p->lane->backlog, &job->node);
+    p->lane->backlog_bytes += record->value.len;
+    metric_add(METRIC_records_total, 1);
+
+    if (offset_tracker_spread(p->tracker) > OFFSET_WINDOW / 2)
+        partition_hold_back(intake, p, true);
+    if (lane_full(intake, p->lane))
+        lane_pause(intake, p->lane, true);
+}
+
+static struct job *next_job(struct intake *intake)
+{
+    for (size_t i = 0; i < intake->lane_count; i++) {
+        struct lane *lane = &intake->lanes[i];
+        struct list_node *node = list_pop(&lane->backlog);
+        if (!node)
+            continue;
+        struct job *job = container_of(node, struct job, node);
+        lane->backlog_bytes -= job->record->value.len;
+        return job;
+    }
+    return NULL;
+}
+
+static void start_job(struct intake *intake, struct job *job)
+{
+    job->active = true;
+    intake->active_count++;
+    job->began_ms = loop_now_ms(intake->worker->loop);
+    job->began_wall_ms = loop_wall_ms(intake->worker->loop);
+    list_append(&intake->jobs, &job->node);
+    walk_start(&job->walk, &intake->worker->jobs, job);
+}
+
+/* Ready hook: lets jobs begin while there is room, and reading go on when the backlog is low. */
+static bool let_in(void *context)
+{
+    struct intake *intake = context;
+    size_t room = (size_t)intake->worker->conf->max_in_flight;
+    struct job *job;
+    while (!intake->worker->draining && !intake->revoking && intake->active_count < room &&
+           (job = next_job(intake)))
+        start_job(intake, job);
+    for (size_t i = 0; i < intake->lane_count; i++)
+        if (intake->lanes[i].paused && lane_has_room(intake, &intake->lanes[i]))
+            lane_pause(intake, &intake->lanes[i], false);
+    return false;
+}
+
+void intake_job_free(struct intake *intake, struct job *job)
+{
+    partition_release(job->partition);
+    for (int i = 0; i < job->slot_count; i++)
+        job->slots[i].magic = 0;
+    arena_done(&job->arena);
+    job->magic = 0;
+    intake->jobs_count--;
+    if (intake->spare_jobs.count < 4096)
+        list_append(&intake->spare_jobs, &job->node);
+    else
+        free(job);
+}
+
+void intake_drop_backlog(struct intake *intake, bool not_owned_only)
+{
+    for (size_t i = 0; i < intake->lane_count; i++) {
+        struct lane *lane = &intake->lanes[i];
+        LIST_EACH(&lane->backlog, node)
+        {
+            struct job *job = container_of(node, struct job, node);
+            if (not_owned_only && job->partition->owned)
+                continue;
+            list_remove(&lane->backlog, node);
+            lane->backlog_bytes -= job->record->value.len;
+            intake_job_free(intake, job);
+        }
+    }
+}
+
+static void finish_offset(struct intake *intake, struct job *job)
+{
+    struct partition *p = job->partition;
+    if (!p->tracker)
+        return;
+    offset_tracker_finish(p->tracker, job->record->offset);
+    if (p->held_back && offset_tracker_spread(p->tracker) < OFFSET_WINDOW / 4)
+        partition_hold_back(intake, p, false);
+}
+
+void intake_job_ended(void *subject, bool ok)
+{
+    struct job *job = subject;
+    must_be(job, JOB_MAGIC);
+    struct intake *intake = job->worker->intake;
+    if (ok)
+        finish_offset(intake, job);
+    metric_add_for(METRIC_requests_total,
+                   !ok             ? STR("abandoned")
+                   : job->conflict ? STR("conflict")
+                   : job->known    ? STR("known")
+                   : job->err.code ? STR("refused")
+                                   : STR("answered"),
+                   1);
+    session_leave(intake, job, ok);
+    followers_release(intake, job);
+    map_remove(&intake->active, &job->active_node);
+    if (job->active)
+        intake->active_count--;
+    else
+        intake->parked_count--;
+    list_remove(&intake->jobs, &job->node);
+    intake_job_free(intake, job);
+    intake_check_released(intake);
+}
+
+void intake_drain(struct intake *intake)
+{
+    struct worker *worker = intake->worker;
+    worker->draining = true;
+    LIST_EACH(&intake->partitions, node)
+    {
+        struct partition *p = container_of(node, struct partition, node);
+        timer_cancel(worker->loop, &p->retry);
+        if (p->tracker)
+            kafka_pause(worker->consumer, p->topic, p->number);
+    }
+    intake_drop_backlog(intake, false);
+    intake_wake_parked(intake);
+    intake_check_released(intake);
+}
+
+size_t intake_active(const struct intake *intake)
+{
+    return intake->active_count;
+}
+
+size_t intake_parked(const struct intake *intake)
+{
+    return intake->parked_count;
+}
+
+size_t intake_partitions(const struct intake *intake)
+{
+    return intake->partitions.count;
+}
+
+void intake_measure(struct intake *intake)
+{
+    int64_t paused = 0;
+    LIST_EACH(&intake->partitions, node)
+    {
+        struct partition *p = container_of(node, struct partition, node);
+        struct buf name;
+        buf_init(&name, 300);
+        buf_printf(&name, "%s/%d", p->topic, p->number);
+        if (p->tracker)
+            metric_set_for(METRIC_offset_spread, buf_str(&name), offset_tracker_spread(p->tracker));
+        paused += p->held_back || p->lane->paused;
+        buf_done(&name);
+    }
+    metric_set(METRIC_partitions_paused, paused);
+    metric_set(METRIC_partitions_assigned, (int64_t)intake->partitions.count);
+    metric_set(METRIC_requests_in_flight, (int64_t)intake->active_count);
+    metric_set(METRIC_requests_parked, (int64_t)intake->parked_count);
+}
+
+static void commit_tick(void *context)
+{
+    struct intake *intake = context;
+    struct worker *worker = intake->worker;
+    if (!intake->revoking)
+        intake_commit(intake);
+    timer_set(worker->loop, &intake->commit_timer,
+              loop_now_ms(worker->loop) + worker->conf->commit_interval_ms, commit_tick, intake);
+}
+
+struct intake *intake_new(struct worker *worker)
+{
+    struct intake *intake = xzalloc(sizeof(*intake));
+    intake->worker = worker;
+    list_init(&intake->partitions);
+    list_init(&intake->spare_jobs);
+    list_init(&intake->jobs);
+    list_init(&intake->idle);
+    map_init(&intake->active);
+    map_init(&intake->sessions);
+    for (size_t i = 0; i < worker->lane_count; i++) {
+        struct lane *lane = &intake->lanes[intake->lane_count++];
+        lane->topic = worker->lane_topics[i];
+        lane->batch = worker->lane_batch[i];
+        list_init(&lane->backlog);
+    }
+    intake->ready = (struct loop_hook){.run = let_in, .context = intake};
+    loop_add_ready(worker->loop, &intake->ready);
+    commit_tick(intake);
+    return intake;
+}
+
+void intake_events(struct worker *worker, struct kafka_consumer_events *ret)
+{
+    *ret = (struct kafka_consumer_events){
+        .on_record = on_record,
+        .on_assigned = intake_assigned,
+        .on_revoked = intake_revoked,
+        .on_committed = intake_committed,
+        .context = worker,
+    };
+}
+
+/* Only when the program leaves: walks under way are not ended, their memory is simply given back.
+ */
+void intake_free(struct intake *intake)
+{
+    if (!intake)
+        return;
+    struct worker *worker = intake->worker;
+    loop_remove_hook(worker->loop, &intake->ready);
+    timer_cancel(worker->loop, &intake->commit_timer);
+    timer_cancel(worker->loop, &intake->release_timer);
+    intake_drop_backlog(intake, false);
+    LIST_EACH(&intake->jobs, node)
+    {
+        struct job *job = container_of(node, struct job, node);
+        timer_cancel(worker->loop, &job->walk.timer);
+        list_remove(&intake->jobs, node);
+        intake_job_free(intake, job);
+    }
+    LIST_EACH(&intake->partitions, node)
+    {
+        struct partition *p = container_of(node, struct partition, node);
+        timer_cancel(worker->loop, &p->retry);
+        list_remove(&intake->partitions, node);
+        p->owned = false;
+        offset_tracker_free(p->tracker);
+        free(p);
+    }
+    sessions_forget_idle(intake);
+    for (struct list_node *node; (node = list_pop(&intake->spare_jobs));)
+        free(container_of(node, struct job, node));
+    map_done(&intake->active);
+    map_done(&intake->sessions);
+    free(intake);
+}

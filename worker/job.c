@@ -1,0 +1,25 @@
+/*
+ * job.c -- what several steps ask of a job.
+ */
+#include "worker/job.h"
+
+#include "worker/intake/inside.h"
+
+bool job_owned(const struct job *job)
+{
+    return job->partition->owned;
+}
+
+bool slot_decided(const struct slot *slot)
+{
+    return slot->claim == CLAIM_KEPT || slot->err.code != ERR_NONE || slot->answer.text.data;
+}
+
+bool job_overflowed(const struct job *job, struct err *err)
+{
+    if (!arena_overflowed(&job->arena))
+        return false;
+    err_set(err, ERR_TOO_BIG, "the request needs more than %zu bytes of memory",
+            job->arena.max_bytes);
+    return true;
+}

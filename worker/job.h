@@ -1,0 +1,174 @@
+/*
+ * job.h -- the worker's two subjects: a job is one request on its way through the worker, a slot is
+ * one model's answer to it.
+ *
+ * A job walks `job_steps` (admit, recognise, retrieve, answer, settle); its `answer` step starts
+ * one walk through `slot_steps` (claim, prompt, call, validate, report) per model and waits for all
+ * of them. All memory of a job and its slots is one arena, freed when the job has ended. Nothing
+ * outside keeps a pointer to a job longer than the job is registered there (session queue, active
+ * map, waiting for storage).
+ *
+ * What one step leaves for the next is a field below, under the step that fills it.
+ */
+#ifndef QUERN_WORKER_JOB_H
+#define QUERN_WORKER_JOB_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/base/arena.h"
+#include "common/base/buf.h"
+#include "common/base/err.h"
+#include "common/base/list.h"
+#include "common/base/map.h"
+#include "common/contract/contract.h"
+#include "common/flow/flow.h"
+#include "common/io/kafka.h"
+#include "worker/call/provider.h"
+#include "worker/deliver.h"
+#include "worker/worker.h"
+
+#define JOB_SLOTS_MAX 16
+#define JOB_MAGIC     0x6a0b6a0bu
+#define SLOT_MAGIC    0x510751u
+
+struct partition;   /* intake's */
+struct session;     /* intake's */
+struct recognition; /* recognise's */
+struct retrieval;   /* retrieve's */
+struct job;
+
+enum claim_state {
+    CLAIM_NONE, /* nobody is known to work on it: go on (Redis is away, or it said so) */
+    CLAIM_MINE,
+    CLAIM_HELD, /* another process is at it */
+    CLAIM_KEPT, /* the packed result was found: produce it, call nobody */
+};
+
+struct slot {
+    unsigned magic;
+    struct walk walk;
+    struct job *job;
+    int number;
+
+    /* recognise, claim */
+    enum claim_state claim;
+    struct str holder;    /* CLAIM_HELD: "INSTANCE INCARNATION" */
+    struct str packed;    /* CLAIM_KEPT, later: the packed result */
+    int look;             /* what the claim step waits for */
+    struct str done_text; /* the holder's answer was found stored */
+    bool stored;          /* its part is in the store already: nothing to do */
+
+    /* prompt */
+    const struct model *model;
+    struct prompt prompt;
+    struct provider_request request;
+
+    /* call */
+    struct list_node permit_node;
+    struct http_call *call;
+    unsigned attempt; /* calls made so far */
+    bool calling;     /* a call is in flight or has just ended */
+    int64_t call_started_ms;
+    struct attempt *attempts;    /* room for model->attempts_max */
+    struct provider_reply reply; /* of the call that just ended; reply.status 0: see call_err */
+    struct err call_err;
+    int64_t first_byte_ms;
+    struct err err; /* ERR_NONE: there is an answer */
+    struct answer answer;
+
+    /* report */
+    struct result result;
+    struct buf pack; /* the packed result, malloc'ed; released with the job */
+    struct delivery *delivery;
+    bool keeping;   /* the report step waits for Redis to keep it */
+    bool abandoned; /* given up before a call was paid for */
+};
+
+struct job {
+    unsigned magic;
+    struct worker *worker;
+    struct arena arena;
+    struct walk walk;
+    struct list_node node; /* in intake's backlog */
+    int64_t began_ms, began_wall_ms;
+
+    /* intake */
+    struct kafka_record *record;
+    struct partition *partition;
+    bool replayed; /* below the high watermark seen at assignment: may be known already */
+    bool active;   /* counts against max_in_flight */
+
+    /* admit */
+    struct model_table *models; /* the configuration it began with */
+    enum encoding encoding;
+    struct request request;
+    struct str id, tenant; /* absent id: it could not be read, there will be no result */
+    char body_hash[65];
+    int64_t created_at, deadline_at; /* wall ms */
+    int64_t deadline_ms;             /* loop time */
+    struct err err;              /* set: invalid; goes to the dead letters, gets a failed result */
+    struct map_node active_node; /* in intake's map of ids at work */
+    struct list followers;       /* jobs of the same id that came while this one is at work */
+    struct list_node follower_node;
+    struct job *follows;
+    struct session *session;
+    struct list_node session_node;
+    const char *previous_id; /* id of the session's newest stored turn; NULL: not known */
+
+    /* recognise */
+    struct recognition *recognition;
+    bool known;    /* final in the store: nothing to call */
+    bool repeat;   /* another record asked the same: the stored answer is sent again */
+    bool conflict; /* same id, other body: dead letter and error reply only */
+
+    /* retrieve */
+    struct retrieval *retrieval;
+    const struct value *history; /* list of messages of earlier turns */
+
+    /* prompt, of the first slot that gets there */
+    const struct value *messages; /* what the models are given */
+    const struct value *question; /* what the conversation will remember of this turn */
+
+    /* answer */
+    struct slot *slots;
+    int slot_count;
+
+    /* settle */
+    struct map_node
+        stored_node; /* in the map of jobs that wait for their final result to be stored */
+    struct list_node stored_list_node;
+    int64_t stored_since_ms;
+    bool waiting_for_store, is_stored;
+    struct delivery *burial, *notice;
+};
+
+/* The partition it came from is still ours; what is not yet paid for need not be done otherwise. */
+bool job_owned(const struct job *job);
+/* Nothing is left to do for the slot but to report: it has an answer, or never will. */
+bool slot_decided(const struct slot *slot);
+/* The job's desk ran over: err is set, true. */
+bool job_overflowed(const struct job *job, struct err *err);
+
+/* The steps; each begin and finish is named after its step. */
+enum verdict admit_begin(void *subject);
+enum verdict admit_finish(void *subject);
+enum verdict recognise_begin(void *subject);
+enum verdict recognise_finish(void *subject);
+enum verdict retrieve_begin(void *subject);
+enum verdict retrieve_finish(void *subject);
+enum verdict answer_begin(void *subject);
+enum verdict answer_finish(void *subject);
+enum verdict settle_begin(void *subject);
+enum verdict settle_finish(void *subject);
+
+enum verdict claim_begin(void *subject);
+enum verdict claim_finish(void *subject);
+enum verdict prompt_begin(void *subject);
+enum verdict call_begin(void *subject);
+enum verdict call_finish(void *subject);
+enum verdict validate_begin(void *subject);
+enum verdict report_begin(void *subject);
+enum verdict report_finish(void *subject);
+
+#endif

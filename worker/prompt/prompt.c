@@ -1,0 +1,83 @@
+/*
+ * prompt.c -- a slot's step "prompt": which messages the model is given, and the vendor's bytes.
+ *
+ * System messages that open the request come first, then the conversation so far, then the rest
+ * of the request. The messages are the same for all slots of a job and are made once.
+ */
+#include "common/base/must.h"
+#include "worker/job.h"
+
+static struct value *user_message(struct arena *arena, struct str input)
+{
+    struct value *map = value_map_new(arena, 2);
+    value_map_add(map, STR("role"), value_str(STR("user")));
+    value_map_add(map, STR("content"), value_str(input));
+    return map;
+}
+
+static bool is_system(const struct value *message)
+{
+    struct str role = value_get_str(message, "role");
+    return str_is(role, "system") || str_is(role, "developer");
+}
+
+/* What the request itself says, as a list. */
+static struct value asked(struct job *job)
+{
+    if (job->request.messages)
+        return *job->request.messages;
+    return (struct value){
+        .kind = VALUE_LIST, .count = 1, .items = user_message(&job->arena, job->request.input)};
+}
+
+static const struct value *all_messages(struct job *job)
+{
+    struct value question = asked(job);
+    uint32_t history = job->history ? job->history->count : 0;
+    uint32_t opening = 0;
+    while (opening < question.count && is_system(&question.items[opening]))
+        opening++;
+
+    struct value *items = arena_array(&job->arena, struct value, history + question.count);
+    memcpy(items, question.items, opening * sizeof(*items));
+    if (history)
+        memcpy(items + opening, job->history->items, history * sizeof(*items));
+    memcpy(items + opening + history, question.items + opening,
+           (question.count - opening) * sizeof(*items));
+
+    struct value *list = arena_new(&job->arena, struct value);
+    *list = (struct value){.kind = VALUE_LIST, .count = history + question.count, .items = items};
+    return list;
+}
+
+/* The turn's new messages without system ones: what the conversation will remember. */
+static const struct value *to_remember(struct job *job)
+{
+    struct value question = asked(job);
+    struct value *items = arena_array(&job->arena, struct value, question.count);
+    struct value *list = arena_new(&job->arena, struct value);
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < question.count; i++)
+        if (!is_system(&question.items[i]))
+            items[count++] = question.items[i];
+    *list = (struct value){.kind = VALUE_LIST, .count = count, .items = items};
+    return list;
+}
+
+enum verdict prompt_begin(void *subject)
+{
+    struct slot *slot = subject;
+    must_be(slot, SLOT_MAGIC);
+    struct job *job = slot->job;
+    if (slot_decided(slot))
+        return STEP_NEXT;
+    if (!job->messages) {
+        job->messages = all_messages(job);
+        job->question = to_remember(job);
+    }
+    slot->prompt = (struct prompt){.messages = job->messages, .params = &job->request.params};
+    if (slot->model->provider->encode(&slot->model->dialect, &slot->prompt, &job->arena,
+                                      &slot->request, &slot->err))
+        job_overflowed(job, &slot->err);
+    return STEP_NEXT;
+}

@@ -1,0 +1,195 @@
+/*
+ * claims.c -- see claims.h; the scripts are schemas/lua/{claim,steal,release}.lua.
+ */
+#include "worker/recognise/claims.h"
+
+#include "common/app/metrics.h"
+#include "common/base/must.h"
+#include "common/base/xalloc.h"
+#include "common/contract/redis_keys.h"
+
+enum { ALIVE_MS = 6000, RENEW_MS = 2000, CLAIM_SPARE_MS = 60000 };
+
+struct claims {
+    struct worker *worker;
+    struct timer renew;
+    char incarnation[24];
+};
+
+/* Where an answer goes; lives in the job's arena. */
+struct claim_question {
+    struct slot *slot;
+    struct walk *walk;
+    struct str *done;
+};
+
+static struct str prefix_of(const struct worker *worker)
+{
+    return worker->conf->shared.redis_key_prefix;
+}
+
+static void renew(void *context)
+{
+    struct claims *claims = context;
+    struct worker *worker = claims->worker;
+    char key[256];
+    struct arena arena;
+    arena_init(&arena, worker->pool, sizeof(key) * 8);
+    const struct str words[] = {
+        STR("SET"), redis_key_alive(&arena, prefix_of(worker), str_of(worker->instance)),
+        str_of(claims->incarnation), STR("PX"), STR("6000")};
+    redis_ask(worker->redis, words, 5, NULL, NULL);
+    arena_done(&arena);
+    timer_set(worker->loop, &claims->renew, loop_now_ms(worker->loop) + RENEW_MS, renew, claims);
+}
+
+struct claims *claims_new(struct worker *worker)
+{
+    struct claims *claims = xzalloc(sizeof(*claims));
+    claims->worker = worker;
+    snprintf(claims->incarnation, sizeof(claims->incarnation), "%lld",
+             (long long)worker->incarnation);
+    if (redis_enabled(worker->redis))
+        renew(claims);
+    return claims;
+}
+
+void claims_free(struct claims *claims, bool leave)
+{
+    if (!claims)
+        return;
+    struct worker *worker = claims->worker;
+    timer_cancel(worker->loop, &claims->renew);
+    if (leave && redis_enabled(worker->redis)) {
+        struct arena arena;
+        arena_init(&arena, worker->pool, 4096);
+        const struct str words[] = {
+            STR("DEL"), redis_key_alive(&arena, prefix_of(worker), str_of(worker->instance))};
+        redis_ask(worker->redis, words, 2, NULL, NULL);
+        arena_done(&arena);
+    }
+    free(claims);
+}
+
+static struct str claim_key(const struct slot *slot)
+{
+    struct job *job = slot->job;
+    return redis_key_claim(&job->arena, prefix_of(job->worker), job->tenant, job->id, slot->number);
+}
+
+static struct str lifetime(const struct job *job)
+{
+    int64_t left = job->deadline_ms - loop_now_ms(job->worker->loop);
+    if (left < 0)
+        left = 0;
+    return arena_printf((struct arena *)&job->arena, "%lld", (long long)(left + CLAIM_SPARE_MS));
+}
+
+/* {"done", text} | {"kept", bytes} | {"held", holder} | {"claimed"}; anything else is a miss. */
+static void claim_told(const struct redis_reply *reply, void *context)
+{
+    struct claim_question *q = context;
+    struct slot *slot = q->slot;
+    must_be(slot, SLOT_MAGIC);
+    struct arena *arena = &slot->job->arena;
+    slot->claim = CLAIM_NONE;
+    if (reply && reply->kind == REDIS_LIST && reply->count >= 1) {
+        struct str word = redis_item(reply, 0).text;
+        struct str what = reply->count > 1 ? redis_item(reply, 1).text : (struct str){0};
+        if (str_is(word, "claimed")) {
+            slot->claim = CLAIM_MINE;
+        } else if (str_is(word, "held")) {
+            slot->claim = CLAIM_HELD;
+            slot->holder = arena_str(arena, what);
+        } else if (str_is(word, "kept")) {
+            slot->claim = CLAIM_KEPT;
+            slot->packed = arena_str(arena, what);
+        } else if (str_is(word, "done")) {
+            *q->done = arena_str(arena, what);
+        }
+    }
+    walk_answer(q->walk);
+}
+
+static struct claim_question *question(struct slot *slot, struct walk *walk, struct str *done)
+{
+    struct claim_question *q = arena_new(&slot->job->arena, struct claim_question);
+    *q = (struct claim_question){slot, walk, done};
+    walk_ask(walk);
+    return q;
+}
+
+void claims_take(struct slot *slot, struct walk *walk, struct str *ret_done)
+{
+    struct job *job = slot->job;
+    struct worker *worker = job->worker;
+    struct str prefix = prefix_of(worker);
+    const struct str words[] = {
+        claim_key(slot),
+        redis_key_kept(&job->arena, prefix, job->tenant, job->id, slot->number),
+        redis_key_done(&job->arena, prefix, job->tenant, job->id),
+        str_of(worker->instance),
+        str_of(worker->claims->incarnation),
+        lifetime(job),
+    };
+    redis_script_ask(worker->redis, worker->script_claim, 3, words, 6, claim_told,
+                     question(slot, walk, ret_done));
+}
+
+static void steal_told(const struct redis_reply *reply, void *context)
+{
+    struct claim_question *q = context;
+    bool taken = !reply || (reply->kind == REDIS_NUMBER && reply->number == 1);
+    q->slot->claim = taken ? CLAIM_MINE : CLAIM_HELD;
+    walk_answer(q->walk);
+}
+
+static void steal(struct claim_question *q)
+{
+    struct slot *slot = q->slot;
+    struct worker *worker = slot->job->worker;
+    const struct str words[] = {claim_key(slot), slot->holder, str_of(worker->instance),
+                                str_of(worker->claims->incarnation), lifetime(slot->job)};
+    redis_script_ask(worker->redis, worker->script_steal, 1, words, 5, steal_told, q);
+}
+
+/* The holder is "INSTANCE INCARNATION"; the instance's alive key says which incarnation lives. */
+static void alive_told(const struct redis_reply *reply, void *context)
+{
+    struct claim_question *q = context;
+    struct str holder = q->slot->holder;
+    struct str incarnation = str_slice(holder, holder.len, holder.len);
+    for (size_t i = holder.len; i > 0 && holder.data[i - 1] != ' '; i--)
+        incarnation = str_slice(holder, i - 1, holder.len);
+    bool lives = reply && reply->kind == REDIS_TEXT && str_eq(reply->text, incarnation);
+    bool away = !reply || reply->kind == REDIS_FAILED;
+    if (lives || away) {
+        q->slot->claim = away ? CLAIM_NONE : CLAIM_HELD;
+        walk_answer(q->walk);
+    } else {
+        steal(q);
+    }
+}
+
+void claims_challenge(struct slot *slot, struct walk *walk)
+{
+    struct worker *worker = slot->job->worker;
+    size_t space = slot->holder.len;
+    while (space > 0 && slot->holder.data[space - 1] != ' ')
+        space--;
+    struct str instance = str_slice(slot->holder, 0, space ? space - 1 : 0);
+    const struct str words[] = {STR("GET"),
+                                redis_key_alive(&slot->job->arena, prefix_of(worker), instance)};
+    redis_ask(worker->redis, words, 2, alive_told, question(slot, walk, NULL));
+}
+
+void claims_release(struct slot *slot)
+{
+    struct worker *worker = slot->job->worker;
+    if (slot->claim != CLAIM_MINE)
+        return;
+    const struct str words[] = {claim_key(slot), str_of(worker->instance),
+                                str_of(worker->claims->incarnation)};
+    redis_script_ask(worker->redis, worker->script_release, 1, words, 3, NULL, NULL);
+    slot->claim = CLAIM_NONE;
+}

@@ -1,0 +1,223 @@
+/*
+ * report.c -- a slot's step "report": the part is packed, kept in Redis, and produced.
+ *
+ * An answer is kept before it is produced, so that a death in between does not pay for it again;
+ * the aggregator forgets what was kept once the final result is stored. Failures are not kept.
+ */
+#include "common/app/metrics.h"
+#include "common/base/must.h"
+#include "common/contract/redis_keys.h"
+#include "worker/job.h"
+
+static struct str status_of(const struct slot *slot)
+{
+    switch (slot->err.code) {
+    case ERR_NONE:
+        return STR("ok");
+    case ERR_EXPIRED:
+        return STR("expired");
+    case ERR_CANCELLED:
+        return STR("cancelled");
+    default:
+        return STR("failed");
+    }
+}
+
+static void fill_ticket(struct job *job, struct ticket *t)
+{
+    const struct request *r = &job->request;
+    t->user = r->user;
+    t->session = r->session;
+    t->kind = r->kind;
+    t->body_hash = str_of(job->body_hash);
+    t->question = job->question;
+    t->merge = r->merge;
+    t->reply_to = r->reply_to;
+    t->deadline_at = job->deadline_at;
+    t->created_at = job->created_at;
+    t->metadata = r->metadata;
+    t->topic = str_of(job->record->topic);
+    t->partition = job->record->partition;
+    t->offset = job->record->offset;
+    t->unknown = r->extra;
+    if (job->session)
+        t->notify = str_of(job->worker->notify);
+}
+
+static void add_usage(struct usage *sum, const struct usage *one)
+{
+    sum->input += one->input;
+    sum->output += one->output;
+    sum->cached_input += one->cached_input;
+    sum->reasoning += one->reasoning;
+}
+
+static void fill_attempts(struct slot *slot, struct result *result)
+{
+    result->attempts.items = slot->attempts;
+    result->attempts.count = slot->attempt;
+    for (unsigned i = 0; i < slot->attempt; i++) {
+        const struct attempt *a = &slot->attempts[i];
+        add_usage(&result->usage, &a->usage);
+        if (a->cost_microusd == INT_ABSENT)
+            continue;
+        result->cost_microusd =
+            (result->cost_microusd == INT_ABSENT ? 0 : result->cost_microusd) + a->cost_microusd;
+    }
+}
+
+static void fill_answer(struct slot *slot, struct result *result)
+{
+    result->text = slot->answer.text;
+    result->message = slot->answer.message;
+    result->finish_reason = slot->answer.finish_reason;
+    result->times.first_token_ms = slot->first_byte_ms;
+}
+
+static void fill_error(struct slot *slot, struct result *result)
+{
+    result->error.code = str_of(err_name(slot->err.code));
+    result->error.message = str_of(slot->err.text);
+    result->error.retry = str_of(err_retry_name(slot->err.retry));
+}
+
+static void fill_result(struct slot *slot)
+{
+    struct job *job = slot->job;
+    struct result *result = &slot->result;
+    contract_init(&contract_result, result);
+    result->request_id = job->id;
+    result->tenant = job->tenant;
+    result->slot = slot->number;
+    result->slots = job->slot_count;
+    if (slot->model) {
+        result->model = slot->model->dialect.name;
+        result->provider = str_of(slot->model->provider->name);
+    }
+    result->status = status_of(slot);
+    result->times.queued_ms =
+        job->began_wall_ms > job->created_at ? job->began_wall_ms - job->created_at : 0;
+    result->times.total_ms = loop_now_ms(job->worker->loop) - job->began_ms;
+    fill_attempts(slot, result);
+    fill_ticket(job, &result->request);
+    if (slot->err.code)
+        fill_error(slot, result);
+    else
+        fill_answer(slot, result);
+}
+
+static void count_usage(const struct slot *slot)
+{
+    const struct usage *usage = &slot->result.usage;
+    metric_add_for(METRIC_tokens_total, STR("input"), usage->input);
+    metric_add_for(METRIC_tokens_total, STR("output"), usage->output);
+    metric_add_for(METRIC_tokens_total, STR("cached_input"), usage->cached_input);
+    metric_add_for(METRIC_tokens_total, STR("reasoning"), usage->reasoning);
+    if (slot->result.cost_microusd != INT_ABSENT)
+        metric_add_for(METRIC_cost_microusd_total, slot->result.model, slot->result.cost_microusd);
+}
+
+static void free_pack(void *pack)
+{
+    buf_done(pack);
+}
+
+static void pack(struct slot *slot)
+{
+    fill_result(slot);
+    buf_init(&slot->pack, (size_t)slot->job->worker->conf->shared.message_bytes_max);
+    arena_defer(&slot->job->arena, free_pack, &slot->pack);
+    contract_write(&contract_result, &slot->result, ENCODING_MSGPACK, &slot->pack);
+    slot->packed = buf_str(&slot->pack);
+    count_usage(slot);
+}
+
+/* Too large for the topic: the part says so instead. */
+static void pack_too_big(struct slot *slot)
+{
+    err_set(&slot->err, ERR_TOO_BIG,
+            "the result has %zu bytes and does not fit into the topic '%s'", slot->packed.len,
+            slot->job->worker->topic_results);
+    slot->job->question = NULL;
+    slot->job->request.metadata = NULL;
+    slot->job->request.extra = NULL;
+    fill_result(slot);
+    buf_clear(&slot->pack);
+    contract_write(&contract_result, &slot->result, ENCODING_MSGPACK, &slot->pack);
+    slot->packed = buf_str(&slot->pack);
+}
+
+static void produce(struct slot *slot)
+{
+    struct job *job = slot->job;
+    struct worker *worker = job->worker;
+    struct kafka_header *headers = arena_array(&job->arena, struct kafka_header, 6);
+    size_t count = 0;
+    headers[count++] = (struct kafka_header){STR(HEADER_CONTENT_TYPE), STR("application/msgpack")};
+    headers[count++] = (struct kafka_header){STR(HEADER_CE_SPECVERSION), STR("1.0")};
+    headers[count++] =
+        (struct kafka_header){STR(HEADER_CE_ID), arena_printf(&job->arena, STR_FMT ":%d",
+                                                              STR_ARG(job->id), slot->number)};
+    headers[count++] = (struct kafka_header){STR(HEADER_CE_TYPE), STR("quern.result")};
+    headers[count++] = (struct kafka_header){STR(HEADER_CE_SOURCE), STR("quern-worker")};
+    struct str trace = kafka_record_header(job->record, HEADER_TRACEPARENT);
+    if (trace.data)
+        headers[count++] = (struct kafka_header){STR(HEADER_TRACEPARENT), trace};
+    slot->delivery = arena_new(&job->arena, struct delivery);
+    deliver_start(slot->delivery, worker->loop, worker->producer, &slot->walk,
+                  &(struct kafka_produce){.topic = worker->topic_results,
+                                          .key = job->id,
+                                          .value = slot->packed,
+                                          .headers = headers,
+                                          .header_count = count});
+}
+
+static void kept(const struct redis_reply *reply, void *context)
+{
+    (void)reply; /* a miss means a repeat after a death, nothing worse */
+    struct slot *slot = context;
+    must_be(slot, SLOT_MAGIC);
+    walk_answer(&slot->walk);
+}
+
+static void keep(struct slot *slot)
+{
+    struct job *job = slot->job;
+    struct worker *worker = job->worker;
+    const struct str words[] = {STR("SET"),
+                                redis_key_kept(&job->arena, worker->conf->shared.redis_key_prefix,
+                                               job->tenant, job->id, slot->number),
+                                slot->packed, STR("PX"), STR("3600000")};
+    slot->keeping = true;
+    walk_ask(&slot->walk);
+    redis_ask(worker->redis, words, 5, kept, slot);
+}
+
+enum verdict report_begin(void *subject)
+{
+    struct slot *slot = subject;
+    must_be(slot, SLOT_MAGIC);
+    if (slot->claim != CLAIM_KEPT)
+        pack(slot);
+    if (slot->claim != CLAIM_KEPT && !slot->err.code && redis_up(slot->job->worker->redis))
+        keep(slot);
+    else
+        produce(slot);
+    return STEP_WAIT;
+}
+
+enum verdict report_finish(void *subject)
+{
+    struct slot *slot = subject;
+    if (slot->keeping) {
+        slot->keeping = false;
+        produce(slot);
+        return STEP_WAIT;
+    }
+    if (slot->delivery->too_big && slot->err.code != ERR_TOO_BIG) {
+        pack_too_big(slot);
+        produce(slot);
+        return STEP_WAIT;
+    }
+    return STEP_NEXT;
+}

@@ -1,0 +1,124 @@
+/*
+ * stored.c -- see stored.h.
+ */
+#include "worker/settle/stored.h"
+
+#include "common/base/must.h"
+#include "common/base/xalloc.h"
+#include "worker/recognise/lookup.h"
+
+enum { TICK_MS = 250, ASK_AFTER_MS = 400 };
+
+struct stored {
+    struct worker *worker;
+    struct map waiting;
+    struct list list; /* the same jobs, in order of waiting */
+    struct timer tick;
+};
+
+/* What is looked up outlives the job that asked: its partition may go away meanwhile. */
+struct stored_question {
+    struct stored *stored;
+    char *key; /* tenant 0x1f id */
+    struct str tenant, id;
+};
+
+static void let_go(struct stored *stored, struct job *job, bool is_stored)
+{
+    job->is_stored = is_stored;
+    map_remove(&stored->waiting, &job->stored_node);
+    list_remove(&stored->list, &job->stored_list_node);
+    walk_answer(&job->walk);
+}
+
+static struct job *find(struct stored *stored, struct str key)
+{
+    struct map_node *node = map_find(&stored->waiting, key);
+    return node ? container_of(node, struct job, stored_node) : NULL;
+}
+
+static void on_notice(struct str message, void *context)
+{
+    struct stored *stored = context;
+    struct job *job = find(stored, message);
+    if (job)
+        let_go(stored, job, true);
+}
+
+static void looked_up(const struct known *known, void *context)
+{
+    struct stored_question *q = context;
+    struct job *job = find(q->stored, str_of(q->key));
+    if (job && known->found && !str_is(known->status, "open"))
+        let_go(q->stored, job, true);
+    free(q->key);
+    free(q);
+}
+
+static void look_up(struct stored *stored, struct job *job)
+{
+    struct stored_question *q = xzalloc(sizeof(*q));
+    q->stored = stored;
+    q->key = xstrndup(job->stored_node.key);
+    q->tenant = str_from(q->key, job->tenant.len);
+    q->id = str_from(q->key + job->tenant.len + 1, job->id.len);
+    lookup_ask(stored->worker->lookup, q->tenant, q->id, looked_up, q);
+}
+
+static void tick(void *context)
+{
+    struct stored *stored = context;
+    struct worker *worker = stored->worker;
+    int64_t now = loop_now_ms(worker->loop);
+    LIST_EACH(&stored->list, node)
+    {
+        struct job *job = container_of(node, struct job, stored_list_node);
+        if (now - job->stored_since_ms >= ASK_AFTER_MS) {
+            job->stored_since_ms = now;
+            look_up(stored, job);
+        }
+    }
+    timer_set(worker->loop, &stored->tick, now + TICK_MS, tick, stored);
+}
+
+struct stored *stored_new(struct worker *worker)
+{
+    struct stored *stored = xzalloc(sizeof(*stored));
+    stored->worker = worker;
+    map_init(&stored->waiting);
+    list_init(&stored->list);
+    redis_subscribe(worker->redis, str_of(worker->notify), on_notice, stored);
+    tick(stored);
+    return stored;
+}
+
+void stored_free(struct stored *stored)
+{
+    if (!stored)
+        return;
+    timer_cancel(stored->worker->loop, &stored->tick);
+    map_done(&stored->waiting);
+    free(stored);
+}
+
+void stored_wait(struct job *job)
+{
+    struct stored *stored = job->worker->stored;
+    struct str key =
+        arena_printf(&job->arena, STR_FMT "\x1f" STR_FMT, STR_ARG(job->tenant), STR_ARG(job->id));
+    walk_ask(&job->walk);
+    job->waiting_for_store = true;
+    job->stored_since_ms = loop_now_ms(job->worker->loop);
+    map_add(&stored->waiting, &job->stored_node, key);
+    list_append(&stored->list, &job->stored_list_node);
+}
+
+void stored_wake_lost(struct stored *stored)
+{
+    LIST_EACH(&stored->list, node)
+    {
+        struct job *job = container_of(node, struct job, stored_list_node);
+        if (!job_owned(job))
+            let_go(stored, job, false);
+    }
+}

@@ -1,0 +1,90 @@
+/*
+ * worker.h -- the worker program's desk: its doors, its settings and the rooms that keep state.
+ *
+ * Steps reach it through their subject (job->worker). Rooms with state of their own are opaque
+ * here; only main.c builds them.
+ */
+#ifndef QUERN_WORKER_WORKER_H
+#define QUERN_WORKER_WORKER_H
+
+#include <stdint.h>
+
+#include "common/app/app.h"
+#include "common/app/shared_conf.h"
+#include "common/base/list.h"
+#include "common/contract/contract.h"
+#include "common/flow/flow.h"
+#include "common/io/http_client.h"
+#include "common/io/kafka.h"
+#include "common/io/postgres.h"
+#include "common/io/redis.h"
+#include "worker/call/model.h"
+
+struct worker_conf {
+    struct app_conf app;
+    struct shared_conf shared;
+    struct str group;
+    struct str instance, lock_dir;
+    struct conf_strs lanes;
+    int64_t max_in_flight;
+    int64_t read_ahead_bytes;
+    int64_t parked_max;
+    int64_t default_deadline_ms;
+    int64_t request_bytes_max, reply_bytes_max;
+    int64_t history_turns, history_bytes_max;
+    int64_t commit_interval_ms, revoke_drain_ms;
+    int64_t retry_base_ms, retry_cap_ms;
+    bool recognise_fresh;
+};
+
+/* The statements a worker may send to PostgreSQL (worker/statements.c). */
+enum worker_statement {
+    STATEMENT_LOOKUP,         /* tenants, ids -> what is known of them */
+    STATEMENT_HISTORY,        /* tenant, session, turns -> last turn and messages */
+    STATEMENT_FIRST_ASSIGNED, /* group, topic, partition, low -> 1 when the row is new, else 0 */
+    WORKER_STATEMENT_COUNT
+};
+extern const struct postgres_statement worker_statements[WORKER_STATEMENT_COUNT];
+
+struct intake;
+struct lookup;
+struct claims;
+struct stored;
+
+struct worker {
+    struct app *app;
+    struct loop *loop;
+    const struct worker_conf *conf;
+    struct model_table *models;
+
+    struct kafka_consumer *consumer;
+    struct kafka_producer *producer;
+    struct http_client *http;
+    struct postgres *pg;
+    struct redis *redis;
+    unsigned script_claim, script_steal, script_release;
+
+    char instance[160];  /* "host-0": who we are in claims and in the consumer group */
+    int64_t incarnation; /* wall milliseconds at start: which life of that instance */
+    char notify[192];    /* Redis channel that tells us of stored results */
+    const char *topic_results, *topic_replies, *topic_dead;
+    const struct str *lane_topics;
+    const bool *lane_batch;
+    size_t lane_count;
+
+    struct arena_pool *pool;
+    struct arena names; /* topic names */
+    struct flow jobs, slots;
+    struct list permit_queue; /* slots that wait for room among the calls in flight */
+    size_t calls_in_flight;
+
+    struct intake *intake;
+    struct lookup *lookup;
+    struct claims *claims;
+    struct stored *stored;
+    /* Partitions are gone for good: whoever waits for their sake is let go. Set by main.c. */
+    void (*wake_lost)(struct worker *worker);
+    bool draining;
+};
+
+#endif
