@@ -1,0 +1,139 @@
+/*
+ * redis_keys.c -- fills the patterns of schemas/redis.def.
+ *
+ * A run of capital letters in a pattern is a part; parts are given in the order in which the
+ * pattern names them. The bytes are counted before they are written, so a key is one piece of the
+ * arena.
+ */
+#include "common/contract/redis_keys.h"
+
+#include <stdio.h>
+
+#include "common/base/must.h"
+
+struct key_row {
+    const char *pattern;
+    int64_t lifetime_s;
+};
+
+static const struct key_row rows[REDIS_KEY_COUNT] = {
+#define REDIS_KEY(name, pattern, lifetime_s, sentence) [REDIS_KEY_##name] = {pattern, lifetime_s},
+#include "schemas/redis.def"
+#undef REDIS_KEY
+};
+
+static struct str fill(struct arena *arena, struct str prefix, enum redis_key key,
+                       const struct str *parts, size_t part_count);
+static struct str slot_text(int slot, char (*buffer)[12]);
+
+struct str redis_key_conversation(struct arena *arena, struct str prefix, struct str tenant,
+                                  struct str session)
+{
+    const struct str parts[] = {tenant, session};
+    return fill(arena, prefix, REDIS_KEY_CONVERSATION, parts, 2);
+}
+
+struct str redis_key_claim(struct arena *arena, struct str prefix, struct str tenant, struct str id,
+                           int slot)
+{
+    char buffer[12];
+    const struct str parts[] = {tenant, id, slot_text(slot, &buffer)};
+    return fill(arena, prefix, REDIS_KEY_CLAIM, parts, 3);
+}
+
+struct str redis_key_kept(struct arena *arena, struct str prefix, struct str tenant, struct str id,
+                          int slot)
+{
+    char buffer[12];
+    const struct str parts[] = {tenant, id, slot_text(slot, &buffer)};
+    return fill(arena, prefix, REDIS_KEY_KEPT, parts, 3);
+}
+
+struct str redis_key_done(struct arena *arena, struct str prefix, struct str tenant, struct str id)
+{
+    const struct str parts[] = {tenant, id};
+    return fill(arena, prefix, REDIS_KEY_DONE, parts, 2);
+}
+
+struct str redis_key_alive(struct arena *arena, struct str prefix, struct str instance)
+{
+    return fill(arena, prefix, REDIS_KEY_ALIVE, &instance, 1);
+}
+
+int64_t redis_key_lifetime_s(enum redis_key key)
+{
+    must(key < REDIS_KEY_COUNT);
+    return rows[key].lifetime_s;
+}
+
+static bool is_capital(char c)
+{
+    return c >= 'A' && c <= 'Z';
+}
+
+static bool needs_escape(unsigned char c)
+{
+    return c < 0x20 || c == 0x7f || c == ':' || c == '{' || c == '}' || c == '%';
+}
+
+/* Writes the part, or only counts when `to` is NULL. */
+static size_t escape(struct str part, char *to)
+{
+    static const char hex[] = "0123456789ABCDEF";
+    size_t len = 0;
+    for (size_t i = 0; i < part.len; i++) {
+        unsigned char c = (unsigned char)part.data[i];
+        if (!needs_escape(c)) {
+            if (to)
+                to[len] = (char)c;
+            len++;
+            continue;
+        }
+        if (to) {
+            to[len] = '%';
+            to[len + 1] = hex[c >> 4];
+            to[len + 2] = hex[c & 15];
+        }
+        len += 3;
+    }
+    return len;
+}
+
+static size_t walk(const char *pattern, const struct str *parts, size_t part_count, char *to)
+{
+    size_t len = 0, part = 0;
+    for (const char *at = pattern; *at;) {
+        if (!is_capital(*at)) {
+            if (to)
+                to[len] = *at;
+            len++;
+            at++;
+            continue;
+        }
+        while (is_capital(*at))
+            at++;
+        must(part < part_count);
+        len += escape(parts[part++], to ? to + len : NULL);
+    }
+    must(part == part_count);
+    return len;
+}
+
+static struct str fill(struct arena *arena, struct str prefix, enum redis_key key,
+                       const struct str *parts, size_t part_count)
+{
+    const char *pattern = rows[key].pattern;
+    size_t len = prefix.len + walk(pattern, parts, part_count, NULL);
+    char *text = arena_alloc(arena, len + 1);
+    if (prefix.len)
+        memcpy(text, prefix.data, prefix.len);
+    walk(pattern, parts, part_count, text + prefix.len);
+    text[len] = '\0';
+    return str_from(text, len);
+}
+
+static struct str slot_text(int slot, char (*buffer)[12])
+{
+    int len = snprintf(*buffer, sizeof(*buffer), "%d", slot);
+    return str_from(*buffer, (size_t)len);
+}
