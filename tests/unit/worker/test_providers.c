@@ -1,0 +1,244 @@
+/*
+ * Goal: what each provider sends and understands stays the same, byte for byte.
+ * Method: files under tests/golden/<provider>/. NAME.in.json says model, settings and messages;
+ * NAME.out.http is what must be sent. NAME.reply.http is a reply; NAME.answer.json is what must be
+ * understood of it. QUERN_GOLDEN_WRITE=1 writes the expected files anew, to be read before they are
+ * committed.
+ */
+#include <dirent.h>
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "common/contract/contract.h"
+#include "common/data/json.h"
+#include "worker/call/provider.h"
+
+enum { FILE_BYTES_MAX = 1 << 20 };
+
+static struct str read_file(struct arena *arena, const char *path)
+{
+    FILE *file = fopen(path, "rb");
+    if (!file)
+        return (struct str){0};
+    char *bytes = arena_alloc(arena, FILE_BYTES_MAX);
+    size_t len = fread(bytes, 1, FILE_BYTES_MAX, file);
+    fclose(file);
+    return str_from(bytes, len);
+}
+
+static void expect_file(struct arena *arena, const char *path, struct str is)
+{
+    if (getenv("QUERN_GOLDEN_WRITE")) {
+        FILE *file = fopen(path, "wb");
+        assert_non_null(file);
+        fwrite(is.data, 1, is.len, file);
+        fclose(file);
+        return;
+    }
+    struct str want = read_file(arena, path);
+    if (!str_eq(want, is))
+        fail_msg("%s\n-- wanted:\n" STR_FMT "\n-- is:\n" STR_FMT, path, STR_ARG(want), STR_ARG(is));
+}
+
+static void read_model(const struct value *document, struct provider_model *model)
+{
+    const struct value *given = value_get_map(document, "model");
+    const struct value *temperature = value_get(given, STR("temperature"));
+    *model = (struct provider_model){
+        .name = STR("test"),
+        .model = value_get_str(given, "model"),
+        .base_url = value_get_str(given, "base_url"),
+        .api_key = value_get_str(given, "api_key"),
+        .api = value_get_str(given, "api"),
+        .max_tokens = value_get_int(given, "max_tokens", INT_ABSENT),
+        .temperature = temperature && temperature->kind == VALUE_REAL ? temperature->real : NAN,
+    };
+}
+
+static void check_encode(const struct provider *provider, struct arena *arena, const char *in,
+                         const char *out)
+{
+    struct value document;
+    struct err err;
+    struct provider_model model;
+    struct params params;
+    struct provider_request request;
+    if (!json_read(read_file(arena, in), arena, &document, &err))
+        fail_msg("%s: %s", in, err.text);
+    read_model(&document, &model);
+    contract_init(&contract_params, &params);
+    const struct value *given = value_get_map(&document, "params");
+    if (given && !contract_read(&contract_params, given, arena, &params, &err))
+        fail_msg("%s: %s", in, err.text);
+    const struct prompt prompt = {value_get_list(&document, "messages"), &params};
+    struct buf text;
+    buf_init(&text, FILE_BYTES_MAX);
+    if (provider->encode(&model, &prompt, arena, &request, &err)) {
+        buf_printf(&text, "POST " STR_FMT "\n", STR_ARG(request.url));
+        for (size_t i = 0; i < request.header_count; i++)
+            buf_printf(&text, STR_FMT ": " STR_FMT "\n", STR_ARG(request.headers[i].name),
+                       STR_ARG(request.headers[i].value));
+        buf_printf(&text, "\n" STR_FMT "\n", STR_ARG(request.body));
+    } else {
+        buf_printf(&text, "%s: %s\n", err_name(err.code), err.text);
+    }
+    expect_file(arena, out, buf_str(&text));
+    buf_done(&text);
+}
+
+/* "STATUS\nHeader: value\n..\n\nbody" */
+static struct provider_reply read_reply(struct str file)
+{
+    struct provider_reply reply = {.wall_ms = 1445412420000}; /* 2015-10-21 07:27:00 */
+    struct str line;
+    int64_t status = 0;
+    assert_true(str_split(&file, '\n', &line));
+    assert_true(str_to_i64(str_trim(line), 100, 999, &status));
+    reply.status = (int)status;
+    while (str_split(&file, '\n', &line) && line.len) {
+        struct str name;
+        struct str value = line;
+        assert_true(str_split(&value, ':', &name));
+        if (str_eq_nocase(name, STR("retry-after")))
+            reply.retry_after = str_trim(value);
+        if (str_eq_nocase(name, STR("retry-after-ms")))
+            reply.retry_after_ms = str_trim(value);
+    }
+    reply.body = file;
+    return reply;
+}
+
+static void write_usage(struct json_writer *w, const struct answer *answer)
+{
+    json_key(w, "usage");
+    if (!answer->usage_known) {
+        json_null(w);
+        return;
+    }
+    json_open(w, '{');
+    json_key(w, "input");
+    json_int(w, answer->usage.input);
+    json_key(w, "output");
+    json_int(w, answer->usage.output);
+    json_key(w, "cached_input");
+    json_int(w, answer->usage.cached_input);
+    json_key(w, "reasoning");
+    json_int(w, answer->usage.reasoning);
+    json_close(w, '}');
+}
+
+static void write_answer(struct json_writer *w, const struct answer *answer)
+{
+    json_key(w, "text");
+    json_str(w, answer->text);
+    json_key(w, "finish_reason");
+    json_str(w, answer->finish_reason);
+    json_key(w, "message");
+    json_value(w, answer->message);
+}
+
+static void write_error(struct json_writer *w, const struct err *err)
+{
+    json_key(w, "error");
+    json_str(w, str_of(err_name(err->code)));
+    json_key(w, "text");
+    json_str(w, str_of(err->text));
+    json_key(w, "retry");
+    json_str(w, str_of(err_retry_name(err->retry)));
+    json_key(w, "retry_after_ms");
+    json_int(w, err->retry_after_ms);
+}
+
+static void check_decode(const struct provider *provider, struct arena *arena, const char *in,
+                         const char *out)
+{
+    struct answer answer = {0};
+    struct err err = {0};
+    struct provider_reply reply = read_reply(read_file(arena, in));
+    struct buf text;
+    buf_init(&text, FILE_BYTES_MAX);
+    struct json_writer w = {.out = &text};
+    bool good = provider->decode(&reply, arena, &answer, &err);
+    json_open(&w, '{');
+    if (good)
+        write_answer(&w, &answer);
+    else
+        write_error(&w, &err);
+    write_usage(&w, &answer);
+    json_close(&w, '}');
+    buf_add_char(&text, '\n');
+    expect_file(arena, out, buf_str(&text));
+    buf_done(&text);
+}
+
+static void golden(const char *name)
+{
+    const struct provider *provider = provider_by_name(str_of(name));
+    char folder[512];
+    int cases = 0;
+    assert_non_null(provider);
+    snprintf(folder, sizeof(folder), "%s/tests/golden/%s", TEST_SOURCE_DIR, name);
+    DIR *dir = opendir(folder);
+    assert_non_null(dir);
+    for (struct dirent *entry; (entry = readdir(dir));) {
+        struct str file = str_of(entry->d_name);
+        char in[1024], out[1024];
+        struct arena arena;
+        arena_init(&arena, NULL, 64 << 20);
+        snprintf(in, sizeof(in), "%s/%s", folder, entry->d_name);
+        if (str_ends(file, STR(".in.json"))) {
+            snprintf(out, sizeof(out), "%s/%.*s.out.http", folder, (int)file.len - 8, file.data);
+            check_encode(provider, &arena, in, out);
+            cases++;
+        } else if (str_ends(file, STR(".reply.http"))) {
+            snprintf(out, sizeof(out), "%s/%.*s.answer.json", folder, (int)file.len - 11,
+                     file.data);
+            check_decode(provider, &arena, in, out);
+            cases++;
+        }
+        arena_done(&arena);
+    }
+    closedir(dir);
+    assert_true(cases >= 5);
+}
+
+static void openai_sends_and_understands_its_dialect(void **state)
+{
+    (void)state;
+    golden("openai");
+}
+
+static void anthropic_sends_and_understands_its_dialect(void **state)
+{
+    (void)state;
+    golden("anthropic");
+}
+
+static void ollama_sends_and_understands_its_dialect(void **state)
+{
+    (void)state;
+    golden("ollama");
+}
+
+static void an_unknown_provider_is_none(void **state)
+{
+    (void)state;
+    assert_null(provider_by_name(STR("nobody")));
+    assert_null(provider_by_name(STR("open")));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(openai_sends_and_understands_its_dialect),
+        cmocka_unit_test(anthropic_sends_and_understands_its_dialect),
+        cmocka_unit_test(ollama_sends_and_understands_its_dialect),
+        cmocka_unit_test(an_unknown_provider_is_none),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
