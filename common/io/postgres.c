@@ -42,9 +42,9 @@ enum { WIRE_MAX = 4 }; /* batches on the wire; more hides a longer round trip bu
 #define CONNECT_TIMEOUT_MS_DEFAULT 5000
 #define BATCH_TIMEOUT_MS_DEFAULT   30000
 
-/* Server-side limits of each session; $1 is our own batch time-out, so that the server gives up
- * what we no longer wait for. Sent as a statement, not as start-up options: those belong to the
- * operator, and poolers refuse them. */
+/* Server-side limits of each session; $1 is a little less than our own batch time-out: a statement
+ * the server gives up has a known outcome and costs no connection. Sent as a statement, not as
+ * start-up options: those belong to the operator, and poolers refuse them. */
 #define SETTINGS_SQL                                                                               \
     "SELECT set_config('idle_in_transaction_session_timeout', '5s', false),"                       \
     " set_config('lock_timeout', '5s', false), set_config('statement_timeout', $1, false)"
@@ -422,7 +422,7 @@ static void setup_done(const struct postgres_result *result, const struct err *e
     if (err) {
         struct err why = *err;
         if (result->sqlstate[0] == '4' && result->sqlstate[1] == '2')
-            err_prefix(&why, "the statements do not fit the schema; has 'quern migrate up' run?");
+            err_prefix(&why, "the statements do not fit the schema (has 'quern migrate up' run?)");
         link_break(pg, &why);
         return;
     }
@@ -440,7 +440,7 @@ static void setup_done(const struct postgres_result *result, const struct err *e
 static bool setup_queue(struct postgres *pg)
 {
     char timeout[32];
-    snprintf(timeout, sizeof(timeout), "%lldms", (long long)pg->conf.batch_timeout_ms);
+    snprintf(timeout, sizeof(timeout), "%lldms", (long long)(pg->conf.batch_timeout_ms * 9 / 10));
     const char *values[] = {timeout};
     if (PQsetnonblocking(pg->conn, 1) != 0 || !PQenterPipelineMode(pg->conn))
         return false;

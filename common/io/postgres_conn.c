@@ -111,9 +111,13 @@ bool postgres_result_error(const struct pg_result *result, struct err *err, char
         memcpy(sqlstate, state, 6);
     if (state)
         return postgres_error(state, severity, message, err);
-    /* Not from the server: libpq made this result up because the connection broke. */
-    const char *words = PQresultErrorMessage(result);
-    return postgres_error("08006", severity, words[0] ? words : "connection lost", err);
+    /* Not from the server: libpq made this result up because the connection broke. Its first line
+     * says what happened, the others guess. */
+    struct str words = str_of(PQresultErrorMessage(result));
+    words = str_slice(words, 0, str_index(words, '\n'));
+    err_set(err, ERR_UNAVAILABLE, "postgresql: %.*s", words.len ? (int)words.len : 15,
+            words.len ? words.data : "connection lost");
+    return true;
 }
 
 static uint64_t affected(const PGresult *result)
