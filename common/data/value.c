@@ -149,6 +149,7 @@ static void measure(const struct value *value, unsigned depth, struct value_size
         if (value->kind == VALUE_LIST) {
             measure(&value->items[i], depth, size);
         } else {
+            size->nodes++;
             measure_str(value->pairs[i].key, size);
             measure(&value->pairs[i].value, depth, size);
         }

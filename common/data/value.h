@@ -41,7 +41,7 @@ struct value_pair {
     struct value value;
 };
 
-/* How deep and how large a document from outside may be. */
+/* How deep a document from outside may be, and how many values and keys it may have. */
 #define VALUE_DEPTH_MAX 64
 #define VALUE_NODES_MAX 1000000
 
@@ -58,7 +58,7 @@ bool value_eq(const struct value *a, const struct value *b);
 
 struct value_size {
     size_t bytes;   /* in MessagePack, about */
-    size_t nodes;   /* values, keys not counted */
+    size_t nodes;   /* values and keys */
     unsigned depth; /* levels of lists and maps; 0 for a plain value */
     bool nul;       /* U+0000 is in one of the strings or keys; PostgreSQL cannot store it */
 };

@@ -23,7 +23,7 @@
 struct unpack {
     struct arena *arena;
     struct str bytes;
-    size_t claimed; /* values announced by headers so far */
+    size_t claimed; /* values and keys announced so far, the document itself included */
     struct err *err;
 };
 
@@ -205,7 +205,7 @@ bool wire_read(struct str bytes, struct arena *arena, struct value *ret, struct 
 
     struct unpack_context context;
     unpack_init(&context);
-    context.user = (struct unpack){arena, {copy, bytes.len}, 0, err};
+    context.user = (struct unpack){arena, {copy, bytes.len}, 1, err};
     size_t at = 0;
     int verdict = unpack_execute(&context, copy, bytes.len, &at);
     if (verdict != 1)
