@@ -18,7 +18,9 @@ void *xcalloc(size_t count, size_t bytes)
 {
     if (count == 0 || bytes == 0)
         count = bytes = 1;
-    void *memory = calloc(count, bytes); /* checks the product */
+    size_t product;
+    must(!__builtin_mul_overflow(count, bytes, &product));
+    void *memory = calloc(1, product);
     must(memory && "out of memory");
     return memory;
 }
