@@ -147,7 +147,8 @@ void buf_add_json_str(struct buf *buf, struct str s)
         at += 1;
         plain = at;
     }
-    buf_add(buf, s.data + plain, s.len - plain);
+    buf_add_str(buf,
+                str_slice(s, plain, s.len)); /* the rest; absent strings have no end to add to */
     buf_add_char(buf, '"');
 }
 
