@@ -129,11 +129,21 @@ static const char *json_escape(unsigned char c, char room[8])
     }
 }
 
+/* ASCII that stands for itself; most of what we write is nothing else. */
+static bool json_plain(char c)
+{
+    return c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
+}
+
 void buf_add_json_str(struct buf *buf, struct str s)
 {
     buf_add_char(buf, '"');
     size_t plain = 0; /* start of the run that is copied as it is */
     for (size_t at = 0; at < s.len;) {
+        if (json_plain(s.data[at])) {
+            at++;
+            continue;
+        }
         char room[8];
         size_t step = str_utf8_step(str_slice(s, at, s.len));
         const char *instead =
@@ -147,8 +157,7 @@ void buf_add_json_str(struct buf *buf, struct str s)
         at += 1;
         plain = at;
     }
-    buf_add_str(buf,
-                str_slice(s, plain, s.len)); /* the rest; absent strings have no end to add to */
+    buf_add_str(buf, str_slice(s, plain, s.len));
     buf_add_char(buf, '"');
 }
 
