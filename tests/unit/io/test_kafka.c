@@ -3,7 +3,8 @@
  * release, commits that never move back, errors as told in kafka.h, and a free that never hangs.
  * Method: librdkafka's own mock cluster (no broker, but real sockets to it, in this process) and
  * the real loop. The mock delays the first rebalance of a group by three seconds (and drops members
- * whose session is shorter than that), so the tests of consumers take that long each. Every wait is for a condition, with a time-out.
+ * whose session is shorter than that), so the tests of consumers take that long each. Every wait is
+ * for a condition, with a time-out.
  *
  * The mock knows neither CreateTopics nor DescribeConfigs; these calls of kafka_admin are checked
  * against a real broker only.
@@ -32,26 +33,6 @@
 
 static rd_kafka_t *mock_handle;
 static rd_kafka_mock_cluster_t *mock;
-
-static int start_mock(void **state)
-{
-    (void)state;
-    char text[256];
-    log_init("test", "text", LOG_LEVEL_ERROR);
-    rd_kafka_conf_t *conf = rd_kafka_conf_new();
-    rd_kafka_conf_set(conf, "log_level", "0", text, sizeof(text));
-    mock_handle = rd_kafka_new(RD_KAFKA_PRODUCER, conf, text, sizeof(text));
-    mock = mock_handle ? rd_kafka_mock_cluster_new(mock_handle, 1) : NULL;
-    return mock ? 0 : -1;
-}
-
-static int stop_mock(void **state)
-{
-    (void)state;
-    rd_kafka_mock_cluster_destroy(mock);
-    rd_kafka_destroy(mock_handle);
-    return 0;
-}
 
 #define SEEN_MAX 20000
 
@@ -263,6 +244,78 @@ static bool all_delivered(const struct world *world)
     return kafka_producer_pending(world->producer) == 0;
 }
 
+/*
+ * Worlds whose consumer joins its group before the first test runs, so that the mock's three
+ * seconds pass for all of them at once. A loop that does not turn is no problem for so long: the
+ * assignment waits in the library's queue, and nothing is looked up before.
+ */
+static struct {
+    const char *name;
+    int partitions;
+    int64_t fetch_bytes_max, revoke_ms_max;
+    struct str instance;
+    struct world *world;
+} prepared[] = {
+    {.name = "shapes", .partitions = 1},
+    {.name = "start", .partitions = 1},
+    {.name = "partial", .partitions = 3},
+    {.name = "pause", .partitions = 2},
+    {.name = "pauseone", .partitions = 2, .fetch_bytes_max = 64 << 10},
+    {.name = "commit", .partitions = 1},
+    {.name = "fenced", .partitions = 1},
+    {.name = "share", .partitions = 2},
+    {.name = "forget", .partitions = 2, .revoke_ms_max = 400},
+    {.name = "static", .partitions = 2, .instance = {"host-1", 6}},
+    {.name = "lost", .partitions = 1},
+    {.name = "gone", .partitions = 1},
+    {.name = "hang", .partitions = 1},
+};
+#define PREPARED (sizeof(prepared) / sizeof(prepared[0]))
+
+static int start_mock(void **state)
+{
+    (void)state;
+    char text[256];
+    log_init("test", "text", LOG_LEVEL_ERROR);
+    rd_kafka_conf_t *conf = rd_kafka_conf_new();
+    rd_kafka_conf_set(conf, "log_level", "0", text, sizeof(text));
+    mock_handle = rd_kafka_new(RD_KAFKA_PRODUCER, conf, text, sizeof(text));
+    mock = mock_handle ? rd_kafka_mock_cluster_new(mock_handle, 1) : NULL;
+    for (size_t i = 0; mock && i < PREPARED; i++) {
+        struct world *world = world_new(prepared[i].name, prepared[i].partitions);
+        struct kafka_conf want = conf_of(world);
+        want.fetch_bytes_max = prepared[i].fetch_bytes_max;
+        want.revoke_ms_max = prepared[i].revoke_ms_max;
+        want.instance = prepared[i].instance;
+        consume(world, &want);
+        prepared[i].world = world;
+    }
+    return mock ? 0 : -1;
+}
+
+static int stop_mock(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < PREPARED; i++)
+        if (prepared[i].world)
+            world_free(prepared[i].world);
+    rd_kafka_mock_cluster_destroy(mock);
+    rd_kafka_destroy(mock_handle);
+    return 0;
+}
+
+static struct world *world_take(const char *name)
+{
+    for (size_t i = 0; i < PREPARED; i++)
+        if (strcmp(prepared[i].name, name) == 0 && prepared[i].world) {
+            struct world *world = prepared[i].world;
+            prepared[i].world = NULL;
+            return world;
+        }
+    fail_msg("no world '%s'", name);
+    return NULL;
+}
+
 /* `count` records; the key chooses the partition. */
 static void produce_many(struct world *world, size_t count, size_t bytes)
 {
@@ -285,6 +338,15 @@ static void produce_many(struct world *world, size_t count, size_t bytes)
     free(value);
     assert_true(wait_until(world, all_delivered, WAIT_MS));
     assert_int_equal(world->undelivered, 0);
+}
+
+/* The same from outside, so that the world's own loop stands still meanwhile. */
+static void fill(struct world *world, size_t count, size_t bytes)
+{
+    struct world *other = world_new(strchr(world->topic, '.') + 1, 1);
+    produce_many(other, count, bytes);
+    world->delivered += count;
+    world_free(other);
 }
 
 static bool has_ended(const struct world *world)
@@ -375,7 +437,7 @@ static void check_shapes(struct world *world, struct kafka_record *record)
 static void records_come_back_as_they_were_produced(void **state)
 {
     (void)state;
-    struct world *world = world_new("shapes", 1);
+    struct world *world = world_take("shapes");
     struct kafka_conf conf = conf_of(world);
     produce_with(world, &conf);
     const struct kafka_header three[] = {
@@ -408,7 +470,6 @@ static void records_come_back_as_they_were_produced(void **state)
     assert_int_equal(world->delivered, 6);
 
     world->look = check_shapes;
-    consume(world, &conf);
     assert_true(wait_until(world, all_seen, WAIT_MS));
     check_each_once_in_order(world);
     world_free(world);
@@ -417,11 +478,9 @@ static void records_come_back_as_they_were_produced(void **state)
 static void reading_begins_where_it_was_told_and_the_end_is_announced(void **state)
 {
     (void)state;
-    struct world *world = world_new("start", 1);
-    produce_many(world, 10, 10);
-    struct kafka_conf conf = conf_of(world);
+    struct world *world = world_take("start");
+    fill(world, 10, 10);
     world->no_start = true;
-    consume(world, &conf);
     assert_true(wait_until(world, is_assigned, WAIT_MS));
     assert_int_equal(world->assigned_count, 1);
     assert_int_equal(world->assigned[0].committed, -1);
@@ -461,11 +520,9 @@ static bool ends_3(const struct world *world)
 static void nothing_is_read_before_every_partition_was_started(void **state)
 {
     (void)state;
-    struct world *world = world_new("partial", 3);
-    produce_many(world, 30, 10);
-    struct kafka_conf conf = conf_of(world);
+    struct world *world = world_take("partial");
+    fill(world, 30, 10);
     world->no_start = true;
-    consume(world, &conf);
     assert_true(wait_until(world, assignment_seen, WAIT_MS));
     assert_int_equal(world->assigned_count, 3);
     kafka_start(world->consumer, world->topic, 0, 0);
@@ -500,11 +557,9 @@ static size_t count_of(const struct world *world, int32_t partition)
 static void a_pause_of_everything_takes_effect_at_once_and_loses_nothing(void **state)
 {
     (void)state;
-    struct world *world = world_new("pause", 2);
-    produce_many(world, 400, 100);
-    struct kafka_conf conf = conf_of(world);
+    struct world *world = world_take("pause");
+    fill(world, 400, 100);
     world->pause_all_after_each = true;
-    consume(world, &conf);
     assert_true(wait_until(world, one_seen, WAIT_MS));
     let_pass(world, 300);
     assert_int_equal(world->seen_count, 1);
@@ -539,12 +594,9 @@ static bool partition_1_seen(const struct world *world)
 static void a_paused_partition_waits_while_the_others_go_on(void **state)
 {
     (void)state;
-    struct world *world = world_new("pauseone", 2);
-    produce_many(world, 3000, 1000);
-    struct kafka_conf conf = conf_of(world);
-    conf.fetch_bytes_max = 64 << 10;
+    struct world *world = world_take("pauseone");
+    fill(world, 3000, 1000);
     world->no_start = true;
-    consume(world, &conf);
     assert_true(wait_until(world, is_assigned, WAIT_MS));
     kafka_pause(world->consumer, world->topic, 0);
     start_all(world);
@@ -588,10 +640,9 @@ static bool three_commits(const struct world *world)
 static void commits_are_answered_never_move_back_and_are_found_again(void **state)
 {
     (void)state;
-    struct world *world = world_new("commit", 1);
+    struct world *world = world_take("commit");
     produce_many(world, 20, 10);
     struct kafka_conf conf = conf_of(world);
-    consume(world, &conf);
     assert_true(wait_until(world, all_seen, WAIT_MS));
 
     commit(world, 7);
@@ -622,10 +673,8 @@ static void commits_are_answered_never_move_back_and_are_found_again(void **stat
 static void a_refused_commit_is_reported_as_fenced(void **state)
 {
     (void)state;
-    struct world *world = world_new("fenced", 1);
+    struct world *world = world_take("fenced");
     produce_many(world, 5, 10);
-    struct kafka_conf conf = conf_of(world);
-    consume(world, &conf);
     assert_true(wait_until(world, all_seen, WAIT_MS));
     rd_kafka_mock_push_request_errors(mock, 8 /* OffsetCommit */, 1,
                                       RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION);
@@ -668,10 +717,9 @@ static bool has_two_or_is_gone(const struct world *world)
 static void a_second_member_takes_half_and_gives_it_back_when_it_leaves(void **state)
 {
     (void)state;
-    struct world *a = world_new("share", 2);
+    struct world *a = world_take("share");
     struct world *b = world_new("share", 2);
     struct kafka_conf conf = conf_of(a);
-    consume(a, &conf);
     assert_true(wait_until(a, is_assigned, WAIT_MS));
     assert_int_equal(a->assigned_count, 2);
     consume(b, &conf);
@@ -692,16 +740,38 @@ static void a_second_member_takes_half_and_gives_it_back_when_it_leaves(void **s
     world_free(b);
 }
 
+static void a_static_member_leaves_when_asked(void **state)
+{
+    (void)state;
+    struct world *a = world_take("static");
+    struct world *b = world_new("static", 2);
+    struct kafka_conf conf = conf_of(b);
+    assert_true(wait_until(a, is_assigned, WAIT_MS));
+    consume(b, &conf);
+    turn_both(a, b, has_one, WAIT_MS);
+    assert_true(has_one(a) && has_one(b));
+
+    int64_t left_us = clock_monotonic_us();
+    kafka_consumer_free(a->consumer, true);
+    a->consumer = NULL;
+    assert_in_range(clock_monotonic_us() - left_us, 0, 1200000);
+    b->assigned_count = 0; /* until it is told anew */
+    turn_both(b, a, has_two_or_is_gone, WAIT_MS);
+    assert_int_equal(b->assigned_count, 2);
+    /* A heartbeat and a join later, not a session later. */
+    assert_in_range(clock_monotonic_us() - left_us, 0, 3300000);
+    world_free(a);
+    world_free(b);
+}
+
 /* Whoever forgets to release is released; nothing is reported in between. */
 static void the_door_releases_by_itself_after_revoke_ms_max(void **state)
 {
     (void)state;
-    struct world *a = world_new("forget", 2);
+    struct world *a = world_take("forget");
     struct world *b = world_new("forget", 2);
     struct kafka_conf conf = conf_of(a);
-    conf.revoke_ms_max = 400;
     a->no_release = true;
-    consume(a, &conf);
     assert_true(wait_until(a, is_assigned, WAIT_MS));
     consume(b, &conf);
     int64_t until_us = clock_monotonic_us() + WAIT_MS * 1000;
@@ -725,11 +795,9 @@ static void the_door_releases_by_itself_after_revoke_ms_max(void **state)
 static void a_lost_assignment_is_told_as_lost_and_comes_back(void **state)
 {
     (void)state;
-    struct world *world = world_new("lost", 1);
+    struct world *world = world_take("lost");
     produce_many(world, 10, 10);
-    struct kafka_conf conf = conf_of(world);
     world->no_release = true; /* the door releases at once when it is lost */
-    consume(world, &conf);
     assert_true(wait_until(world, all_seen, WAIT_MS));
     rd_kafka_mock_push_request_errors(mock, 12 /* Heartbeat */, 1,
                                       RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID);
@@ -747,11 +815,9 @@ static void a_lost_assignment_is_told_as_lost_and_comes_back(void **state)
 static void a_lost_offset_is_fatal_and_named(void **state)
 {
     (void)state;
-    struct world *world = world_new("gone", 1);
-    produce_many(world, 3, 10);
-    struct kafka_conf conf = conf_of(world);
+    struct world *world = world_take("gone");
+    fill(world, 3, 10);
     world->start_at = 4711;
-    consume(world, &conf);
     assert_true(wait_until(world, is_fatal, WAIT_MS));
     assert_int_equal(world->fatal.code, ERR_OFFSET_LOST);
     assert_non_null(strstr(world->fatal.text, "t.gone"));
@@ -814,10 +880,8 @@ static void an_outage_is_told_once_and_is_not_fatal(void **state)
 static void a_free_does_not_hang_when_the_brokers_are_away(void **state)
 {
     (void)state;
-    struct world *world = world_new("hang", 1);
+    struct world *world = world_take("hang");
     produce_many(world, 5, 10);
-    struct kafka_conf conf = conf_of(world);
-    consume(world, &conf);
     assert_true(wait_until(world, all_seen, WAIT_MS));
     rd_kafka_mock_broker_set_down(mock, 1);
     commit(world, 3);
@@ -1054,12 +1118,14 @@ int main(void)
         cmocka_unit_test(a_paused_partition_waits_while_the_others_go_on),
         cmocka_unit_test(commits_are_answered_never_move_back_and_are_found_again),
         cmocka_unit_test(a_refused_commit_is_reported_as_fenced),
+        cmocka_unit_test(a_static_member_leaves_when_asked),
         cmocka_unit_test(a_second_member_takes_half_and_gives_it_back_when_it_leaves),
         cmocka_unit_test(the_door_releases_by_itself_after_revoke_ms_max),
-        cmocka_unit_test(a_lost_assignment_is_told_as_lost_and_comes_back),
         cmocka_unit_test(a_lost_offset_is_fatal_and_named),
         cmocka_unit_test(an_outage_is_told_once_and_is_not_fatal),
         cmocka_unit_test(a_free_does_not_hang_when_the_brokers_are_away),
+        /* The last, because the heartbeat it makes fail must be nobody else's. */
+        cmocka_unit_test(a_lost_assignment_is_told_as_lost_and_comes_back),
     };
     return cmocka_run_group_tests(tests, start_mock, stop_mock);
 }
