@@ -93,6 +93,18 @@ static struct heap_node *naive_first(struct heap_node *nodes)
     return first;
 }
 
+/* Every node comes after its parent, and knows its place. */
+static void assert_is_heap(const struct heap *heap)
+{
+    for (size_t i = 0; i < heap->count; i++) {
+        const struct heap_node *node = heap->nodes[i];
+        const struct heap_node *parent = heap->nodes[i ? (i - 1) / 2 : 0];
+        assert_int_equal(node->place, i + 1);
+        assert_true(parent->key < node->key ||
+                    (parent->key == node->key && parent->seq <= node->seq));
+    }
+}
+
 static void random_moves_agree_with_a_naive_search(void **state)
 {
     (void)state;
@@ -113,6 +125,7 @@ static void random_moves_agree_with_a_naive_search(void **state)
         }
         assert_int_equal(heap.count, count);
         assert_ptr_equal(heap_first(&heap), naive_first(nodes));
+        assert_is_heap(&heap);
     }
     heap_done(&heap);
 }
