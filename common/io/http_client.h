@@ -42,9 +42,13 @@ struct http_request {
     struct str url;
     const struct http_header *headers;
     size_t header_count;
-    struct str body; /* must stay valid until done or cancel */
-    int64_t connect_timeout_ms;
-    int64_t total_timeout_ms;
+    struct str body;            /* must stay valid until done or cancel */
+    int64_t connect_timeout_ms; /* 0: 10 s */
+    int64_t total_timeout_ms;   /* 0: 10 minutes */
+    /* A kept connection may turn out to be closed just when the request is written to it. Then it
+     * is sent once more on another one, unless `once` says that the server may never see it twice.
+     */
+    bool once;
 };
 
 struct http_reply {
@@ -54,6 +58,7 @@ struct http_reply {
     int64_t connect_us;    /* until connected, 0 on a kept connection */
     int64_t first_byte_us; /* until the first byte of the reply */
     int64_t total_us;
+    unsigned sends; /* 0: the request never left; 2: see `once` */
 };
 
 /* First header of this name, any case; absent when missing. */

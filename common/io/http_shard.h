@@ -1,0 +1,61 @@
+/*
+ * http_shard.h -- the multi handles of libcurl on our loop; private to the HTTP door.
+ *
+ * libcurl looks through the connections of a host for every request, so one multi handle with
+ * thousands of them spends its time walking a list. A shard is a multi handle with few calls; a
+ * call goes to the lowest-numbered shard with room, which keeps connections busy when calls are
+ * few. A shard without calls for a minute closes its connections and gives its memory back.
+ *
+ * Sockets are watched for as long as they are open, not only while a request is on them: libcurl
+ * takes its interest back after each reply and shows it again with the next request, and following
+ * it would cost two system calls per request. A socket that becomes readable without a request
+ * (the server closed it) is no longer watched until it is wanted; libcurl sees it by itself when it
+ * takes it up.
+ *
+ * libcurl's callbacks only record. Transfers that ended stand in `finished` for the client.
+ */
+#ifndef QUERN_COMMON_IO_HTTP_SHARD_H
+#define QUERN_COMMON_IO_HTTP_SHARD_H
+
+#include <curl/curl.h>
+
+#include "common/io/http_call.h"
+#include "common/loop/loop.h"
+
+struct http_shards;
+struct http_socket;
+
+struct http_shard {
+    struct http_shards *set;
+    size_t number;
+    CURLM *multi;         /* NULL until it is used */
+    struct list calls;    /* in flight */
+    struct timer timer;   /* libcurl's */
+    struct timer rest;    /* to close what nobody uses */
+    struct list_node due; /* in set->due: wants to run at the end of the turn */
+    int64_t last_used_ms;
+};
+
+struct http_shards {
+    struct loop *loop;
+    struct http_shard *all;
+    size_t count, calls_per_shard;
+    size_t lowest; /* no shard below has room */
+    struct list due;
+    struct list finished;
+    struct http_socket *sockets; /* by file descriptor */
+    size_t socket_count;
+    struct loop_hook turn_end;
+};
+
+void http_shards_init(struct http_shards *set, struct loop *loop, size_t calls_max,
+                      size_t calls_per_shard);
+void http_shards_done(struct http_shards *set); /* no call may be in flight */
+
+/* The options that tie a handle to our sockets. */
+void http_shards_adopt(struct http_shards *set, CURL *easy);
+bool http_shards_start(struct http_shards *set, struct http_call *call, struct err *err);
+/* Ends a call in flight; its connection is closed. */
+void http_shards_drop(struct http_call *call);
+
+#endif
