@@ -69,7 +69,7 @@ struct walk {
     unsigned at;      /* step index */
     unsigned pending; /* questions not answered yet */
     bool waiting;     /* the step said STEP_WAIT: finish() is next */
-    bool stepping;    /* begin() or finish() is running right now */
+    bool asked;       /* the step that is running, or waits, has asked something */
     uint8_t rounds[FLOW_STEPS_MAX];
     int64_t entered_us;
     struct timer timer;
@@ -77,7 +77,8 @@ struct walk {
 
 void flow_init(struct flow *flow, const char *name, struct loop *loop, const struct step *steps,
                void (*ended)(void *subject, bool ok));
-void flow_done(struct flow *flow); /* no walk may be under way */
+/* Walks under way are forgotten: they neither go on nor end. Takes a zeroed flow. */
+void flow_done(struct flow *flow);
 
 /* The first step begins in the ready queue of this or the next turn. */
 void walk_start(struct walk *walk, struct flow *flow, void *subject);

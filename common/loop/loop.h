@@ -1,10 +1,11 @@
 /*
  * loop.h -- one thread, one loop; and the only source of time.
  *
- * One turn: (1) the clock is read once; (2) due timers run; (3) wait for file descriptors, not at
- * all if something was left over; (4) doors collect what arrived: they only record and wake;
- * (5) the ready hooks run (flow's ready queue, bounded); (6) the turn-end hooks run: flush
- * produces, pipelines and offsets, recycle what finished.
+ * One turn: (1) wait for file descriptors and the next timer, not at all if something was left
+ * over; (2) the clock is read once; (3) doors collect what arrived: they only record and wake;
+ * (4) due timers run; (5) the ready hooks run (flow's ready queue, bounded); (6) the turn-end hooks
+ * run: flush produces, pipelines and offsets, recycle what finished. The clock is read behind the
+ * wait, so that nobody measures a deadline from before a long sleep.
  *
  * Timers are intrusive and one-shot. All functions belong to the loop's thread, but loop_post().
  * The simulated body (tests/sim) has a clock of its own and no file descriptors.
@@ -58,6 +59,8 @@ struct loop_hook {
 void loop_add_ready(struct loop *loop, struct loop_hook *hook);
 void loop_add_turn_end(struct loop *loop, struct loop_hook *hook);
 void loop_remove_hook(struct loop *loop, struct loop_hook *hook);
+/* The next wait is zero. For work that appears after its hook has run (in a turn-end hook). */
+void loop_again(struct loop *loop);
 
 /* File descriptors; only doors use them. A watch may be changed or removed from its callback. */
 enum { LOOP_READ = 1, LOOP_WRITE = 2 };
@@ -67,15 +70,19 @@ struct loop_watch *loop_watch_new(struct loop *loop, int fd, int what,
 void loop_watch_change(struct loop_watch *watch, int what); /* 0: keep quiet */
 void loop_watch_free(struct loop_watch *watch);             /* takes NULL */
 
-/* Runs `call(context)` in the loop's thread at the next turn; may be called from any thread. */
+/* Runs `call(context)` in the loop's thread at the next turn; may be called from any thread. Calls
+ * that have not run when the loop is freed never run. */
 void loop_post(struct loop *loop, void (*call)(void *context), void *context);
 
-/* SIGTERM and friends, delivered as ordinary calls in the loop. */
+/* SIGTERM and friends, delivered as ordinary calls in the loop; a second call takes the place of
+ * the first. Only one loop of a process may use signals. */
 void loop_on_signal(struct loop *loop, int signal, void (*call)(int signal, void *context),
                     void *context);
 
-void loop_run(struct loop *loop);                       /* until loop_stop() */
-bool loop_turn(struct loop *loop, int64_t wait_ms_max); /* one turn; for command-line programs */
+void loop_run(struct loop *loop); /* until loop_stop() */
+/* One turn that waits at most so long, -1: no bound of its own; false once loop_stop() was called.
+ * For command-line programs and tests. */
+bool loop_turn(struct loop *loop, int64_t wait_ms_max);
 void loop_stop(struct loop *loop);
 
 /* The event_base, for the doors whose library wants it (evhttp). */
