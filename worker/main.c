@@ -11,8 +11,8 @@
 #include "common/contract/redis_keys.h"
 #include "worker/intake/intake.h"
 #include "worker/job.h"
+#include "worker/lookup.h"
 #include "worker/recognise/claims.h"
-#include "worker/recognise/lookup.h"
 #include "worker/settle/stored.h"
 
 static const struct step job_steps[] = {

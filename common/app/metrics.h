@@ -33,5 +33,7 @@ int64_t metric_get(enum metric metric);
 void metric_reset_all(void); /* for tests */
 /* Prometheus text format 0.0.4; only rows of this program ("worker", "aggregator", "all"). */
 void metrics_write(const char *program, struct buf *ret);
+/* Every metric as a Markdown table. */
+void metrics_reference(struct buf *ret);
 
 #endif

@@ -90,6 +90,10 @@ bool conf_load(const struct conf_row *rows, const struct conf_source *source, st
 struct str conf_fixed_changes(const struct conf_row *rows, const void *old, const void *new,
                               struct arena *arena);
 
+/* Calls `each` for every secret that is set, those of items included. */
+void conf_each_secret(const struct conf_row *rows, const void *target,
+                      void (*each)(struct str secret, void *context), void *context);
+
 /* YAML of the values in force, secrets as "***". */
 void conf_print(const struct conf_row *rows, const void *target, struct buf *ret);
 /* A commented sample file and a Markdown reference table. */

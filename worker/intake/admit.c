@@ -14,9 +14,14 @@
 static struct str id_from_place(struct job *job)
 {
     const struct kafka_record *record = job->record;
+    struct str place = arena_printf(&job->arena, "%s/%d/%lld", record->topic, record->partition,
+                                    (long long)record->offset);
+    unsigned char digest[DIGEST_BYTES];
+    uint64_t seed;
     struct rand rand;
-    rand_init(&rand, str_hash_fixed(str_of(record->topic)) ^ ((uint64_t)record->partition << 48) ^
-                         (uint64_t)record->offset);
+    digest_sha256(place, digest);
+    memcpy(&seed, digest, sizeof(seed));
+    rand_init(&rand, seed);
     char text[UUID_TEXT_LEN + 1];
     rand_uuid7(&rand, record->timestamp_ms, text);
     return arena_str(&job->arena, str_of(text));
@@ -32,18 +37,6 @@ static void salvage(struct job *job, const struct value *document)
     job->tenant = !str_empty(tenant) && tenant.len <= 64 ? tenant : STR("default");
     contract_init(&contract_request, &job->request);
     digest_sha256_hex(job->record->value, job->body_hash, 64);
-}
-
-/* CloudEvents in structured mode: the request is in "data", the event's id stands in for its own.
- */
-static const struct value *unwrap_event(struct job *job, const struct value *document,
-                                        struct str content_type)
-{
-    if (!str_starts(content_type, STR("application/cloudevents")))
-        return document;
-    const struct value *data = value_get(document, STR("data"));
-    job->id = value_get_str(document, "id");
-    return data ? data : document;
 }
 
 static bool read_document(struct job *job, struct value *ret)
@@ -159,8 +152,10 @@ static bool read_request(struct job *job)
     struct value document;
     if (!read_document(job, &document))
         return false;
-    struct str type = kafka_record_header(job->record, HEADER_CONTENT_TYPE);
-    const struct value *body = unwrap_event(job, &document, type);
+    /* Of a CloudEvent in structured mode the event's id stands in for the request's own. */
+    const struct value *body = contract_unwrap(&document);
+    if (body != &document)
+        job->id = value_get_str(&document, "id");
     if (!check_size(job) ||
         !contract_read(&contract_request, body, &job->arena, &job->request, &job->err) ||
         !request_check(&job->request, &job->err)) {

@@ -11,8 +11,8 @@
  */
 #include "common/app/metrics.h"
 #include "common/base/must.h"
+#include "worker/lookup.h"
 #include "worker/recognise/claims.h"
-#include "worker/recognise/lookup.h"
 
 enum { ASK_AGAIN_MS = 500 };
 

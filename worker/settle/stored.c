@@ -5,7 +5,7 @@
 
 #include "common/base/must.h"
 #include "common/base/xalloc.h"
-#include "worker/recognise/lookup.h"
+#include "worker/lookup.h"
 
 enum { TICK_MS = 250, ASK_AFTER_MS = 400 };
 

@@ -1,10 +1,29 @@
 /*
  * validate.c -- a slot's step "validate": is the answer fit to be passed on?
  *
- * For chat an answer is fit when it is text in valid UTF-8 within the size limit.
+ * For chat an answer is fit when it is text in valid UTF-8 within the size limit. U+0000, which
+ * PostgreSQL cannot store, becomes U+FFFD.
  */
 #include "common/base/must.h"
 #include "worker/job.h"
+
+static struct str without_nul(struct str text, struct arena *arena)
+{
+    static const char replacement[] = "\xef\xbf\xbd";
+    size_t nuls = 0, at = 0;
+    for (size_t i = 0; i < text.len; i++)
+        nuls += text.data[i] == '\0';
+    if (nuls == 0)
+        return text;
+    char *clean = arena_alloc(arena, text.len + nuls * 2 + 1);
+    for (size_t i = 0; i < text.len; i++) {
+        size_t len = text.data[i] ? 1 : 3;
+        memcpy(clean + at, text.data[i] ? &text.data[i] : replacement, len);
+        at += len;
+    }
+    clean[at] = '\0';
+    return str_from(clean, at);
+}
 
 enum verdict validate_begin(void *subject)
 {
@@ -12,6 +31,7 @@ enum verdict validate_begin(void *subject)
     must_be(slot, SLOT_MAGIC);
     if (slot->err.code || slot->claim == CLAIM_KEPT)
         return STEP_NEXT;
+    slot->answer.text = without_nul(slot->answer.text, &slot->job->arena);
     if (!str_utf8_valid(slot->answer.text))
         err_set(&slot->err, ERR_PROVIDER_BAD_REPLY, "the answer is not valid UTF-8");
     else if (slot->answer.text.len > (size_t)slot->job->worker->conf->reply_bytes_max)

@@ -3,7 +3,7 @@
  * has no row is not known. At most LOOKUP_BATCH_MAX questions leave in one statement, the rest in
  * further ones.
  */
-#include "worker/recognise/lookup.h"
+#include "worker/lookup.h"
 
 #include "common/base/buf.h"
 #include "common/base/list.h"

@@ -2,8 +2,8 @@
  * lookup.h -- asking the store what is known of a request, in bulk: the questions of one turn leave
  * as one statement at the turn's end.
  */
-#ifndef QUERN_WORKER_RECOGNISE_LOOKUP_H
-#define QUERN_WORKER_RECOGNISE_LOOKUP_H
+#ifndef QUERN_WORKER_LOOKUP_H
+#define QUERN_WORKER_LOOKUP_H
 
 #include <stdbool.h>
 #include <stdint.h>

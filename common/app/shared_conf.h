@@ -1,0 +1,95 @@
+/*
+ * shared_conf.h -- the settings that all programs share: the servers, the topics, the models.
+ *
+ * Every program's configuration struct holds a `struct shared_conf`, and its table of rows begins
+ * with SHARED_CONF_ROWS(type, member). To add a shared setting: a member here and a row below.
+ */
+#ifndef QUERN_COMMON_APP_SHARED_CONF_H
+#define QUERN_COMMON_APP_SHARED_CONF_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/err.h"
+#include "common/data/conf.h"
+#include "common/io/kafka.h"
+#include "common/io/postgres.h"
+#include "common/io/redis.h"
+
+/* One item of `models`. */
+struct model_conf {
+    struct str name, provider, model, base_url, api_key, api;
+    int64_t max_tokens; /* 0: the provider's own */
+    double temperature; /* NAN: the provider's own */
+    int64_t timeout_ms, connect_timeout_ms, attempts_max;
+    double price_input, price_output, price_cached_input; /* NAN: not known */
+    struct conf_props headers;
+};
+extern const struct conf_row model_conf_rows[];
+
+struct shared_conf {
+    struct str kafka_servers;
+    struct conf_props kafka_properties;
+    int64_t session_timeout_ms, fetch_bytes_max, delivery_timeout_ms, linger_ms;
+    int64_t message_bytes_max;
+    struct str postgres_conninfo, postgres_password;
+    struct str redis_url, redis_password, redis_key_prefix;
+    int64_t redis_timeout_ms;
+    struct str topic_prefix;
+    struct conf_strs allowed_prefixes;
+    struct conf_items models; /* of struct model_conf */
+    struct str default_model;
+};
+
+#define SHARED_ROW(type, member, key, kind, otherwise, min, max, live, field, sentence)            \
+    {                                                                                              \
+        key, kind, otherwise, min, max, NULL, live, offsetof(type, member.field), NULL, 0,         \
+            sentence                                                                               \
+    }
+
+/* clang-format off */
+#define SHARED_CONF_ROWS(type, member) \
+    SHARED_ROW(type, member, "kafka.bootstrap_servers", CONF_STR, "127.0.0.1:9092", 0, 0, false, kafka_servers, \
+        "Kafka brokers, host:port, separated by commas"), \
+    SHARED_ROW(type, member, "kafka.properties", CONF_PROPS, "", 0, 0, false, kafka_properties, \
+        "Any librdkafka property by its own name, passed through untouched (security.protocol, sasl.*, ssl.*, ..)"), \
+    SHARED_ROW(type, member, "kafka.session_timeout", CONF_DURATION, "6s", 1000, 600000, false, session_timeout_ms, \
+        "After this long without a sign of life a member's partitions go to others"), \
+    SHARED_ROW(type, member, "kafka.fetch_bytes", CONF_BYTES, "16MiB", 65536, 1LL << 31, false, fetch_bytes_max, \
+        "Read-ahead inside the Kafka library"), \
+    SHARED_ROW(type, member, "kafka.delivery_timeout", CONF_DURATION, "30s", 1000, 600000, false, delivery_timeout_ms, \
+        "How long one record is tried to be produced before it is taken up anew"), \
+    SHARED_ROW(type, member, "kafka.linger", CONF_DURATION, "2ms", 0, 1000, false, linger_ms, \
+        "How long records are gathered before they are sent"), \
+    SHARED_ROW(type, member, "kafka.message_bytes_max", CONF_BYTES, "32MiB", 65536, 1 << 28, false, message_bytes_max, \
+        "Largest record; the topics' max.message.bytes"), \
+    SHARED_ROW(type, member, "postgres.conninfo", CONF_SECRET, "", 0, 0, false, postgres_conninfo, \
+        "libpq connection string or URI; PG* variables fill the gaps"), \
+    SHARED_ROW(type, member, "postgres.password", CONF_SECRET, "", 0, 0, false, postgres_password, \
+        "Password, when it is not in conninfo"), \
+    SHARED_ROW(type, member, "redis.url", CONF_SECRET, "redis://127.0.0.1:6379/0", 0, 0, false, redis_url, \
+        "redis://[user:password@]host:port/db or unix:///path; empty: work without Redis"), \
+    SHARED_ROW(type, member, "redis.password", CONF_SECRET, "", 0, 0, false, redis_password, \
+        "Password, when it is not in url"), \
+    SHARED_ROW(type, member, "redis.key_prefix", CONF_STR, "quern:", 0, 0, false, redis_key_prefix, \
+        "Before every key"), \
+    SHARED_ROW(type, member, "redis.command_timeout", CONF_DURATION, "500ms", 10, 60000, false, redis_timeout_ms, \
+        "After this long a command counts as a miss"), \
+    SHARED_ROW(type, member, "topics.prefix", CONF_STR, "quern", 0, 0, false, topic_prefix, \
+        "Before every topic's name"), \
+    SHARED_ROW(type, member, "replies.allowed_prefixes", CONF_STRS, "quern.replies", 0, 0, true, allowed_prefixes, \
+        "A request's reply_to must begin with one of these"), \
+    {"models", CONF_ITEMS, "", 0, 0, NULL, true, offsetof(type, member.models), model_conf_rows, sizeof(struct model_conf), \
+        "The models that requests may name"}, \
+    SHARED_ROW(type, member, "default_model", CONF_STR, "", 0, 0, true, default_model, \
+        "Model of requests that name none")
+/* clang-format on */
+
+/* What the table cannot check: reserved Kafka properties, model addresses. */
+bool shared_conf_check(const struct shared_conf *conf, struct err *err);
+/* Fill the doors' settings, the rest is left at the doors' defaults. */
+void shared_kafka_conf(const struct shared_conf *conf, struct kafka_conf *ret);
+void shared_postgres_conf(const struct shared_conf *conf, struct postgres_conf *ret);
+void shared_redis_conf(const struct shared_conf *conf, struct redis_conf *ret);
+
+#endif
