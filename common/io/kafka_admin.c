@@ -18,6 +18,7 @@
 
 /* What the broker may need beyond the time it was told to take itself. */
 #define ANSWER_MS 1000
+#define POLL_MS   50
 
 struct kafka_admin {
     rd_kafka_t *rk;
@@ -81,9 +82,9 @@ bool kafka_admin_cluster(struct kafka_admin *admin, int64_t timeout_ms, int *ret
 {
     const struct rd_kafka_metadata *metadata;
     rd_kafka_resp_err_t code = rd_kafka_metadata(admin->rk, 0, NULL, &metadata, (int)timeout_ms);
-    if (!answer(admin, code, "kafka cluster", err)) {
-        if (err)
-            err_set(err, ERR_UNAVAILABLE, "kafka cluster: %s", rd_kafka_err2str(code));
+    write_log(admin);
+    if (code) {
+        err_set(err, ERR_UNAVAILABLE, "kafka cluster: %s", rd_kafka_err2str(code));
         return false;
     }
     *ret_brokers = metadata->broker_cnt;
@@ -212,6 +213,28 @@ static bool send_create(struct kafka_admin *admin, rd_kafka_NewTopic_t *topic, c
     return ok;
 }
 
+/* The controller answers before the brokers know: whoever asks next should find the topic. */
+static bool wait_for_topic(struct kafka_admin *admin, const char *name, int64_t timeout_ms,
+                           struct err *err)
+{
+    int64_t until_us = clock_monotonic_us() + timeout_ms * 1000;
+    struct kafka_topic_is is;
+    while (kafka_admin_topic(admin, name, timeout_ms, &is, err)) {
+        if (is.exists)
+            return true;
+        if (clock_monotonic_us() > until_us) {
+            kafka_err_set(err, RD_KAFKA_RESP_ERR__TIMED_OUT, name, NULL);
+            return false;
+        }
+        rd_kafka_event_t *event = rd_kafka_queue_poll(admin->queue, POLL_MS);
+        if (event) {
+            kafka_client_log(event);
+            rd_kafka_event_destroy(event);
+        }
+    }
+    return false;
+}
+
 bool kafka_admin_create(struct kafka_admin *admin, const struct kafka_topic_want *want,
                         int64_t timeout_ms, struct err *err)
 {
@@ -223,7 +246,8 @@ bool kafka_admin_create(struct kafka_admin *admin, const struct kafka_topic_want
         return false;
     }
     bool ok = set_config(topic, want->config, err) &&
-              send_create(admin, topic, want->name, timeout_ms, err);
+              send_create(admin, topic, want->name, timeout_ms, err) &&
+              wait_for_topic(admin, want->name, timeout_ms, err);
     rd_kafka_NewTopic_destroy(topic);
     return ok;
 }

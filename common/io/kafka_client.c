@@ -269,16 +269,28 @@ void kafka_client_error(struct kafka_client *client, rd_kafka_event_t *event)
     }
 }
 
+/*
+ * Lines that say nothing new: failed connections (told once per outage, by the probe), properties
+ * for the other half of the library, and a broker that just started and asks for patience.
+ */
+static bool is_noise(const char *facility)
+{
+    static const char *const noise[] = {"FAIL", "ERROR", "CONFWARN", "GETPID"};
+    for (size_t i = 0; i < sizeof(noise) / sizeof(noise[0]); i++)
+        if (strcmp(facility, noise[i]) == 0)
+            return true;
+    return false;
+}
+
 void kafka_client_log(rd_kafka_event_t *event)
 {
     const char *facility, *text;
     int level;
     if (rd_kafka_event_log(event, &facility, &text, &level) != 0)
         return;
-    /* Failed connections are told once per outage, by the probe. */
-    bool noise = level > 4 || strcmp(facility, "FAIL") == 0 || strcmp(facility, "ERROR") == 0 ||
-                 strcmp(facility, "CONFWARN") == 0;
-    enum log_level ours = noise ? LOG_LEVEL_DEBUG : level > 3 ? LOG_LEVEL_WARN : LOG_LEVEL_ERROR;
+    enum log_level ours = level > 4 || is_noise(facility) ? LOG_LEVEL_DEBUG
+                          : level > 3                     ? LOG_LEVEL_WARN
+                                                          : LOG_LEVEL_ERROR;
     LOG_AT(ours, "librdkafka", LOG_C("facility", facility), LOG_C("text", text));
 }
 

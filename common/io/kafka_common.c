@@ -101,7 +101,9 @@ static bool advise_all(rd_kafka_conf_t *conf, const struct kafka_conf *want, str
 /*
  * fetch.wait.max.ms bounds no latency (a fetch returns with the first byte), but it is also how
  * often the library looks again at a partition it had stopped fetching. queued.max.messages.kbytes
- * counts all partitions together, because all of them are forwarded to one queue.
+ * counts all partitions together, because all of them are forwarded to one queue. When it is full
+ * the library stops fetching and looks again after up to a second (2.0.2 has no setting for that),
+ * so a program slower than Kafka reads at least fetch_bytes_max a second, and about twice that.
  */
 static bool advise_consumer(rd_kafka_conf_t *conf, const struct kafka_conf *want, struct err *err)
 {
