@@ -144,26 +144,17 @@ static void name_topics(struct worker *worker)
     worker->topic_dead = topic_name(&worker->names, prefix, TOPIC_DEAD).data;
 }
 
-static void server_state(const char *name, bool up, const struct err *why)
-{
-    metric_set_for(METRIC_dependency_up, str_of(name), up);
-    if (up)
-        log_info("server is reachable", LOG_C("server", name));
-    else
-        log_warn("server is away, tried again by itself", LOG_C("server", name),
-                 LOG_C("error", why ? why->text : ""));
-}
-
+/* The doors say in the log when a server goes away and comes back. */
 static void postgres_state(bool up, const struct err *why, void *context)
 {
-    (void)context;
-    server_state("postgres", up, why);
+    (void)why, (void)context;
+    metric_set_for(METRIC_dependency_up, STR("postgres"), up);
 }
 
 static void redis_state(bool up, const struct err *why, void *context)
 {
-    (void)context;
-    server_state("redis", up, why);
+    (void)why, (void)context;
+    metric_set_for(METRIC_dependency_up, STR("redis"), up);
 }
 
 static void kafka_fatal(const struct err *err, void *context)
@@ -171,6 +162,10 @@ static void kafka_fatal(const struct err *err, void *context)
     struct worker *worker = context;
     app_fail(worker->app, err, EXIT_FAILED);
 }
+
+static const struct redis_script script_claim = {.name = "claim", .lua = lua_claim};
+static const struct redis_script script_steal = {.name = "steal", .lua = lua_steal};
+static const struct redis_script script_release = {.name = "release", .lua = lua_release};
 
 static bool open_stores(struct worker *worker, struct err *err)
 {
@@ -188,12 +183,9 @@ static bool open_stores(struct worker *worker, struct err *err)
     worker->redis = worker->pg ? redis_new(worker->loop, &redis_conf, err) : NULL;
     if (!worker->redis)
         return false;
-    worker->script_claim =
-        redis_script_add(worker->redis, &(struct redis_script){.name = "claim", .lua = lua_claim});
-    worker->script_steal =
-        redis_script_add(worker->redis, &(struct redis_script){.name = "steal", .lua = lua_steal});
-    worker->script_release = redis_script_add(
-        worker->redis, &(struct redis_script){.name = "release", .lua = lua_release});
+    worker->script_claim = redis_script_add(worker->redis, &script_claim);
+    worker->script_steal = redis_script_add(worker->redis, &script_steal);
+    worker->script_release = redis_script_add(worker->redis, &script_release);
     return true;
 }
 
