@@ -33,6 +33,7 @@
 #include "common/base/xalloc.h"
 #include "common/io/backoff.h"
 #include "common/io/postgres_conn.h"
+#include "common/io/postgres_task.h"
 
 enum { WIRE_MAX = 4 }; /* batches on the wire; more hides a longer round trip but fails more */
 
@@ -50,27 +51,6 @@ enum { WIRE_MAX = 4 }; /* batches on the wire; more hides a longer round trip bu
     " set_config('lock_timeout', '5s', false), set_config('statement_timeout', $1, false)"
 
 enum state { DOWN, CONNECTING, SETUP, READY };
-
-struct batch {
-    struct list_node node;
-    int flags;
-    bool synced; /* libpq has everything, up to the Sync */
-    bool failed; /* by an answer of the server: certainly rolled back */
-    struct err err;
-    char sqlstate[6];
-    int64_t deadline_ms; /* while it waits */
-    postgres_done *done;
-    void *context;
-    struct request *request; /* NULL once sent */
-    size_t count, answered;
-    struct postgres_rows rows[];
-};
-
-/* One block: the queries, their parameter pointers, and the bytes they point to. */
-struct request {
-    struct postgres_query *queries;
-    const char **values;
-};
 
 struct postgres {
     unsigned magic;
@@ -97,6 +77,7 @@ struct postgres {
     struct timer batch_timer;
     int64_t batch_timer_ms;
     struct loop_hook turn_end;
+    struct timer nudge; /* so that the next turn does not wait while a batch does */
 };
 
 static void connect_begin(void *context);
@@ -153,18 +134,16 @@ static void link_break_conn(struct postgres *pg, const char *doing)
     link_break(pg, &why);
 }
 
-static void batch_finish(struct batch *batch, const struct err *err, bool unknown);
-
 static void wire_fail(struct postgres *pg, const struct err *why)
 {
     struct list_node *node;
     for (bool first = true; (node = list_pop(&pg->wire)); first = false) {
-        struct batch *batch = container_of(node, struct batch, node);
+        struct postgres_task *batch = container_of(node, struct postgres_task, node);
         struct err err = batch->failed ? batch->err : *why;
         if (!batch->failed && !first && why->code == ERR_TIMEOUT)
             err_set(&err, ERR_UNAVAILABLE, "postgresql: an earlier batch timed out");
         bool unknown = (batch->flags & POSTGRES_TRANSACTION) && batch->synced && !batch->failed;
-        batch_finish(batch, &err, unknown);
+        postgres_task_finish(batch, &err, unknown);
     }
 }
 
@@ -271,23 +250,7 @@ static void link_flush(struct postgres *pg)
 
 /* ---- Answers ---- */
 
-static void batch_finish(struct batch *batch, const struct err *err, bool unknown)
-{
-    struct postgres_result result = {
-        .rows = err ? NULL : batch->rows,
-        .count = err ? 0 : batch->count,
-        .unknown = unknown,
-    };
-    memcpy(result.sqlstate, batch->sqlstate, sizeof(result.sqlstate));
-    if (batch->done)
-        batch->done(&result, err, batch->context);
-    for (size_t i = 0; i < batch->answered; i++)
-        PQclear((PGresult *)(uintptr_t)batch->rows[i].handle);
-    free(batch->request);
-    free(batch);
-}
-
-static void take_refusal(struct postgres *pg, struct batch *batch, const PGresult *result)
+static void take_refusal(struct postgres *pg, struct postgres_task *batch, const PGresult *result)
 {
     struct err err;
     char sqlstate[6];
@@ -306,7 +269,7 @@ static void take_refusal(struct postgres *pg, struct batch *batch, const PGresul
     memcpy(batch->sqlstate, sqlstate, sizeof(sqlstate));
 }
 
-static void take_rows(struct postgres *pg, struct batch *batch, PGresult *result)
+static void take_rows(struct postgres *pg, struct postgres_task *batch, PGresult *result)
 {
     if (batch->answered == batch->count) {
         struct err why;
@@ -320,18 +283,18 @@ static void take_rows(struct postgres *pg, struct batch *batch, PGresult *result
 
 static void take_sync(struct postgres *pg)
 {
-    struct batch *batch = container_of(list_pop(&pg->wire), struct batch, node);
+    struct postgres_task *batch = container_of(list_pop(&pg->wire), struct postgres_task, node);
     pg->head_since_ms = loop_now_ms(pg->loop);
     if (!batch->failed && batch->answered < batch->count) {
         batch->failed = true;
         err_set(&batch->err, ERR_UNAVAILABLE, "postgresql: fewer answers than queries");
     }
-    batch_finish(batch, batch->failed ? &batch->err : NULL, false);
+    postgres_task_finish(batch, batch->failed ? &batch->err : NULL, false);
 }
 
 static void take(struct postgres *pg, PGresult *result)
 {
-    struct batch *head = container_of(list_first(&pg->wire), struct batch, node);
+    struct postgres_task *head = container_of(list_first(&pg->wire), struct postgres_task, node);
     switch (PQresultStatus(result)) {
     case PGRES_TUPLES_OK:
     case PGRES_COMMAND_OK:
@@ -409,13 +372,6 @@ static void link_ready(int fd, int what, void *context)
 
 /* ---- Setting up a session ---- */
 
-static struct batch *batch_new(size_t count)
-{
-    struct batch *batch = xzalloc(sizeof(*batch) + count * sizeof(batch->rows[0]));
-    batch->count = count;
-    return batch;
-}
-
 static void setup_done(const struct postgres_result *result, const struct err *err, void *context)
 {
     struct postgres *pg = postgres_of(context);
@@ -456,7 +412,7 @@ static bool setup_queue(struct postgres *pg)
 
 static void setup_send(struct postgres *pg)
 {
-    struct batch *batch = batch_new(1 + pg->conf.statement_count);
+    struct postgres_task *batch = postgres_task_new(1 + pg->conf.statement_count);
     batch->done = setup_done;
     batch->context = pg;
     pg->state = SETUP;
@@ -469,7 +425,7 @@ static void setup_send(struct postgres *pg)
 
 /* ---- Batches ---- */
 
-static bool batch_send(struct postgres *pg, struct batch *batch)
+static bool batch_send(struct postgres *pg, struct postgres_task *batch)
 {
     const char **values = batch->request->values;
     for (size_t i = 0; i < batch->count; i++) {
@@ -482,21 +438,27 @@ static bool batch_send(struct postgres *pg, struct batch *batch)
     batch->synced = true;
     if (!PQpipelineSync(pg->conn))
         return false;
-    free(batch->request);
-    batch->request = NULL;
+    postgres_task_forget_request(batch);
     return true;
 }
 
 static void batch_timer_arm(struct postgres *pg);
 
+static void nudged(void *context)
+{
+    (void)context; /* being there was all: the end of this turn sends */
+}
+
 /* Runs at the end of every turn. */
 static bool send_waiting(void *context)
 {
     struct postgres *pg = postgres_of(context);
+    timer_cancel(pg->loop, &pg->nudge);
     bool sent = false;
     while (pg->state == READY && !pg->broken && !pg->stale && pg->wire.count < WIRE_MAX &&
            !list_empty(&pg->waiting)) {
-        struct batch *batch = container_of(list_pop(&pg->waiting), struct batch, node);
+        struct postgres_task *batch =
+            container_of(list_pop(&pg->waiting), struct postgres_task, node);
         if (list_empty(&pg->wire))
             pg->head_since_ms = loop_now_ms(pg->loop);
         list_append(&pg->wire, &batch->node);
@@ -516,7 +478,8 @@ static void waiting_expire(struct postgres *pg)
 {
     int64_t now_ms = loop_now_ms(pg->loop);
     while (!list_empty(&pg->waiting)) {
-        struct batch *batch = container_of(list_first(&pg->waiting), struct batch, node);
+        struct postgres_task *batch =
+            container_of(list_first(&pg->waiting), struct postgres_task, node);
         if (batch->deadline_ms > now_ms)
             return;
         list_remove(&pg->waiting, &batch->node);
@@ -527,7 +490,7 @@ static void waiting_expire(struct postgres *pg)
         else
             err_set(&err, ERR_UNAVAILABLE, "postgresql: no connection within %lld ms: %.200s",
                     (long long)pg->conf.batch_timeout_ms, pg->why.text);
-        batch_finish(batch, &err, false);
+        postgres_task_finish(batch, &err, false);
     }
 }
 
@@ -550,7 +513,7 @@ static void batch_timer_arm(struct postgres *pg)
 {
     int64_t at_ms = INT64_MAX;
     if (!list_empty(&pg->waiting))
-        at_ms = container_of(list_first(&pg->waiting), struct batch, node)->deadline_ms;
+        at_ms = container_of(list_first(&pg->waiting), struct postgres_task, node)->deadline_ms;
     if (pg->state == READY && !list_empty(&pg->wire) &&
         pg->head_since_ms + pg->conf.batch_timeout_ms < at_ms)
         at_ms = pg->head_since_ms + pg->conf.batch_timeout_ms;
@@ -559,57 +522,6 @@ static void batch_timer_arm(struct postgres *pg)
         return;
     pg->batch_timer_ms = at_ms;
     timer_set(pg->loop, &pg->batch_timer, at_ms, batch_expired, pg);
-}
-
-struct request_size {
-    size_t params, bytes;
-};
-
-static bool request_measure(const struct postgres *pg, const struct postgres_query *queries,
-                            size_t count, struct request_size *ret, struct err *err)
-{
-    struct request_size size = {0};
-    for (size_t i = 0; i < count; i++) {
-        must(queries[i].statement < pg->conf.statement_count);
-        const struct postgres_statement *row = &pg->conf.statements[queries[i].statement];
-        must(queries[i].param_count == row->param_count);
-        for (int k = 0; k < queries[i].param_count; k++) {
-            struct str param = queries[i].params[k];
-            if (param.data && memchr(param.data, '\0', param.len)) {
-                err_set(err, ERR_INVALID_ENCODING,
-                        "parameter %d of statement '%s' contains a NUL byte", k + 1, row->name);
-                return false;
-            }
-            size.bytes += param.len + 1;
-        }
-        size.params += (size_t)queries[i].param_count;
-    }
-    *ret = size;
-    return true;
-}
-
-static struct request *request_copy(const struct postgres_query *queries, size_t count,
-                                    struct request_size size)
-{
-    struct request *request = malloc(sizeof(*request) + count * sizeof(*queries) +
-                                     size.params * sizeof(char *) + size.bytes);
-    must(request);
-    request->queries = (struct postgres_query *)(request + 1);
-    request->values = (const char **)(request->queries + count);
-    char *at = (char *)(request->values + size.params);
-    const char **value = request->values;
-    for (size_t i = 0; i < count; i++) {
-        request->queries[i] = queries[i];
-        for (int k = 0; k < queries[i].param_count; k++) {
-            struct str param = queries[i].params[k];
-            *value++ = param.data ? at : NULL;
-            if (param.len)
-                memcpy(at, param.data, param.len);
-            at[param.len] = '\0';
-            at += param.len + 1;
-        }
-    }
-    return request;
 }
 
 bool postgres_batch(struct postgres *pg, const struct postgres_query *queries, size_t count,
@@ -621,16 +533,17 @@ bool postgres_batch(struct postgres *pg, const struct postgres_query *queries, s
                 pg->conf.waiting_max);
         return false;
     }
-    struct request_size size;
-    if (!request_measure(pg, queries, count, &size, err))
+    struct postgres_task *batch =
+        postgres_task_copy(pg->conf.statements, pg->conf.statement_count, queries, count, err);
+    if (!batch)
         return false;
-    struct batch *batch = batch_new(count);
-    batch->request = request_copy(queries, count, size);
     batch->flags = flags;
     batch->done = done;
     batch->context = context;
     batch->deadline_ms = loop_now_ms(pg->loop) + pg->conf.batch_timeout_ms;
     list_append(&pg->waiting, &batch->node);
+    if (pg->waiting.count == 1) /* who asks between two turns need not wait for an event */
+        timer_set(pg->loop, &pg->nudge, loop_now_ms(pg->loop), nudged, pg);
     return true;
 }
 
@@ -666,13 +579,8 @@ struct postgres *postgres_new(struct loop *loop, const struct postgres_conf *con
 static void batches_drop(struct list *list)
 {
     struct list_node *node;
-    while ((node = list_pop(list))) {
-        struct batch *batch = container_of(node, struct batch, node);
-        for (size_t i = 0; i < batch->answered; i++)
-            PQclear((PGresult *)(uintptr_t)batch->rows[i].handle);
-        free(batch->request);
-        free(batch);
-    }
+    while ((node = list_pop(list)))
+        postgres_task_free(container_of(node, struct postgres_task, node));
 }
 
 void postgres_free(struct postgres *pg)
@@ -683,6 +591,7 @@ void postgres_free(struct postgres *pg)
     loop_remove_hook(pg->loop, &pg->turn_end);
     timer_cancel(pg->loop, &pg->link_timer);
     timer_cancel(pg->loop, &pg->batch_timer);
+    timer_cancel(pg->loop, &pg->nudge);
     batches_drop(&pg->waiting);
     batches_drop(&pg->wire);
     link_unwatch(pg);

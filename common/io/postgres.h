@@ -3,16 +3,17 @@
  *
  * A program says what it may ask in a table of statements, each with a name and SQL with numbered
  * parameters; they are prepared on each new connection (so SQL never contains data, and a simulated
- * PostgreSQL can answer by name). A batch is one or several statements sent as one pipeline; as a
- * transaction they stand between BEGIN and COMMIT. Batches are answered in order. The first failing
- * statement fails the batch; nothing after it in the batch has happened, and in a transaction
- * nothing before it either.
+ * PostgreSQL can answer by name). A batch is one or several statements sent as one pipeline up to a
+ * Sync, which PostgreSQL runs as one implicit transaction; POSTGRES_TRANSACTION says that the
+ * caller depends on that. Batches are answered in order. The first failing statement fails the
+ * batch; nothing after it in the batch has happened, and nothing before it either.
  *
  * A lost connection fails the batches under way with ERR_UNAVAILABLE and, when a COMMIT was on its
  * way, `unknown` set: the transaction may or may not have happened, and the caller must look. The
  * door reconnects by itself with jitter, 100 ms to 5 s. Batches given while it is down wait
  * (bounded by `waiting_max`), each at most its time-out. Every batch has a time-out; when it
- * strikes, the connection is dropped.
+ * strikes on the wire, the connection is dropped. The server gives a single statement a little less
+ * (statement_timeout), so that most slow ones fail with ERR_TIMEOUT and a known outcome instead.
  *
  * Parameters and results are text format; NULL is an absent str. Arrays: postgres_array_*().
  */
@@ -65,6 +66,7 @@ struct postgres_rows {
 };
 bool postgres_is_null(const struct postgres_rows *rows, size_t row, size_t column);
 struct str postgres_cell(const struct postgres_rows *rows, size_t row, size_t column);
+/* NULL and what is no integer give 0; 't' gives 1. */
 int64_t postgres_cell_i64(const struct postgres_rows *rows, size_t row, size_t column);
 
 struct postgres_result {
@@ -83,7 +85,9 @@ enum { POSTGRES_TRANSACTION = 1 };
 struct postgres *postgres_new(struct loop *loop, const struct postgres_conf *conf, struct err *err);
 void postgres_free(struct postgres *pg); /* takes NULL; batches under way are never answered */
 bool postgres_up(const struct postgres *pg);
-/* Parameters are copied. False when waiting_max is reached (ERR_UNAVAILABLE). */
+/* Parameters are copied. False when waiting_max is reached (ERR_UNAVAILABLE) or a parameter holds
+ * a NUL byte (ERR_INVALID_ENCODING). `done` may be NULL; it may give new batches, but must not free
+ * the door, and is never called from inside this. */
 bool postgres_batch(struct postgres *pg, const struct postgres_query *queries, size_t count,
                     int flags, postgres_done *done, void *context, struct err *err);
 size_t postgres_pending(const struct postgres *pg);

@@ -250,10 +250,16 @@ static void link_watch(struct redis_link *link, int what)
     link->watched = what;
 }
 
+static void nudged(void *context)
+{
+    (void)context; /* being there was all: the end of this turn writes */
+}
+
 /* What a full socket left over waits for the write watch instead of being tried every turn. */
 static bool turn_end(void *context)
 {
     struct redis_link *link = context;
+    timer_cancel(link->loop, &link->nudge);
     if (link->state >= REDIS_LINK_GREETING && !link->broken && link->out.len &&
         !(link->watched & LOOP_WRITE))
         flush(link);
@@ -283,6 +289,7 @@ void redis_link_done(struct redis_link *link)
 {
     loop_remove_hook(link->loop, &link->turn_end);
     timer_cancel(link->loop, &link->timer);
+    timer_cancel(link->loop, &link->nudge);
     loop_watch_free(link->watch);
     if (link->hiredis)
         redisFree(link->hiredis);
@@ -292,5 +299,9 @@ void redis_link_done(struct redis_link *link)
 struct buf *redis_link_out(struct redis_link *link)
 {
     must(link->state >= REDIS_LINK_GREETING);
+    /* Who asks between two turns (a program without work of its own) must not wait for the next
+     * event to have it sent. */
+    if (link->out.len == 0 && !timer_is_set(&link->nudge))
+        timer_set(link->loop, &link->nudge, loop_now_ms(link->loop), nudged, link);
     return &link->out;
 }

@@ -51,6 +51,7 @@ struct redis_link {
     unsigned greeting_left; /* answers to AUTH and SELECT still to come */
     struct timer timer;
     struct loop_hook turn_end;
+    struct timer nudge; /* so that the next turn does not wait while output does */
     unsigned attempt;
     uint64_t connected; /* how often it came up */
     int64_t heard_ms;   /* when the last byte came */

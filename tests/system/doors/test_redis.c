@@ -209,6 +209,9 @@ static void thousands_of_commands_are_answered_in_order(void **state)
         assert_int_equal(strtol(answers[i].text, NULL, 10), i);
         assert_int_equal(answers[i].order, answers[0].order + (unsigned)i);
     }
+    turn_for(stage->loop, 700); /* past the time-out, which must find nobody */
+    for (int i = 0; i < COUNT; i++)
+        assert_int_equal(answers[i].calls, 1);
     struct redis_stats stats;
     redis_stats(stage->redis, &stats);
     assert_int_equal(stats.commands, COUNT);
@@ -377,6 +380,40 @@ static void a_killed_connection_comes_back(void **state)
     redis_stats(stage->redis, &stats);
     assert_int_equal(stats.reconnects, 3);
     assert_int_equal(stage->downs, 3);
+}
+
+static void under_kills_no_answer_is_mixed_up(void **state)
+{
+    enum { COUNT = 20000, STEP = 1000 };
+    struct stage *stage = *state;
+    static struct answer answers[COUNT];
+    unsigned add = redis_script_add(stage->redis, &add_script);
+    UNTIL(stage->loop, redis_up(stage->redis) && redis_up(stage->admin));
+    unsigned answered = 0;
+    for (int i = 0; i < COUNT; i++) {
+        char text[16];
+        int len = snprintf(text, sizeof(text), "%d", i);
+        struct str words[] = {WORD("quern-doors:sum"), str_from(text, (size_t)len)};
+        if (i % 10 == 0) /* of another kind, so that a shift by one shows */
+            redis_script_ask(stage->redis, add, 1, words, 2, NULL, NULL);
+        ASK(stage->redis, &answers[i], WORD("ECHO"), words[1]);
+        if (i % STEP == STEP - 1) {
+            loop_turn(stage->loop, 1);
+            kill_all_but_admin(stage);
+            UNTIL(stage->loop, redis_up(stage->redis));
+        }
+    }
+    for (int i = 0; i < COUNT; i++) {
+        UNTIL(stage->loop, answers[i].calls == 1);
+        if (answers[i].miss)
+            continue;
+        answered++;
+        assert_int_equal(answers[i].kind, REDIS_TEXT);
+        assert_int_equal(strtol(answers[i].text, NULL, 10), i);
+    }
+    print_message("%u of %d answered, %u outages\n", answered, (int)COUNT, stage->downs);
+    assert_true(stage->downs > 10);
+    ADMIN(stage, WORD("DEL"), WORD("quern-doors:sum"));
 }
 
 static void beyond_the_bound_commands_are_misses(void **state)
@@ -581,6 +618,7 @@ int main(void)
         DOOR_TEST(a_slow_answer_is_a_miss_and_the_next_one_is_not_mixed_up),
         DOOR_TEST(a_redis_that_hangs_is_given_up_and_costs_nothing_more),
         DOOR_TEST(a_killed_connection_comes_back),
+        DOOR_TEST(under_kills_no_answer_is_mixed_up),
         DOOR_TEST(beyond_the_bound_commands_are_misses),
         DOOR_TEST(messages_arrive_also_after_a_reconnect),
         DOOR_TEST(switched_off_every_answer_is_a_miss),
