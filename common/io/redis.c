@@ -38,7 +38,8 @@
 #define SILENT_TIMEOUTS            3
 #define OUT_BYTES_FULL             (64u << 20) /* more unsent than this: misses */
 #define KEPT_BYTES_MAX             (64u << 20)
-#define KEPT_BYTES_WARM            (64u << 10) /* larger pieces of memory are not recycled */
+#define KEPT_BYTES_WARM            (16u << 10) /* larger pieces of memory are not recycled, */
+#define KEPT_WARM_MAX              1024        /* nor more of them than this */
 #define SHA_LEN                    40
 
 /* The words of a script's command, encoded, from the number of keys on. */
@@ -89,6 +90,7 @@ struct redis {
     struct script scripts[SCRIPTS_MAX];
     unsigned script_count;
     struct kept *kept_free;
+    size_t kept_free_count;
 
     struct redis_stats stats;
 };
@@ -136,6 +138,7 @@ static struct kept *kept_take(struct redis *redis)
     struct kept *kept = redis->kept_free;
     if (kept) {
         redis->kept_free = kept->next;
+        redis->kept_free_count--;
     } else {
         kept = xzalloc(sizeof(*kept));
         buf_init(&kept->words, KEPT_BYTES_MAX);
@@ -148,12 +151,14 @@ static void kept_give(struct redis *redis, struct kept *kept)
 {
     if (!kept)
         return;
-    if (kept->words.cap > KEPT_BYTES_WARM) {
+    if (kept->words.cap > KEPT_BYTES_WARM || redis->kept_free_count >= KEPT_WARM_MAX) {
         buf_done(&kept->words);
-        buf_init(&kept->words, KEPT_BYTES_MAX);
+        free(kept);
+        return;
     }
     kept->next = redis->kept_free;
     redis->kept_free = kept;
+    redis->kept_free_count++;
 }
 
 /* ---- Misses ---- */
@@ -224,6 +229,8 @@ static void expire(void *context)
             break;
         struct entry entry = *at;
         at->done = NULL;
+        at->kept = NULL; /* nobody is left to send it for once more */
+        kept_give(redis, entry.kept);
         redis->live++;
         redis->stats.timeouts++;
         redis->stats.misses++;
