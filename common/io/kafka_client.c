@@ -271,11 +271,12 @@ void kafka_client_error(struct kafka_client *client, rd_kafka_event_t *event)
 
 /*
  * Lines that say nothing new: failed connections (told once per outage, by the probe), properties
- * for the other half of the library, and a broker that just started and asks for patience.
+ * for the other half of the library, a broker that just started and asks for patience, and fatal
+ * errors, which the program is told through on_fatal.
  */
 static bool is_noise(const char *facility)
 {
-    static const char *const noise[] = {"FAIL", "ERROR", "CONFWARN", "GETPID"};
+    static const char *const noise[] = {"FAIL", "ERROR", "CONFWARN", "GETPID", "FATAL"};
     for (size_t i = 0; i < sizeof(noise) / sizeof(noise[0]); i++)
         if (strcmp(facility, noise[i]) == 0)
             return true;
