@@ -64,7 +64,7 @@ struct ring {
 };
 
 struct script {
-    const struct redis_script *row;
+    struct redis_script row; /* a copy: the texts are constants, the struct need not be */
     char sha[SHA_LEN + 1]; /* "" until it is loaded on this connection */
 };
 
@@ -292,7 +292,7 @@ static void script_write(struct redis *redis, const struct kept *kept, bool by_h
     struct buf *out = redis_link_out(&redis->link);
     redis_resp_header(out, 2 + kept->count);
     redis_resp_word(out, by_hash ? STR("EVALSHA") : STR("EVAL"));
-    redis_resp_word(out, str_of(by_hash ? script->sha : script->row->lua));
+    redis_resp_word(out, str_of(by_hash ? script->sha : script->row.lua));
     buf_add_str(out, buf_str(&kept->words));
 }
 
@@ -301,7 +301,7 @@ void redis_script_ask(struct redis *redis, unsigned script, size_t key_count,
 {
     must(script < redis->script_count && key_count <= count);
     redis->stats.commands++;
-    size_t size = redis_resp_size(words, count) + strlen(redis->scripts[script].row->lua);
+    size_t size = redis_resp_size(words, count) + strlen(redis->scripts[script].row.lua);
     if (!admit(redis, size)) {
         miss(redis, done, context);
         return;
@@ -398,14 +398,14 @@ static void script_loaded(const struct redis_reply *reply, void *context)
     if (reply && reply->kind == REDIS_TEXT && reply->text.len == SHA_LEN) {
         memcpy(script->sha, reply->text.data, SHA_LEN);
     } else if (reply && reply->kind == REDIS_FAILED) {
-        log_warn("redis does not take a script", LOG_C("script", script->row->name),
+        log_warn("redis does not take a script", LOG_C("script", script->row.name),
                  LOG_S("error", str_utf8_cut(reply->text, 200)));
     }
 }
 
 static void script_load(struct redis *redis, struct script *script)
 {
-    struct str words[] = {STR("SCRIPT"), STR("LOAD"), str_of(script->row->lua)};
+    struct str words[] = {STR("SCRIPT"), STR("LOAD"), str_of(script->row.lua)};
     redis_resp_command(redis_link_out(&redis->link), words, 3);
     push(redis, script_loaded, script, NULL);
 }
@@ -541,7 +541,7 @@ unsigned redis_script_add(struct redis *redis, const struct redis_script *row)
     must(redis->script_count < SCRIPTS_MAX);
     unsigned number = redis->script_count++;
     struct script *script = &redis->scripts[number];
-    *script = (struct script){.row = row};
+    *script = (struct script){.row = *row};
     if (!redis->off && redis->link.state == REDIS_LINK_UP && !redis->link.broken)
         script_load(redis, script);
     return number;

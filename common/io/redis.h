@@ -63,7 +63,8 @@ struct redis_script {
     const char *name;
     const char *lua;
 };
-/* At most 16 scripts, registered before the first command; returns its number. */
+/* At most 16 scripts, registered before the first command; returns its number. The
+ * struct is copied, its texts must stay. */
 unsigned redis_script_add(struct redis *redis, const struct redis_script *script);
 void redis_script_ask(struct redis *redis, unsigned script, size_t key_count,
                       const struct str *words, size_t count, redis_done *done, void *context);
