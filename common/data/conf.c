@@ -1,19 +1,23 @@
 /*
  * conf.c -- tables, a file, the environment and flags become a struct; see conf.h.
  *
- * Each row is filled from the strongest source that names it: flag, environment, file, default.
- * What the file has and no row has looked at is an unknown key.
+ * First the names are checked (conf_unknown.c), so that a misspelled key is called misspelled and
+ * not missing. Then each row is filled from the strongest source that names it: flag, environment,
+ * credential, file, default; weaker ones are not even looked at, so a broken one that is overruled
+ * does no harm. Every text goes through conf_value_set() together with the place it came from, so
+ * that an error tells where to look.
+ *
+ * To add a source: a function like from_environment() and its turn in find_text().
  */
 #include "common/data/conf.h"
 
-#include <ctype.h>
-#include <math.h>
-
 #include "common/base/must.h"
+#include "common/data/conf_source.h"
 #include "common/data/conf_tree.h"
+#include "common/data/conf_unknown.h"
 #include "common/data/conf_value.h"
 
-enum { FILE_BYTES_MAX = 1 << 20, SECRET_FILE_BYTES_MAX = 65536, NAME_MAX_BYTES = 256 };
+enum { FILE_BYTES_MAX = 1 << 20 };
 
 struct loader {
     const struct conf_source *source;
@@ -21,69 +25,82 @@ struct loader {
     struct err *err;
 };
 
-/* --- names --- */
+/* One level of rows: the file's map for it, and what stands in front of its names. */
+struct level {
+    const struct conf_node *map; /* NULL: no file */
+    struct str key, environment; /* "models.gpt." and "QUERN_MODELS__GPT__" */
+};
 
-/* kafka.bootstrap_servers -> QUERN_KAFKA__BOOTSTRAP_SERVERS */
-static struct str environment_name(struct arena *arena, const char *prefix, struct str key)
-{
-    struct str name = arena_printf(arena, "%s", prefix);
-    for (size_t i = 0; i < key.len; i++) {
-        char c = key.data[i];
-        name = c == '.' ? arena_printf(arena, STR_FMT "__", STR_ARG(name))
-                        : arena_printf(arena, STR_FMT "%c", STR_ARG(name),
-                                       isalnum((unsigned char)c) ? toupper((unsigned char)c) : '_');
-    }
-    return name;
-}
+/* One setting being looked for, and what was found: `where` NULL means nothing yet. */
+struct found {
+    const struct conf_row *row;
+    struct str key, environment;
+    struct str text;
+    const struct conf_node *list; /* instead of text */
+    const char *where;
+};
 
-static bool read_secret_file(struct loader *l, struct str path, const char *where, struct str *ret)
+static bool read_file(struct loader *l, struct conf_node **ret);
+static bool fill_rows(struct loader *l, const struct conf_row *rows, const struct level *level,
+                      void *target);
+static bool fill_text(struct loader *l, const struct conf_row *row, const struct level *level,
+                      void *target);
+static bool fill_properties(struct loader *l, const struct conf_row *row, const struct level *level,
+                            void *target);
+static bool fill_items(struct loader *l, const struct conf_row *row, const struct level *level,
+                       void *target);
+
+bool conf_load(const struct conf_row *rows, const struct conf_source *source, struct arena *arena,
+               void *target, struct err *err)
 {
-    if (!conf_file_read(arena_cstr(l->arena, path), SECRET_FILE_BYTES_MAX, l->arena, ret, l->err)) {
-        err_prefix(l->err, "%s", where);
+    struct loader l = {.source = source, .arena = arena, .err = err};
+    struct conf_node *root = NULL;
+
+    if ((source->file && !read_file(&l, &root)) ||
+        !conf_check_names(rows, source, root, arena, err))
+        return false;
+    const struct level top = {.map = root, .key = STR(""), .environment = STR("QUERN_")};
+    if (!fill_rows(&l, rows, &top, target))
+        return false;
+    if (arena_overflowed(arena)) {
+        err_set(err, ERR_CONFIG, "the configuration needs more than %zu bytes", arena->max_bytes);
         return false;
     }
-    while (ret->len && (ret->data[ret->len - 1] == '\n' || ret->data[ret->len - 1] == '\r'))
-        ret->len--;
     return true;
 }
 
-/* NAME, NAME_FILE, and for secrets $CREDENTIALS_DIRECTORY/key. `ret` absent: none is set. */
-static bool from_environment(struct loader *l, struct str name, const struct conf_row *row,
-                             struct str full_key, struct str *ret, const char **ret_where)
+static bool read_file(struct loader *l, struct conf_node **ret)
 {
-    const char *const *environment = l->source->environment;
-    struct str file_name = arena_printf(l->arena, STR_FMT "_FILE", STR_ARG(name));
-    struct str path = conf_environment_get(environment, file_name);
-    *ret = conf_environment_get(environment, name);
-    *ret_where = arena_printf(l->arena, "environment " STR_FMT, STR_ARG(name)).data;
-    if (ret->data)
-        return true;
-    if (!str_empty(path)) {
-        *ret_where = arena_printf(l->arena, "environment " STR_FMT, STR_ARG(file_name)).data;
-        return read_secret_file(l, path, *ret_where, ret);
-    }
-    struct str folder = conf_environment_get(environment, STR("CREDENTIALS_DIRECTORY"));
-    if (row->type != CONF_SECRET || str_empty(folder))
-        return true;
-    path = arena_printf(l->arena, STR_FMT "/" STR_FMT, STR_ARG(folder), STR_ARG(full_key));
-    if (access(path.data, R_OK) != 0)
-        return true;
-    *ret_where = path.data;
-    return read_secret_file(l, path, path.data, ret);
+    struct buf text;
+    bool good = conf_file_read(l->source->file, FILE_BYTES_MAX, &text, l->err) &&
+                conf_tree_read(buf_str(&text), l->source->file, l->arena, ret, l->err);
+    buf_done(&text);
+    return good;
 }
 
-/* The node of "a.b" below `root`; marks what it passes. */
-static struct conf_node *find_node(struct conf_node *root, struct str key)
+static bool fill_rows(struct loader *l, const struct conf_row *rows, const struct level *level,
+                      void *target)
 {
-    struct str rest = key, part;
-    struct conf_node *node = root;
-    while (node && str_split(&rest, '.', &part)) {
-        if (node->kind != CONF_NODE_MAP)
-            return NULL;
-        node = conf_node_child(node, part);
-        if (node)
-            node->used = true;
+    for (const struct conf_row *row = rows; row->key; row++) {
+        bool good = row->type == CONF_ITEMS   ? fill_items(l, row, level, target)
+                    : row->type == CONF_PROPS ? fill_properties(l, row, level, target)
+                                              : fill_text(l, row, level, target);
+        if (!good)
+            return false;
     }
+    return true;
+}
+
+/* Names and places */
+
+/* The node of "a.b" below `root`, NULL when there is none. */
+static const struct conf_node *find_node(const struct conf_node *root, struct str key)
+{
+    const struct conf_node *node = root;
+    struct str part;
+
+    while (node && str_split(&key, '.', &part))
+        node = node->kind == CONF_NODE_MAP ? conf_node_child(node, part) : NULL;
     return node;
 }
 
@@ -92,404 +109,358 @@ static const char *place(struct loader *l, const struct conf_node *node)
     return arena_printf(l->arena, "%s:%u", l->source->file, node->line).data;
 }
 
-/* A YAML list of plain texts counts as comma separated. */
-static bool node_text(struct loader *l, const struct conf_row *row, const struct conf_node *node,
-                      struct str *ret)
+static struct str join(struct loader *l, struct str prefix, struct str key)
 {
-    const char *where = place(l, node);
-    if (node->kind == CONF_NODE_SCALAR) {
-        *ret = (struct str){0};
-        return !node->text.data ||
-               conf_expand(node->text, l->source->environment, where, l->arena, ret, l->err);
-    }
-    bool list = node->kind == CONF_NODE_LIST && row->type == CONF_STRS;
-    *ret = STR("");
-    for (struct conf_node *item = node->first; list && item; item = item->next) {
-        struct str text;
-        list = item->kind == CONF_NODE_SCALAR && item->text.data;
-        if (!list ||
-            !conf_expand(item->text, l->source->environment, where, l->arena, &text, l->err))
-            break;
-        *ret = arena_printf(l->arena, STR_FMT STR_FMT ",", STR_ARG(*ret), STR_ARG(text));
-    }
-    if (!list)
-        err_set(l->err, ERR_CONFIG, "%s: '%s' must be one value%s", where, row->key,
-                row->type == CONF_STRS ? " or a list of plain values" : "");
-    return list;
+    return arena_printf(l->arena, STR_FMT STR_FMT, STR_ARG(prefix), STR_ARG(key));
 }
 
-/* KEY in the file, or KEY_file with the name of a file that holds it. */
-static bool from_file(struct loader *l, struct conf_node *root, const struct conf_row *row,
-                      struct str *ret, const char **ret_where)
+static bool expand(struct loader *l, struct str text, const char *where, struct str *ret)
 {
-    struct conf_node *node = root ? find_node(root, str_of(row->key)) : NULL;
-    *ret = (struct str){0};
-    if (node) {
-        *ret_where = place(l, node);
-        return node_text(l, row, node, ret);
-    }
-    struct str file_key = arena_printf(l->arena, "%s_file", row->key);
-    node = root && row->type == CONF_SECRET ? find_node(root, file_key) : NULL;
-    if (!node || !node->text.data)
-        return true;
-    *ret_where = place(l, node);
-    struct str path;
-    return conf_expand(node->text, l->source->environment, *ret_where, l->arena, &path, l->err) &&
-           read_secret_file(l, path, *ret_where, ret);
+    return conf_expand(text, l->source->environment, where, l->arena, ret, l->err);
 }
 
-static struct str from_flags(struct loader *l, struct str key)
+/* One text per setting */
+
+static void from_flags(struct loader *l, struct found *found)
 {
-    struct str found = {0};
     for (size_t i = 0; i < l->source->flag_count; i++)
-        if (str_is(key, l->source->flags[i].key))
-            found = str_of(l->source->flags[i].value);
-    return found;
-}
-
-static bool fill_scalar(struct loader *l, struct conf_node *root, const struct conf_row *row,
-                        struct str environment, struct str full_key, void *target)
-{
-    struct str in_file, in_environment, text = from_flags(l, full_key);
-    const char *file_where = "", *environment_where = "", *where = "command line";
-    if (!from_file(l, root, row, &in_file, &file_where) ||
-        !from_environment(l, environment, row, full_key, &in_environment, &environment_where))
-        return false;
-    if (!text.data) {
-        text = in_environment.data ? in_environment : in_file;
-        where = in_environment.data ? environment_where : file_where;
-    }
-    if (!text.data) {
-        text = str_of(row->otherwise);
-        where = "default";
-    }
-    if (!text.data) {
-        err_set(l->err, ERR_CONFIG, "'" STR_FMT "' is required and not set", STR_ARG(full_key));
-        return false;
-    }
-    return conf_value_set(row, text, where, l->arena, target, l->err);
-}
-
-/* --- properties --- */
-
-static void set_property(struct loader *l, struct conf_props *props, size_t room, struct str key,
-                         struct str value)
-{
-    for (size_t i = 0; i < props->count; i++)
-        if (str_eq(props->keys[i], key)) {
-            props->values[i] = value;
-            return;
+        if (str_is(found->key, l->source->flags[i].key)) {
+            found->text = str_of(l->source->flags[i].value);
+            found->where = "command line";
         }
-    must(props->count < room);
-    props->keys[props->count] = arena_str(l->arena, key);
-    props->values[props->count++] = arena_str(l->arena, value);
 }
 
-/* "SECURITY_PROTOCOL" -> "security.protocol" */
-static struct str property_name(struct arena *arena, struct str name)
+/* NAME, or NAME_FILE with the name of a file. */
+static bool from_environment(struct loader *l, struct found *found)
 {
-    char *text = arena_cstr(arena, name);
-    for (char *c = text; *c; c++)
-        *c = *c == '_' ? '.' : (char)tolower((unsigned char)*c);
-    return str_of(text);
+    struct str file_name = join(l, found->environment, STR("_FILE"));
+    struct str value = conf_environment_get(l->source->environment, found->environment);
+    struct str path = conf_environment_get(l->source->environment, file_name);
+
+    if (value.data && !str_empty(path)) {
+        err_set(l->err, ERR_CONFIG, "environment: both " STR_FMT " and " STR_FMT " are set",
+                STR_ARG(found->environment), STR_ARG(file_name));
+        return false;
+    }
+    if (value.data) {
+        found->text = value;
+        found->where = join(l, STR("environment "), found->environment).data;
+    } else if (!str_empty(path)) {
+        found->where = join(l, STR("environment "), file_name).data;
+        return conf_secret_read(path, found->where, l->arena, &found->text, l->err);
+    }
+    return true;
 }
 
-static size_t count_properties(struct loader *l, const struct conf_node *node)
+/* systemd's LoadCredential=postgres.password:/some/file */
+static bool from_credentials(struct loader *l, struct found *found)
+{
+    struct str folder = conf_environment_get(l->source->environment, STR("CREDENTIALS_DIRECTORY"));
+
+    if (found->row->type != CONF_SECRET || str_empty(folder) ||
+        str_index(found->key, '/') < found->key.len)
+        return true;
+    struct str path =
+        arena_printf(l->arena, STR_FMT "/" STR_FMT, STR_ARG(folder), STR_ARG(found->key));
+    if (access(path.data, F_OK) != 0)
+        return true;
+    found->where = "credential";
+    return conf_secret_read(path, found->where, l->arena, &found->text, l->err);
+}
+
+/* KEY, or for secrets KEY_file with the name of a file. */
+static bool from_file(struct loader *l, const struct level *level, struct found *found)
+{
+    const struct conf_row *row = found->row;
+    const struct conf_node *node = find_node(level->map, str_of(row->key));
+    const struct conf_node *file =
+        row->type == CONF_SECRET ? find_node(level->map, join(l, str_of(row->key), STR("_file")))
+                                 : NULL;
+    struct str path;
+
+    if (node && conf_node_is_null(node))
+        node = NULL;
+    if (!node && !file)
+        return true;
+    found->where = place(l, node ? node : file);
+    if (node && file) {
+        err_set(l->err, ERR_CONFIG, "%s: both '" STR_FMT "' and '" STR_FMT "_file' are set",
+                found->where, STR_ARG(found->key), STR_ARG(found->key));
+        return false;
+    }
+    if (node && node->kind == CONF_NODE_LIST && row->type == CONF_STRS) {
+        found->list = node;
+        return true;
+    }
+    if ((node ? node : file)->kind != CONF_NODE_SCALAR) {
+        err_set(l->err, ERR_CONFIG, "%s: '" STR_FMT "' must be one value%s", found->where,
+                STR_ARG(found->key), row->type == CONF_STRS ? " or a list" : "");
+        return false;
+    }
+    if (node)
+        return expand(l, node->text, found->where, &found->text);
+    return expand(l, file->text, found->where, &path) &&
+           conf_secret_read(path, found->where, l->arena, &found->text, l->err);
+}
+
+/* Strongest source first. */
+static bool find_text(struct loader *l, const struct level *level, struct found *found)
+{
+    from_flags(l, found);
+    if (!found->where && !from_environment(l, found))
+        return false;
+    if (!found->where && !from_credentials(l, found))
+        return false;
+    if (!found->where && !from_file(l, level, found))
+        return false;
+    if (found->where)
+        return true;
+    found->text = str_of(found->row->otherwise);
+    found->where = "default";
+    if (!found->text.data)
+        err_set(l->err, ERR_CONFIG, "'" STR_FMT "' is required and not set", STR_ARG(found->key));
+    return found->text.data != NULL;
+}
+
+static bool set_list(struct loader *l, const struct found *found, void *target)
+{
+    struct conf_strs strs = {0};
+    size_t count = 0;
+
+    for (const struct conf_node *item = found->list->first; item; item = item->next)
+        count++;
+    strs.items = arena_array(l->arena, struct str, count + 1);
+    for (const struct conf_node *item = found->list->first; item; item = item->next) {
+        struct str text;
+        if (item->kind != CONF_NODE_SCALAR || conf_node_is_null(item)) {
+            err_set(l->err, ERR_CONFIG, "%s: '" STR_FMT "' must be a list of plain values",
+                    place(l, item), STR_ARG(found->key));
+            return false;
+        }
+        if (!expand(l, item->text, place(l, item), &text))
+            return false;
+        strs.items[strs.count++] = arena_str(l->arena, text);
+    }
+    *(struct conf_strs *)conf_member(found->row, target) = strs;
+    return true;
+}
+
+static bool fill_text(struct loader *l, const struct conf_row *row, const struct level *level,
+                      void *target)
+{
+    struct found found = {
+        .row = row,
+        .key = join(l, level->key, str_of(row->key)),
+        .environment = conf_environment_name(l->arena, level->environment, str_of(row->key)),
+    };
+
+    if (!find_text(l, level, &found))
+        return false;
+    if (found.list)
+        return set_list(l, &found, target);
+    return conf_value_set(row, found.key, found.text, found.where, l->arena, target, l->err);
+}
+
+/* Free properties: all sources are put together, the stronger one wins per name */
+
+struct properties {
+    struct conf_props props;
+    size_t room;
+};
+
+static void put_property(struct loader *l, struct properties *p, struct str name, struct str value)
+{
+    struct conf_props *props = &p->props;
+    size_t at = 0;
+
+    while (at < props->count && !str_eq(props->keys[at], name))
+        at++;
+    must(at < p->room);
+    if (at == props->count)
+        props->keys[props->count++] = arena_str(l->arena, name);
+    props->values[at] = arena_str(l->arena, value);
+}
+
+static bool properties_from_file(struct loader *l, struct str key, const struct conf_node *map,
+                                 struct properties *p)
+{
+    for (const struct conf_node *child = map ? map->first : NULL; child; child = child->next) {
+        struct str value = STR("");
+        if (child->kind != CONF_NODE_SCALAR) {
+            err_set(l->err, ERR_CONFIG, "%s: '" STR_FMT "." STR_FMT "' must be one value",
+                    place(l, child), STR_ARG(key), STR_ARG(child->key));
+            return false;
+        }
+        if (child->text.data && !expand(l, child->text, place(l, child), &value))
+            return false;
+        put_property(l, p, child->key, value);
+    }
+    return true;
+}
+
+static bool properties_from_environment(struct loader *l, const struct conf_row *row,
+                                        struct str environment, struct properties *p)
+{
+    struct str prefix = join(l, environment, STR("__"));
+
+    for (const char *const *e = l->source->environment; e && *e; e++) {
+        struct str value = str_of(*e), name;
+        if (!str_starts(value, prefix) || !str_split(&value, '=', &name) || !value.data)
+            continue;
+        struct str word = str_slice(name, prefix.len, name.len);
+        if (conf_property_is_file(word)) {
+            const char *where = join(l, STR("environment "), name).data;
+            word = str_slice(word, 0, word.len - strlen("_FILE"));
+            if (!conf_secret_read(value, where, l->arena, &value, l->err))
+                return false;
+        }
+        if (!str_empty(word))
+            put_property(l, p, conf_property_name(l->arena, row, word), value);
+    }
+    return true;
+}
+
+static void properties_from_flags(struct loader *l, struct str key, struct properties *p)
+{
+    struct str prefix = join(l, key, STR("."));
+
+    for (size_t i = 0; i < l->source->flag_count; i++) {
+        struct str name = str_of(l->source->flags[i].key);
+        if (str_starts(name, prefix))
+            put_property(l, p, str_slice(name, prefix.len, name.len),
+                         str_of(l->source->flags[i].value));
+    }
+}
+
+static size_t properties_most(struct loader *l, const struct conf_node *map)
 {
     size_t count = l->source->flag_count;
-    for (struct conf_node *child = node ? node->first : NULL; child; child = child->next)
+
+    for (const struct conf_node *child = map ? map->first : NULL; child; child = child->next)
         count++;
     for (const char *const *e = l->source->environment; e && *e; e++)
-        count++;
+        count += str_starts(str_of(*e), STR("QUERN_"));
     return count;
 }
 
-static bool properties_from_file(struct loader *l, struct conf_node *node, struct conf_props *props,
-                                 size_t room)
+static bool fill_properties(struct loader *l, const struct conf_row *row, const struct level *level,
+                            void *target)
 {
-    for (struct conf_node *child = node ? node->first : NULL; child; child = child->next) {
-        struct str value;
-        child->used = true;
-        if (child->kind != CONF_NODE_SCALAR) {
-            err_set(l->err, ERR_CONFIG, "%s: '" STR_FMT "' must be one value", place(l, child),
-                    STR_ARG(child->key));
-            return false;
-        }
-        if (!conf_expand(child->text.data ? child->text : STR(""), l->source->environment,
-                         place(l, child), l->arena, &value, l->err))
-            return false;
-        set_property(l, props, room, child->key, value);
-    }
-    return true;
-}
+    const struct conf_node *map = find_node(level->map, str_of(row->key));
+    struct str key = join(l, level->key, str_of(row->key));
+    struct str environment = conf_environment_name(l->arena, level->environment, str_of(row->key));
+    struct properties p = {.room = properties_most(l, map)};
 
-static bool fill_properties(struct loader *l, struct conf_node *root, const struct conf_row *row,
-                            struct str environment, struct str full_key, void *target)
-{
-    struct conf_node *node = root ? find_node(root, str_of(row->key)) : NULL;
-    size_t room = count_properties(l, node);
-    struct conf_props props = {.keys = arena_array(l->arena, struct str, room + 1),
-                               .values = arena_array(l->arena, struct str, room + 1)};
-    if (!properties_from_file(l, node, &props, room))
+    if (map && map->kind != CONF_NODE_MAP && !conf_node_is_null(map)) {
+        err_set(l->err, ERR_CONFIG, "%s: '" STR_FMT "' must be a map", place(l, map), STR_ARG(key));
         return false;
-    struct str prefix = arena_printf(l->arena, STR_FMT "__", STR_ARG(environment)), name;
-    for (const char *const *e = l->source->environment; e && *e; e++) {
-        struct str entry = str_of(*e);
-        if (!str_starts(entry, prefix))
-            continue;
-        struct str value = str_slice(entry, prefix.len, entry.len);
-        if (str_split(&value, '=', &name) && value.data)
-            set_property(l, &props, room, property_name(l->arena, name), value);
     }
-    struct str start = arena_printf(l->arena, STR_FMT ".", STR_ARG(full_key));
-    for (size_t i = 0; i < l->source->flag_count; i++) {
-        struct str key = str_of(l->source->flags[i].key);
-        if (str_starts(key, start))
-            set_property(l, &props, room, str_slice(key, start.len, key.len),
-                         str_of(l->source->flags[i].value));
-    }
-    *(struct conf_props *)conf_member(row, target) = props;
+    p.props.keys = arena_array(l->arena, struct str, p.room + 1);
+    p.props.values = arena_array(l->arena, struct str, p.room + 1);
+    if (!properties_from_file(l, key, map, &p) ||
+        !properties_from_environment(l, row, environment, &p))
+        return false;
+    properties_from_flags(l, key, &p);
+    *(struct conf_props *)conf_member(row, target) = p.props;
     return true;
 }
 
-/* --- rows --- */
+/* Items: a map of name to map, or a list of maps that have a "name" */
 
-static bool fill_rows(struct loader *l, struct conf_node *root, const struct conf_row *rows,
-                      const char *environment, const char *key_prefix, void *target);
-
-/* The key of a map item stands for its row "name". */
-static void give_name(struct loader *l, struct conf_node *item)
+/* The item's map with its name in it: the key of a map's item stands for the row "name". */
+static bool named_map(struct loader *l, const struct conf_row *row, const struct conf_node *node,
+                      struct conf_node *ret, struct str *ret_name)
 {
-    if (!item->key.data || item->kind != CONF_NODE_MAP || conf_node_child(item, STR("name")))
-        return;
     struct conf_node *name = arena_new(l->arena, struct conf_node);
-    name->kind = CONF_NODE_SCALAR;
-    name->key = STR("name");
-    name->text = item->key;
-    name->line = item->line;
-    name->next = item->first;
-    item->first = name;
-    if (!item->last)
-        item->last = name;
-}
 
-static bool fill_item(struct loader *l, const struct conf_row *row, struct conf_node *node,
-                      void *item)
-{
-    if (node->kind == CONF_NODE_SCALAR && !node->text.data)
-        node->kind = CONF_NODE_MAP; /* `name:` with nothing behind it: all defaults */
-    if (node->kind != CONF_NODE_MAP) {
+    *ret = *node;
+    if (node->key.data && conf_node_is_null(node))
+        ret->kind = CONF_NODE_MAP; /* `name:` with nothing behind it: all defaults */
+    if (ret->kind != CONF_NODE_MAP) {
         err_set(l->err, ERR_CONFIG, "%s: an item of '%s' must be a map", place(l, node), row->key);
         return false;
     }
-    give_name(l, node);
-    struct conf_node *name = conf_node_child(node, STR("name"));
-    struct str text = name && name->text.data ? name->text : STR("");
-    struct str key = arena_printf(l->arena, "%s." STR_FMT, row->key, STR_ARG(text));
-    struct str clean = arena_printf(l->arena, "%s.", row->key);
-    for (size_t i = 0; i < text.len; i++)
-        clean = arena_printf(l->arena, STR_FMT "%c", STR_ARG(clean),
-                             isalnum((unsigned char)text.data[i]) ? text.data[i] : '_');
-    struct str environment = environment_name(l->arena, "QUERN_", clean);
-    return fill_rows(l, node, row->items,
-                     arena_printf(l->arena, STR_FMT "__", STR_ARG(environment)).data,
-                     arena_printf(l->arena, STR_FMT ".", STR_ARG(key)).data, item);
+    const struct conf_node *own = conf_node_child(ret, STR("name"));
+    if (!own && node->key.data) {
+        *name = (struct conf_node){.kind = CONF_NODE_SCALAR,
+                                   .key = STR("name"),
+                                   .text = node->key,
+                                   .line = node->line,
+                                   .next = ret->first};
+        ret->first = name;
+        own = name;
+    }
+    if (!own || own->kind != CONF_NODE_SCALAR || str_empty(own->text)) {
+        err_set(l->err, ERR_CONFIG, "%s: an item of '%s' has no name", place(l, node), row->key);
+        return false;
+    }
+    *ret_name = own->text;
+    return true;
 }
 
-static bool fill_items(struct loader *l, struct conf_node *root, const struct conf_row *row,
+static bool fill_item(struct loader *l, const struct conf_row *row, const struct level *level,
+                      const struct conf_node *node, void *item)
+{
+    struct conf_node map;
+    struct str name;
+
+    if (!named_map(l, row, node, &map, &name))
+        return false;
+    struct str environment = conf_environment_name(l->arena, level->environment, str_of(row->key));
+    struct str word = conf_environment_word(l->arena, name);
+    const struct level inner = {
+        .map = &map,
+        .key = arena_printf(l->arena, STR_FMT "%s." STR_FMT ".", STR_ARG(level->key), row->key,
+                            STR_ARG(name)),
+        .environment =
+            arena_printf(l->arena, STR_FMT "__" STR_FMT "__", STR_ARG(environment), STR_ARG(word)),
+    };
+    return fill_rows(l, row->items, &inner, item);
+}
+
+static bool is_first_of_its_name(struct loader *l, const struct conf_row *row,
+                                 const struct conf_items *items, size_t at,
+                                 const struct conf_node *node)
+{
+    const struct conf_row *name_row = row->items;
+
+    while (name_row->key && strcmp(name_row->key, "name") != 0)
+        name_row++;
+    must(name_row->key && name_row->type == CONF_STR);
+    const char *names = (const char *)items->items + name_row->offset;
+    const struct str *name = (const void *)(names + at * row->item_size);
+    for (size_t i = 0; i < at; i++) {
+        if (!str_eq(*(const struct str *)(const void *)(names + i * row->item_size), *name))
+            continue;
+        err_set(l->err, ERR_CONFIG, "%s: '%s' has two items named '" STR_FMT "'", place(l, node),
+                row->key, STR_ARG(*name));
+        return false;
+    }
+    return true;
+}
+
+static bool fill_items(struct loader *l, const struct conf_row *row, const struct level *level,
                        void *target)
 {
-    struct conf_node *node = root ? find_node(root, str_of(row->key)) : NULL;
+    const struct conf_node *node = find_node(level->map, str_of(row->key));
     struct conf_items items = {0};
-    if (node && node->kind == CONF_NODE_SCALAR && node->text.data) {
+
+    if (node && node->kind == CONF_NODE_SCALAR && !conf_node_is_null(node)) {
         err_set(l->err, ERR_CONFIG, "%s: '%s' must be a map or a list of maps", place(l, node),
                 row->key);
         return false;
     }
-    for (struct conf_node *child = node ? node->first : NULL; child; child = child->next)
+    for (const struct conf_node *child = node ? node->first : NULL; child; child = child->next)
         items.count++;
     items.items = arena_zalloc(l->arena, (items.count + 1) * row->item_size);
     size_t at = 0;
-    for (struct conf_node *child = node ? node->first : NULL; child; child = child->next) {
-        child->used = true;
-        if (!fill_item(l, row, child, (char *)items.items + at++ * row->item_size))
+    for (const struct conf_node *child = node ? node->first : NULL; child; child = child->next) {
+        void *item = (char *)items.items + at * row->item_size;
+        if (!fill_item(l, row, level, child, item) ||
+            !is_first_of_its_name(l, row, &items, at, child))
             return false;
+        at++;
     }
     *(struct conf_items *)conf_member(row, target) = items;
     return true;
-}
-
-static bool fill_rows(struct loader *l, struct conf_node *root, const struct conf_row *rows,
-                      const char *environment, const char *key_prefix, void *target)
-{
-    for (const struct conf_row *row = rows; row->key; row++) {
-        struct str name = environment_name(l->arena, environment, str_of(row->key));
-        struct str key = arena_printf(l->arena, "%s%s", key_prefix, row->key);
-        bool good = row->type == CONF_ITEMS   ? fill_items(l, root, row, target)
-                    : row->type == CONF_PROPS ? fill_properties(l, root, row, name, key, target)
-                                              : fill_scalar(l, root, row, name, key, target);
-        if (!good)
-            return false;
-    }
-    return true;
-}
-
-/* --- unknown keys --- */
-
-static void nearest(const struct conf_row *rows, struct str key, const char **ret, unsigned *best)
-{
-    for (const struct conf_row *row = rows; row->key; row++) {
-        unsigned distance = str_distance(key, str_of(row->key));
-        if (distance < *best) {
-            *best = distance;
-            *ret = row->key;
-        }
-    }
-}
-
-static bool unknown(struct loader *l, const struct conf_row *rows, const struct conf_node *node,
-                    struct str key)
-{
-    const char *guess = NULL;
-    unsigned best = key.len < 6 ? 3 : 5;
-    nearest(rows, key, &guess, &best);
-    err_set(l->err, ERR_CONFIG, "%s: unknown key '" STR_FMT "'%s%s%s", place(l, node), STR_ARG(key),
-            guess ? ", did you mean '" : "; see `quern config reference`", guess ? guess : "",
-            guess ? "'?" : "");
-    return false;
-}
-
-static const struct conf_row *row_by_key(const struct conf_row *rows, struct str key)
-{
-    for (const struct conf_row *row = rows; row->key; row++)
-        if (str_is(key, row->key))
-            return row;
-    return NULL;
-}
-
-static bool is_ignored(const struct loader *l, struct str section)
-{
-    struct str rest = str_of(l->source->ignore_prefixes), name;
-    while (str_split(&rest, ',', &name))
-        if (str_eq(name, section))
-            return true;
-    return false;
-}
-
-static bool check_unknown(struct loader *l, const struct conf_row *rows,
-                          const struct conf_node *map, struct str prefix)
-{
-    for (const struct conf_node *child = map->first; child; child = child->next) {
-        struct str key =
-            arena_printf(l->arena, STR_FMT STR_FMT, STR_ARG(prefix), STR_ARG(child->key));
-        const struct conf_row *row = row_by_key(rows, key);
-        if (str_empty(prefix) && is_ignored(l, key))
-            continue;
-        if (row && row->type == CONF_ITEMS) {
-            for (struct conf_node *item = child->first; item; item = item->next)
-                if (!check_unknown(l, row->items, item, STR("")))
-                    return false;
-        } else if (!row && !child->used) {
-            return unknown(l, rows, child, key);
-        } else if (!row && child->kind == CONF_NODE_MAP) {
-            struct str deeper = arena_printf(l->arena, STR_FMT ".", STR_ARG(key));
-            if (!check_unknown(l, rows, child, deeper))
-                return false;
-        }
-    }
-    return true;
-}
-
-/* A flag that no row takes is a mistake of whoever typed it. */
-static bool check_flags(struct loader *l, const struct conf_row *rows)
-{
-    for (size_t i = 0; i < l->source->flag_count; i++) {
-        struct str key = str_of(l->source->flags[i].key), first, rest = key;
-        bool taken = row_by_key(rows, key) != NULL;
-        for (const struct conf_row *row = rows; row->key && !taken; row++)
-            taken = (row->type == CONF_PROPS || row->type == CONF_ITEMS) &&
-                    str_starts(key, str_of(row->key)) && key.data[strlen(row->key)] == '.';
-        taken |= str_split(&rest, '.', &first) && is_ignored(l, first);
-        if (taken)
-            continue;
-        const char *guess = NULL;
-        unsigned best = 5;
-        nearest(rows, key, &guess, &best);
-        err_set(l->err, ERR_CONFIG, "command line: unknown key '" STR_FMT "'%s%s%s", STR_ARG(key),
-                guess ? ", did you mean '" : "", guess ? guess : "", guess ? "'?" : "");
-        return false;
-    }
-    return true;
-}
-
-bool conf_load(const struct conf_row *rows, const struct conf_source *source, struct arena *arena,
-               void *target, struct err *err)
-{
-    struct loader l = {.source = source, .arena = arena, .err = err};
-    struct conf_node *root = NULL;
-    struct str text;
-    if (source->file && (!conf_file_read(source->file, FILE_BYTES_MAX, arena, &text, err) ||
-                         !conf_tree_read(text, source->file, arena, &root, err)))
-        return false;
-    return fill_rows(&l, root, rows, "QUERN_", "", target) &&
-           (!root || check_unknown(&l, rows, root, STR(""))) && check_flags(&l, rows);
-}
-
-/* --- after loading --- */
-
-static void write_whole(const struct conf_row *row, const void *target, struct buf *ret)
-{
-    const struct conf_props *props = conf_member_const(row, target);
-    if (row->type == CONF_PROPS) {
-        for (size_t i = 0; i < props->count; i++)
-            buf_printf(ret, STR_FMT "=" STR_FMT "\n", STR_ARG(props->keys[i]),
-                       STR_ARG(props->values[i]));
-        return;
-    }
-    if (row->type != CONF_ITEMS) {
-        conf_value_write(row, target, ret);
-        return;
-    }
-    const struct conf_items *items = conf_member_const(row, target);
-    for (size_t i = 0; i < items->count; i++)
-        for (const struct conf_row *inner = row->items; inner->key; inner++)
-            write_whole(inner, (const char *)items->items + i * row->item_size, ret);
-}
-
-struct str conf_fixed_changes(const struct conf_row *rows, const void *old, const void *new,
-                              struct arena *arena)
-{
-    struct str names = {0};
-    struct buf before, after;
-    buf_init(&before, FILE_BYTES_MAX);
-    buf_init(&after, FILE_BYTES_MAX);
-    for (const struct conf_row *row = rows; row->key; row++) {
-        if (row->reloadable)
-            continue;
-        buf_clear(&before);
-        buf_clear(&after);
-        write_whole(row, old, &before);
-        write_whole(row, new, &after);
-        if (str_eq(buf_str(&before), buf_str(&after)))
-            continue;
-        names = names.data ? arena_printf(arena, STR_FMT ", %s", STR_ARG(names), row->key)
-                           : arena_printf(arena, "%s", row->key);
-    }
-    buf_done(&before);
-    buf_done(&after);
-    return names;
-}
-
-void conf_each_secret(const struct conf_row *rows, const void *target,
-                      void (*each)(struct str secret, void *context), void *context)
-{
-    for (const struct conf_row *row = rows; row->key; row++) {
-        const void *member = conf_member_const(row, target);
-        if (row->type == CONF_SECRET && !str_empty(*(const struct str *)member))
-            each(*(const struct str *)member, context);
-        const struct conf_items *items = member;
-        for (size_t i = 0; row->type == CONF_ITEMS && i < items->count; i++)
-            conf_each_secret(row->items, (const char *)items->items + i * row->item_size, each,
-                             context);
-    }
 }

@@ -3,15 +3,16 @@
  *
  * Sources, later ones win: defaults of the table, the YAML file, the environment
  * (QUERN_KAFKA__BOOTSTRAP_SERVERS for kafka.bootstrap_servers; SOMETHING_FILE names a file that
- * holds the value), flags. ${NAME} and ${NAME:-default} in YAML strings are expanded from the
- * environment. An unknown key is an error with file, line and the nearest name.
+ * holds the value; secrets also as files of $CREDENTIALS_DIRECTORY), flags. ${NAME} and
+ * ${NAME:-default} in YAML strings are expanded from the environment. An unknown key is an error
+ * with file, line and the nearest name.
  *
  * Besides plain rows there are two open shapes: a MAP of free string properties (kafka.properties)
  * and a LIST of maps whose items have a table of their own (models). The parser, `--help`, the
  * sample file, the reference page and the redacted print all read the same tables.
  *
- * The values live in `struct conf *` memory made by the loader; conf_free() releases all of it.
- * A reload makes a second struct and swaps; rows that are not reloadable and differ are reported.
+ * The values live in memory of the caller and in the arena it gives. A reload makes a second struct
+ * and swaps; rows that are not reloadable keep their old values and are reported.
  */
 #ifndef QUERN_COMMON_DATA_CONF_H
 #define QUERN_COMMON_DATA_CONF_H
@@ -59,7 +60,8 @@ struct conf_row {
     enum conf_type type;
     const char *otherwise; /* default as text; NULL: required; "": empty */
     int64_t min, max;      /* of numbers, bytes and durations; both 0: unbounded */
-    const char *choices;   /* of CONF_ENUM */
+    const char
+        *choices; /* of CONF_ENUM; of CONF_PROPS: what '_' means in the environment, NULL: "." */
     bool reloadable;
     size_t offset;                /* offsetof(struct ..., member) */
     const struct conf_row *items; /* of CONF_ITEMS: the item's rows, ended by key NULL */
@@ -81,22 +83,30 @@ struct conf_source {
                                     this program accepts without a look; NULL: none */
 };
 
-/* Fills the struct at `target` (cleared first). Everything it points to lives in `arena`.
- * Errors: ERR_CONFIG with "FILE:LINE: unknown key 'worker.max_inflight', did you mean
+/* Fills the struct at `target`. Everything it points to lives in `arena`, strings with a NUL behind
+ * them. Errors: ERR_CONFIG with "FILE:LINE: unknown key 'worker.max_inflight', did you mean
  * 'worker.max_in_flight'?" */
 bool conf_load(const struct conf_row *rows, const struct conf_source *source, struct arena *arena,
                void *target, struct err *err);
+/* QUERN_ variables that name no setting; worth a warning, as somebody expects an effect. */
+struct conf_strs conf_unknown_environment(const struct conf_row *rows,
+                                          const struct conf_source *source, const void *target,
+                                          struct arena *arena);
+
 /* Names of the rows that differ and are not reloadable, comma separated; empty when none. */
 struct str conf_fixed_changes(const struct conf_row *rows, const void *old, const void *new,
                               struct arena *arena);
+/* Puts the old values of rows that are not reloadable into `new`; copies go to its `arena`. */
+void conf_keep_fixed(const struct conf_row *rows, const void *old, void *new, struct arena *arena);
 
-/* Calls `each` for every secret that is set, those of items included. */
+/* Calls `each` for every secret that is set: secret rows, those of items, and properties whose name
+ * speaks of a password, a key or a token. */
 void conf_each_secret(const struct conf_row *rows, const void *target,
                       void (*each)(struct str secret, void *context), void *context);
 
 /* YAML of the values in force, secrets as "***". */
 void conf_print(const struct conf_row *rows, const void *target, struct buf *ret);
-/* A commented sample file and a Markdown reference table. */
+/* A sample file, every setting with its default and commented out; a Markdown reference table. */
 void conf_sample(const struct conf_row *rows, struct buf *ret);
 void conf_reference(const struct conf_row *rows, struct buf *ret);
 /* JSON Schema (draft 2020-12) of the file, for editors. */

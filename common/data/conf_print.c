@@ -1,23 +1,20 @@
 /*
- * conf_print.c -- the tables as pages: values in force, sample file, reference, JSON Schema.
+ * conf_print.c -- tables as YAML: the values in force, and the sample file.
+ *
+ * Rows of one section need not stand together in the table; they do in what is printed. Texts are
+ * written as JSON strings, which YAML takes as they are. What is printed can be read again (secrets
+ * are "***" then).
  */
-#include <stdio.h>
-
 #include "common/data/conf.h"
+#include "common/data/conf_sections.h"
 #include "common/data/conf_value.h"
-#include "common/data/json.h"
 
-static struct str section_of(struct str key)
-{
-    size_t dot = str_index(key, '.');
-    return dot == key.len ? (struct str){0} : str_slice(key, 0, dot);
-}
+enum { TEXT_BYTES_MAX = 1 << 20 };
 
-static struct str leaf_of(struct str key)
-{
-    size_t dot = str_index(key, '.');
-    return dot == key.len ? key : str_slice(key, dot + 1, key.len);
-}
+static void print_row(const struct conf_row *row, const void *target, unsigned depth,
+                      struct buf *ret);
+
+/* The values in force */
 
 static void indent(struct buf *ret, unsigned depth)
 {
@@ -25,263 +22,150 @@ static void indent(struct buf *ret, unsigned depth)
         buf_add_str(ret, STR("  "));
 }
 
-/* YAML takes JSON's quoted form for any text. */
-static void print_text(struct buf *ret, const struct conf_row *row, struct str text)
+static void print_strs(const struct conf_strs *strs, struct buf *ret)
 {
-    bool quoted = row->type == CONF_STR || row->type == CONF_SECRET || row->type == CONF_ENUM;
-    if (row->type == CONF_SECRET && !str_empty(text))
-        text = STR("***");
-    if (row->type == CONF_STRS)
-        buf_printf(ret, "[" STR_FMT "]", STR_ARG(text));
-    else if (quoted)
-        buf_add_json_str(ret, text);
-    else
-        buf_add_str(ret, text);
+    buf_add_str(ret, STR(" ["));
+    for (size_t i = 0; i < strs->count; i++) {
+        buf_add_str(ret, i ? STR(", ") : STR(""));
+        buf_add_json_str(ret, strs->items[i]);
+    }
+    buf_add_str(ret, STR("]\n"));
 }
 
-static void print_scalar(struct buf *ret, const struct conf_row *row, const void *target)
-{
-    struct buf text;
-    buf_init(&text, 1 << 20);
-    conf_value_write(row, target, &text);
-    print_text(ret, row, buf_str(&text));
-    buf_done(&text);
-    buf_add_char(ret, '\n');
-}
-
-static bool is_secret_property(struct str key)
-{
-    return str_ends(key, STR("password")) || str_ends(key, STR("secret")) ||
-           str_ends(key, STR("key.pem")) || str_ends(key, STR("sasl.jaas.config"));
-}
-
-static void print_props(struct buf *ret, const struct conf_props *props, unsigned depth)
+static void print_props(const struct conf_props *props, unsigned depth, struct buf *ret)
 {
     buf_add_str(ret, props->count ? STR("\n") : STR(" {}\n"));
     for (size_t i = 0; i < props->count; i++) {
         indent(ret, depth);
         buf_add_json_str(ret, props->keys[i]);
         buf_add_str(ret, STR(": "));
-        buf_add_json_str(ret, is_secret_property(props->keys[i]) ? STR("***") : props->values[i]);
+        buf_add_json_str(ret, conf_is_secret_name(props->keys[i]) ? STR("***") : props->values[i]);
         buf_add_char(ret, '\n');
     }
 }
 
-static void print_items(struct buf *ret, const struct conf_row *row, const void *target)
+/* As a list, as the name is a row like any other. */
+static void print_items(const struct conf_row *row, const void *target, unsigned depth,
+                        struct buf *ret)
 {
     const struct conf_items *items = conf_member_const(row, target);
+
     buf_add_str(ret, items->count ? STR("\n") : STR(" []\n"));
     for (size_t i = 0; i < items->count; i++) {
-        const void *item = (const char *)items->items + i * row->item_size;
-        for (const struct conf_row *inner = row->items; inner->key; inner++) {
-            buf_printf(ret, "%s%s:", inner == row->items ? "  - " : "    ", inner->key);
-            if (inner->type == CONF_PROPS) {
-                print_props(ret, conf_member_const(inner, item), 3);
-                continue;
-            }
-            buf_add_char(ret, ' ');
-            print_scalar(ret, inner, item);
-        }
+        indent(ret, depth);
+        buf_add_str(ret, STR("-\n"));
+        for (const struct conf_row *inner = row->items; inner->key; inner++)
+            print_row(inner, (const char *)items->items + i * row->item_size, depth + 1, ret);
+    }
+}
+
+static void print_text(const struct conf_row *row, struct str text, struct buf *ret)
+{
+    buf_add_char(ret, ' ');
+    if (row->type == CONF_SECRET && !str_empty(text))
+        text = STR("***");
+    if (row->type == CONF_STR || row->type == CONF_SECRET || row->type == CONF_ENUM ||
+        str_empty(text))
+        buf_add_json_str(ret, text);
+    else
+        buf_add_str(ret, text);
+    buf_add_char(ret, '\n');
+}
+
+static void print_row(const struct conf_row *row, const void *target, unsigned depth,
+                      struct buf *ret)
+{
+    struct buf text;
+
+    indent(ret, depth);
+    buf_printf(ret, STR_FMT ":", STR_ARG(conf_leaf(row)));
+    switch (row->type) {
+    case CONF_PROPS:
+        print_props(conf_member_const(row, target), depth + 1, ret);
+        return;
+    case CONF_ITEMS:
+        print_items(row, target, depth + 1, ret);
+        return;
+    case CONF_STRS:
+        print_strs(conf_member_const(row, target), ret);
+        return;
+    default:
+        buf_init(&text, TEXT_BYTES_MAX);
+        conf_value_write(row, target, &text);
+        print_text(row, buf_str(&text), ret);
+        buf_done(&text);
     }
 }
 
 void conf_print(const struct conf_row *rows, const void *target, struct buf *ret)
 {
-    struct str section = {0};
-    for (const struct conf_row *row = rows; row->key; row++) {
-        struct str key = str_of(row->key), mine = section_of(key);
-        if (mine.data && !str_eq(mine, section))
-            buf_printf(ret, STR_FMT ":\n", STR_ARG(mine));
-        section = mine;
-        indent(ret, mine.data ? 1 : 0);
-        buf_printf(ret, STR_FMT ":", STR_ARG(leaf_of(key)));
-        if (row->type == CONF_PROPS) {
-            print_props(ret, conf_member_const(row, target), 2);
-        } else if (row->type == CONF_ITEMS) {
-            print_items(ret, row, target);
-        } else {
-            buf_add_char(ret, ' ');
-            print_scalar(ret, row, target);
-        }
+    CONF_EACH_BY_SECTION(rows, first, row)
+    {
+        struct str section = conf_section(row);
+        if (row == first && section.data)
+            buf_printf(ret, STR_FMT ":\n", STR_ARG(section));
+        print_row(row, target, section.data ? 1 : 0, ret);
     }
 }
 
-static void sample_row(struct buf *ret, const struct conf_row *row, const char *margin)
+/* The sample file */
+
+static void sample_default(const struct conf_row *row, struct buf *ret)
 {
-    struct str leaf = leaf_of(str_of(row->key));
-    buf_printf(ret, "%s# %s", margin, row->sentence);
-    if (row->choices)
-        buf_printf(ret, " (%s)", row->choices);
-    buf_printf(ret, "\n%s# " STR_FMT ": ", margin, STR_ARG(leaf));
+    struct str text = str_of(row->otherwise ? row->otherwise : "");
+
     if (row->type == CONF_PROPS)
         buf_add_str(ret, STR("{}"));
+    else if (row->type == CONF_STRS)
+        buf_printf(ret, "[" STR_FMT "]", STR_ARG(text));
+    else if (row->type == CONF_STR || row->type == CONF_SECRET || str_empty(text))
+        buf_add_json_str(ret, text);
     else
-        print_text(ret, &(struct conf_row){.type = row->type == CONF_SECRET ? CONF_STR : row->type},
-                   str_of(row->otherwise ? row->otherwise : ""));
+        buf_add_str(ret, text);
+}
+
+static void sample_row(const struct conf_row *row, const char *margin, struct buf *ret)
+{
+    buf_printf(ret, "%s# %s", margin, row->sentence);
+    if (row->type == CONF_ENUM)
+        buf_printf(ret, " (%s)", row->choices);
+    buf_printf(ret, "\n%s# " STR_FMT ": ", margin, STR_ARG(conf_leaf(row)));
+    sample_default(row, ret);
     buf_add_char(ret, '\n');
+}
+
+static void sample_items(const struct conf_row *row, const char *margin, struct buf *ret)
+{
+    buf_printf(ret, "%s# %s\n%s" STR_FMT ":\n%s  # NAME:\n", margin, row->sentence, margin,
+               STR_ARG(conf_leaf(row)), margin);
+    for (const struct conf_row *inner = row->items; inner->key; inner++) {
+        if (strcmp(inner->key, "name") == 0)
+            continue; /* the key says it */
+        buf_printf(ret, "%s  #   # %s", margin, inner->sentence);
+        if (inner->type == CONF_ENUM)
+            buf_printf(ret, " (%s)", inner->choices);
+        buf_printf(ret, "\n%s  #   %s: ", margin, inner->key);
+        sample_default(inner, ret);
+        buf_add_char(ret, '\n');
+    }
 }
 
 void conf_sample(const struct conf_row *rows, struct buf *ret)
 {
-    struct str section = {0};
-    buf_add_str(ret, STR("# Every setting with its default, commented out.\n"));
-    for (const struct conf_row *row = rows; row->key; row++) {
-        struct str mine = section_of(str_of(row->key));
-        if (mine.data && !str_eq(mine, section))
-            buf_printf(ret, "\n" STR_FMT ":\n", STR_ARG(mine));
-        else if (!mine.data)
+    buf_add_str(
+        ret, STR("# Every setting with its default, commented out. Texts may contain ${NAME} and\n"
+                 "# ${NAME:-default} of the environment; KEY_file names a file with a secret.\n"));
+    CONF_EACH_BY_SECTION(rows, first, row)
+    {
+        struct str section = conf_section(row);
+        const char *margin = section.data ? "  " : "";
+        if (row == first && section.data)
+            buf_printf(ret, "\n" STR_FMT ":\n", STR_ARG(section));
+        else if (!section.data)
             buf_add_char(ret, '\n');
-        section = mine;
-        if (row->type != CONF_ITEMS) {
-            sample_row(ret, row, mine.data ? "  " : "");
-            continue;
-        }
-        buf_printf(ret, "# %s\n%s:\n#  example:\n", row->sentence, row->key);
-        for (const struct conf_row *inner = row->items; inner->key; inner++)
-            if (strcmp(inner->key, "name") != 0)
-                sample_row(ret, inner, "    ");
+        if (row->type == CONF_ITEMS)
+            sample_items(row, margin, ret);
+        else
+            sample_row(row, margin, ret);
     }
-}
-
-static const char *type_words(enum conf_type type)
-{
-    static const char *const words[] = {"text",     "secret", "number",      "size",
-                                        "duration", "number", "boolean",     "choice",
-                                        "list",     "map",    "list of maps"};
-    return words[type];
-}
-
-static void reference_row(struct buf *ret, const struct conf_row *row, const char *prefix)
-{
-    buf_printf(ret, "| `%s%s` | %s", prefix, row->key, type_words(row->type));
-    for (const char *c = row->choices; c && *c; c++) {
-        if (c == row->choices)
-            buf_add_str(ret, STR(": "));
-        buf_add_str(ret, *c == '|' ? STR(", ") : str_from(c, 1));
-    }
-    if (row->min || row->max)
-        buf_printf(ret, ", %lld to %lld%s", (long long)row->min, (long long)row->max,
-                   row->type == CONF_DURATION ? " ms" : "");
-    buf_printf(ret, " | %s%s%s | %s | %s |\n", row->otherwise && *row->otherwise ? "`" : "",
-               row->otherwise ? row->otherwise : "required",
-               row->otherwise && *row->otherwise ? "`" : "", row->reloadable ? "yes" : "no",
-               row->sentence);
-}
-
-void conf_reference(const struct conf_row *rows, struct buf *ret)
-{
-    buf_add_str(ret, STR("| Setting | Type | Default | Reload | Meaning |\n"
-                         "| --- | --- | --- | --- | --- |\n"));
-    for (const struct conf_row *row = rows; row->key; row++) {
-        reference_row(ret, row, "");
-        for (const struct conf_row *inner = row->items; inner && inner->key; inner++)
-            reference_row(ret, inner, "models.NAME.");
-    }
-}
-
-static const char *json_type(enum conf_type type)
-{
-    switch (type) {
-    case CONF_INT:
-        return "integer";
-    case CONF_REAL:
-        return "number";
-    case CONF_BOOL:
-        return "boolean";
-    case CONF_PROPS:
-    case CONF_ITEMS:
-        return "object";
-    default:
-        return "string";
-    }
-}
-
-static void schema_rows(struct json_writer *w, const struct conf_row *rows, struct str section);
-
-static void schema_row(struct json_writer *w, const struct conf_row *row)
-{
-    struct str rest = str_of(row->choices), choice;
-    json_open(w, '{');
-    json_key(w, "description");
-    json_str(w, str_of(row->sentence));
-    if (row->type == CONF_ENUM) {
-        json_key(w, "enum");
-        json_open(w, '[');
-        while (str_split(&rest, '|', &choice))
-            json_str(w, choice);
-        json_close(w, ']');
-    } else if (row->type != CONF_ITEMS && row->type != CONF_STRS) {
-        json_key(w, "type");
-        json_str(w, str_of(json_type(row->type)));
-    }
-    if (row->type == CONF_INT && (row->min || row->max)) {
-        json_key(w, "minimum");
-        json_int(w, row->min);
-        json_key(w, "maximum");
-        json_int(w, row->max);
-    }
-    if (row->type == CONF_ITEMS) {
-        json_key(w, "type");
-        json_str(w, STR("object"));
-        json_key(w, "additionalProperties");
-        json_open(w, '{');
-        json_key(w, "type");
-        json_str(w, STR("object"));
-        schema_rows(w, row->items, (struct str){0});
-        json_close(w, '}');
-    }
-    json_close(w, '}');
-}
-
-/* The rows of one section, or all that are in none. */
-static void schema_rows(struct json_writer *w, const struct conf_row *rows, struct str section)
-{
-    json_key(w, "additionalProperties");
-    json_bool(w, false);
-    json_key(w, "properties");
-    json_open(w, '{');
-    for (const struct conf_row *row = rows; row->key; row++) {
-        struct str key = str_of(row->key);
-        if (!str_eq(section_of(key), section))
-            continue;
-        char name[128];
-        snprintf(name, sizeof(name), STR_FMT, STR_ARG(leaf_of(key)));
-        json_key(w, name);
-        schema_row(w, row);
-    }
-    if (section.data) {
-        json_close(w, '}');
-        return;
-    }
-    struct str last = {0};
-    for (const struct conf_row *row = rows; row->key; row++) {
-        struct str mine = section_of(str_of(row->key));
-        char name[128];
-        if (!mine.data || str_eq(mine, last))
-            continue;
-        last = mine;
-        snprintf(name, sizeof(name), STR_FMT, STR_ARG(mine));
-        json_key(w, name);
-        json_open(w, '{');
-        json_key(w, "type");
-        json_str(w, STR("object"));
-        schema_rows(w, rows, mine);
-        json_close(w, '}');
-    }
-    json_close(w, '}');
-}
-
-void conf_json_schema(const struct conf_row *rows, const char *title, struct buf *ret)
-{
-    struct json_writer w = {.out = ret};
-    json_open(&w, '{');
-    json_key(&w, "$schema");
-    json_str(&w, STR("https://json-schema.org/draft/2020-12/schema"));
-    json_key(&w, "title");
-    json_str(&w, str_of(title));
-    json_key(&w, "type");
-    json_str(&w, STR("object"));
-    schema_rows(&w, rows, (struct str){0});
-    json_close(&w, '}');
-    buf_add_char(ret, '\n');
 }

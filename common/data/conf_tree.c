@@ -1,10 +1,12 @@
 /*
- * conf_tree.c -- see conf_tree.h.
+ * conf_tree.c -- libyaml's events become nodes, by recursive descent that is bounded in depth.
+ *
+ * libyaml stops at syntax; everything beyond it (aliases, twice the same key, a second document) is
+ * refused here with the line, as each of them hides something from the reader of the file. Every
+ * event is deleted where it was fetched.
  */
 #include "common/data/conf_tree.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <yaml.h>
 
 #include "common/base/must.h"
@@ -133,7 +135,7 @@ static bool read_node(struct reader *r, yaml_event_t *event, unsigned depth, str
     case YAML_MAPPING_START_EVENT:
         *ret = new_node(r, CONF_NODE_MAP, event);
         return read_map(r, *ret, depth + 1);
-    default:
+    default: /* an alias could blow a small file up, and hides where a value comes from */
         return fail(r, event->start_mark.line, "aliases (*name) are not taken");
     }
 }
@@ -158,7 +160,7 @@ static bool read_stream(struct reader *r, struct conf_node **ret)
         if (end)
             break;
     }
-    if (!root || (root->kind == CONF_NODE_SCALAR && !root->text.data)) {
+    if (!root || conf_node_is_null(root)) {
         root = arena_new(r->arena, struct conf_node);
         root->kind = CONF_NODE_MAP;
     }
@@ -185,33 +187,4 @@ struct conf_node *conf_node_child(const struct conf_node *map, struct str key)
         if (str_eq(child->key, key))
             return child;
     return NULL;
-}
-
-bool conf_file_read(const char *path, size_t max, struct arena *arena, struct str *ret,
-                    struct err *err)
-{
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) {
-        err_set(err, ERR_CONFIG, "cannot read '%s': %s", path, strerror(errno));
-        return false;
-    }
-    char *bytes = arena_alloc(arena, max + 1);
-    size_t len = 0;
-    ssize_t got = 1;
-    while (got > 0 && len <= max) {
-        got = read(fd, bytes + len, max + 1 - len);
-        if (got > 0)
-            len += (size_t)got;
-        else if (got < 0 && errno == EINTR)
-            got = 1;
-    }
-    int why = errno;
-    close(fd);
-    if (got < 0 || len > max) {
-        err_set(err, ERR_CONFIG, "cannot read '%s': %s", path,
-                got < 0 ? strerror(why) : "it is too large");
-        return false;
-    }
-    *ret = str_from(bytes, len);
-    return true;
 }

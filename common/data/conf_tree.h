@@ -1,7 +1,7 @@
 /*
  * conf_tree.h -- a YAML file as a small tree with line numbers; inside of conf only.
  *
- * Limits: 1 MiB, 16 levels, 20,000 nodes, one document, no aliases, no duplicate keys.
+ * Limits: 16 levels, 20,000 nodes, one document, no aliases, no key twice in one map.
  */
 #ifndef QUERN_COMMON_DATA_CONF_TREE_H
 #define QUERN_COMMON_DATA_CONF_TREE_H
@@ -19,15 +19,17 @@ struct conf_node {
     struct str text; /* of a scalar; absent: null (`key:` or ~) */
     unsigned line;
     struct conf_node *first, *last, *next; /* children, next sibling */
-    bool used;                             /* some row has looked at it */
 };
 
-/* `name` is for messages. An empty file is an empty map. Fails with ERR_CONFIG. */
+/* `name` is for messages. An empty file is an empty map. Fails with ERR_CONFIG. The tree keeps
+ * nothing of `text`. */
 bool conf_tree_read(struct str text, const char *name, struct arena *arena, struct conf_node **ret,
                     struct err *err);
-/* Reads a whole file, at most `max` bytes; ERR_CONFIG with the reason. */
-bool conf_file_read(const char *path, size_t max, struct arena *arena, struct str *ret,
-                    struct err *err);
-struct conf_node *conf_node_child(const struct conf_node *map, struct str key);
+struct conf_node *conf_node_child(const struct conf_node *map, struct str key); /* or NULL */
+/* `key:` with nothing behind it, which stands for an empty map or list as well. */
+static inline bool conf_node_is_null(const struct conf_node *node)
+{
+    return node->kind == CONF_NODE_SCALAR && !node->text.data;
+}
 
 #endif

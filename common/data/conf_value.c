@@ -1,9 +1,14 @@
 /*
- * conf_value.c -- see conf_value.h.
+ * conf_value.c -- one function per type reads, one switch writes; sizes and durations have tables
+ * of units.
+ *
+ * To add a type: a row in enum conf_type, a case in conf_value_set() and conf_value_write(), its
+ * words in conf_reference.c.
  */
 #include "common/data/conf_value.h"
 
 #include <math.h>
+#include <strings.h>
 
 #include "common/base/must.h"
 
@@ -12,9 +17,10 @@ struct unit {
     int64_t factor;
 };
 
-/* Longest names first where one ends like another. */
+/* Where one name ends like another, the longer one comes first. */
 static const struct unit durations[] = {{"ms", 1},      {"s", 1000},     {"m", 60000},
                                         {"h", 3600000}, {"d", 86400000}, {NULL, 0}};
+static const struct unit plain[] = {{NULL, 0}};
 static const struct unit sizes[] = {{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30},
                                     {"kB", 1000},     {"MB", 1000000},  {"GB", 1000000000},
                                     {"B", 1},         {NULL, 0}};
@@ -24,7 +30,7 @@ static bool read_amount(struct str text, const struct unit *units, int64_t *ret)
 {
     int64_t factor = 1;
     double number;
-    for (const struct unit *unit = units; unit && unit->name; unit++) {
+    for (const struct unit *unit = units; unit->name; unit++) {
         if (!str_ends(text, str_of(unit->name)))
             continue;
         factor = unit->factor;
@@ -39,74 +45,95 @@ static bool read_amount(struct str text, const struct unit *units, int64_t *ret)
     return fabs((double)*ret - number * (double)factor) < 1e-6 * (double)factor;
 }
 
-static bool refuse(const struct conf_row *row, const char *where, struct str text,
-                   const char *wanted, struct err *err)
+/* What is being set, for messages. */
+struct setting {
+    const struct conf_row *row;
+    struct str key;
+    const char *where;
+    struct err *err;
+};
+
+static bool refuse(const struct setting *s, struct str text, const char *wanted)
 {
-    bool secret = row->type == CONF_SECRET;
-    err_set(err, ERR_CONFIG, "%s: '%s' must be %s, is '" STR_FMT "'", where, row->key, wanted,
-            STR_ARG(secret ? STR("***") : str_utf8_cut(text, 80)));
+    err_set(s->err, ERR_CONFIG, "%s: '" STR_FMT "' must be %s, is '" STR_FMT "'", s->where,
+            STR_ARG(s->key), wanted,
+            STR_ARG(s->row->type == CONF_SECRET ? STR("***") : str_utf8_cut(text, 80)));
     return false;
 }
 
-static bool set_number(const struct conf_row *row, struct str text, const struct unit *units,
-                       const char *wanted, const char *where, void *target, struct err *err)
+static void write_amount(int64_t number, const struct unit *units, struct buf *ret);
+
+static bool refuse_bounds(const struct setting *s, struct str text, const struct unit *units)
+{
+    struct buf wanted;
+
+    buf_init(&wanted, 160);
+    buf_add_str(&wanted, STR("between "));
+    write_amount(s->row->min, units, &wanted);
+    buf_add_str(&wanted, STR(" and "));
+    write_amount(s->row->max, units, &wanted);
+    refuse(s, text, wanted.data);
+    buf_done(&wanted);
+    return false;
+}
+
+static bool in_bounds(const struct conf_row *row, double number)
+{
+    return (!row->min && !row->max) || (number >= (double)row->min && number <= (double)row->max);
+}
+
+static bool set_number(const struct setting *s, struct str text, const struct unit *units,
+                       const char *wanted, void *target)
 {
     int64_t number;
-    char bounds[160];
+
     if (!read_amount(text, units, &number))
-        return refuse(row, where, text, wanted, err);
-    if ((row->min || row->max) && (number < row->min || number > row->max)) {
-        snprintf(bounds, sizeof(bounds), "between %lld and %lld%s", (long long)row->min,
-                 (long long)row->max, row->type == CONF_DURATION ? " ms" : "");
-        return refuse(row, where, text, bounds, err);
-    }
-    memcpy(conf_member(row, target), &number, sizeof(number));
+        return refuse(s, text, wanted);
+    if (!in_bounds(s->row, (double)number))
+        return refuse_bounds(s, text, units);
+    *(int64_t *)conf_member(s->row, target) = number;
     return true;
 }
 
-static bool set_real(const struct conf_row *row, struct str text, const char *where, void *target,
-                     struct err *err)
+/* An empty text is NAN, "not given". */
+static bool set_real(const struct setting *s, struct str text, void *target)
 {
     double number = NAN;
-    char bounds[160];
-    if (!str_empty(text) && !str_to_f64(text, &number))
-        return refuse(row, where, text, "a number", err);
-    if ((row->min || row->max) && (number < (double)row->min || number > (double)row->max)) {
-        snprintf(bounds, sizeof(bounds), "between %lld and %lld", (long long)row->min,
-                 (long long)row->max);
-        return refuse(row, where, text, bounds, err);
-    }
-    memcpy(conf_member(row, target), &number, sizeof(number));
+
+    if (!str_empty(text) && (!str_to_f64(text, &number) || !isfinite(number)))
+        return refuse(s, text, "a number");
+    if (!isnan(number) && !in_bounds(s->row, number))
+        return refuse_bounds(s, text, plain);
+    *(double *)conf_member(s->row, target) = number;
     return true;
 }
 
-static bool set_bool(const struct conf_row *row, struct str text, const char *where, void *target,
-                     struct err *err)
+static bool set_bool(const struct setting *s, struct str text, void *target)
 {
     static const char *const words[] = {"false", "true", "off", "on", "no", "yes", "0", "1"};
+
     for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
         if (!str_eq_nocase(text, str_of(words[i])))
             continue;
-        bool truth = i % 2 == 1;
-        memcpy(conf_member(row, target), &truth, sizeof(truth));
+        *(bool *)conf_member(s->row, target) = i % 2 == 1;
         return true;
     }
-    return refuse(row, where, text, "true or false", err);
+    return refuse(s, text, "true or false");
 }
 
-static bool set_enum(const struct conf_row *row, struct str text, const char *where,
-                     struct arena *arena, void *target, struct err *err)
+static bool set_enum(const struct setting *s, struct str text, struct arena *arena, void *target)
 {
-    struct str rest = str_of(row->choices), choice;
+    struct str rest = str_of(s->row->choices), choice;
     char wanted[200];
+
     while (str_split(&rest, '|', &choice)) {
         if (!str_eq(choice, text))
             continue;
-        *(struct str *)conf_member(row, target) = arena_str(arena, text);
+        *(struct str *)conf_member(s->row, target) = arena_str(arena, text);
         return true;
     }
-    snprintf(wanted, sizeof(wanted), "one of %s", row->choices);
-    return refuse(row, where, text, wanted, err);
+    snprintf(wanted, sizeof(wanted), "one of %s", s->row->choices);
+    return refuse(s, text, wanted);
 }
 
 static void set_strs(const struct conf_row *row, struct str text, struct arena *arena, void *target)
@@ -114,6 +141,7 @@ static void set_strs(const struct conf_row *row, struct str text, struct arena *
     struct conf_strs strs = {0};
     struct str part, rest = text;
     size_t commas = 1;
+
     for (size_t i = 0; i < text.len; i++)
         commas += text.data[i] == ',';
     strs.items = arena_array(arena, struct str, commas);
@@ -123,28 +151,31 @@ static void set_strs(const struct conf_row *row, struct str text, struct arena *
     *(struct conf_strs *)conf_member(row, target) = strs;
 }
 
-bool conf_value_set(const struct conf_row *row, struct str text, const char *where,
+bool conf_value_set(const struct conf_row *row, struct str key, struct str text, const char *where,
                     struct arena *arena, void *target, struct err *err)
 {
+    const struct setting s = {.row = row, .key = key, .where = where, .err = err};
     struct str trimmed = str_trim(text);
+
+    if (text.len && memchr(text.data, 0, text.len))
+        return refuse(&s, STR(".."), "text without NUL bytes");
     switch (row->type) {
     case CONF_STR:
     case CONF_SECRET:
         *(struct str *)conf_member(row, target) = arena_str(arena, text);
         return true;
     case CONF_INT:
-        return set_number(row, trimmed, NULL, "a whole number", where, target, err);
+        return set_number(&s, trimmed, plain, "a whole number", target);
     case CONF_BYTES:
-        return set_number(row, trimmed, sizes, "a size like 64KiB or 16MiB", where, target, err);
+        return set_number(&s, trimmed, sizes, "a size like 64KiB or 16MiB", target);
     case CONF_DURATION:
-        return set_number(row, trimmed, durations, "a duration like 500ms, 30s, 5m or 24h", where,
-                          target, err);
+        return set_number(&s, trimmed, durations, "a duration like 500ms, 30s, 5m or 24h", target);
     case CONF_REAL:
-        return set_real(row, trimmed, where, target, err);
+        return set_real(&s, trimmed, target);
     case CONF_BOOL:
-        return set_bool(row, trimmed, where, target, err);
+        return set_bool(&s, trimmed, target);
     case CONF_ENUM:
-        return set_enum(row, trimmed, where, arena, target, err);
+        return set_enum(&s, trimmed, arena, target);
     case CONF_STRS:
         set_strs(row, text, arena, target);
         return true;
@@ -152,59 +183,18 @@ bool conf_value_set(const struct conf_row *row, struct str text, const char *whe
     case CONF_ITEMS:
         break;
     }
-    return refuse(row, where, text, "a map", err);
+    return refuse(&s, text, "a map");
 }
 
-struct str conf_environment_get(const char *const *environment, struct str name)
+bool conf_is_secret_name(struct str name)
 {
-    for (; environment && *environment; environment++)
-        if (strncmp(*environment, name.data, name.len) == 0 && (*environment)[name.len] == '=')
-            return str_of(*environment + name.len + 1);
-    return (struct str){0};
-}
-
-/* "NAME" or "NAME:-default" */
-static bool expand_one(struct str inner, const char *const *environment, const char *where,
-                       struct str *ret, struct err *err)
-{
-    size_t colon = str_index(inner, ':');
-    bool has_default = colon + 1 < inner.len && inner.data[colon + 1] == '-';
-    struct str name = has_default ? str_slice(inner, 0, colon) : inner;
-    struct str value = conf_environment_get(environment, name);
-    *ret = has_default && str_empty(value) ? str_slice(inner, colon + 2, inner.len) : value;
-    if (ret->data)
-        return true;
-    err_set(err, ERR_CONFIG,
-            "%s: the environment has no '" STR_FMT "'; set it, or write ${" STR_FMT ":-default}",
-            where, STR_ARG(name), STR_ARG(name));
+    static const char *const words[] = {"password", "secret", "token",   "authorization", "api-key",
+                                        "api_key",  "apikey", "key.pem", "jaas",          "cookie"};
+    for (size_t w = 0; w < sizeof(words) / sizeof(words[0]); w++)
+        for (size_t i = 0; i < name.len; i++)
+            if (strncasecmp(name.data + i, words[w], strlen(words[w])) == 0)
+                return true;
     return false;
-}
-
-bool conf_expand(struct str text, const char *const *environment, const char *where,
-                 struct arena *arena, struct str *ret, struct err *err)
-{
-    struct buf out;
-    bool good = true;
-    *ret = text;
-    if (str_index(text, '$') == text.len)
-        return true;
-    buf_init(&out, 1 << 20);
-    for (size_t i = 0; good && i < text.len; i++) {
-        struct str rest = str_slice(text, i, text.len), inner, value;
-        if (!str_starts(rest, STR("${")) || str_index(rest, '}') == rest.len) {
-            buf_add_char(&out, text.data[i]);
-            continue;
-        }
-        size_t end = str_index(rest, '}');
-        inner = str_slice(rest, 2, end);
-        good = expand_one(inner, environment, where, &value, err);
-        if (good)
-            buf_add_str(&out, value);
-        i += end;
-    }
-    *ret = arena_str(arena, buf_str(&out));
-    buf_done(&out);
-    return good;
 }
 
 static void write_amount(int64_t number, const struct unit *units, struct buf *ret)
@@ -238,7 +228,7 @@ void conf_value_write(const struct conf_row *row, const void *target, struct buf
         break;
     case CONF_REAL:
         if (!isnan(*(const double *)member))
-            buf_printf(ret, "%.10g", *(const double *)member);
+            buf_printf(ret, "%.15g", *(const double *)member);
         break;
     case CONF_BOOL:
         buf_add_str(ret, *(const bool *)member ? STR("true") : STR("false"));

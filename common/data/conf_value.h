@@ -6,14 +6,12 @@
 
 #include "common/data/conf.h"
 
-/* Writes the member of a scalar row or of CONF_STRS (comma separated). `where` is for messages. */
-bool conf_value_set(const struct conf_row *row, struct str text, const char *where,
+/* Writes the member of a scalar row or of CONF_STRS (comma separated). `key` is the full name and
+ * `where` the place the text comes from, for messages. */
+bool conf_value_set(const struct conf_row *row, struct str key, struct str text, const char *where,
                     struct arena *arena, void *target, struct err *err);
-/* ${NAME} and ${NAME:-default}; a name that is not set and has no default is an error. */
-bool conf_expand(struct str text, const char *const *environment, const char *where,
-                 struct arena *arena, struct str *ret, struct err *err);
-/* Absent when not there. */
-struct str conf_environment_get(const char *const *environment, struct str name);
+/* Whether a free property or header of this name holds something that must not be shown. */
+bool conf_is_secret_name(struct str name);
 /* The value as it would stand in a file, without quotes; secrets as they are. */
 void conf_value_write(const struct conf_row *row, const void *target, struct buf *ret);
 
