@@ -2,7 +2,7 @@
  * worker.h -- the worker program's desk: its doors, its settings and the rooms that keep state.
  *
  * Steps reach it through their subject (job->worker). Rooms with state of their own are opaque
- * here; only main.c builds them.
+ * here; only program.c builds them.
  */
 #ifndef QUERN_WORKER_WORKER_H
 #define QUERN_WORKER_WORKER_H
@@ -46,6 +46,8 @@ enum worker_statement {
 };
 extern const struct postgres_statement worker_statements[WORKER_STATEMENT_COUNT];
 
+extern const struct app_program worker_program; /* program.c */
+
 struct intake;
 struct lookup;
 struct claims;
@@ -82,7 +84,7 @@ struct worker {
     struct lookup *lookup;
     struct claims *claims;
     struct stored *stored;
-    /* Partitions are gone for good: whoever waits for their sake is let go. Set by main.c. */
+    /* Partitions are gone for good: whoever waits for their sake is let go. Set by program.c. */
     void (*wake_lost)(struct worker *worker);
     bool draining;
 };

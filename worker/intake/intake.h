@@ -18,7 +18,7 @@
 
 struct intake *intake_new(struct worker *worker);
 void intake_free(struct intake *intake); /* takes NULL; jobs still inside are freed */
-/* What main.c gives to kafka_consumer_new(). */
+/* What program.c gives to kafka_consumer_new(). */
 void intake_events(struct worker *worker, struct kafka_consumer_events *ret);
 
 /* Stop taking; abandons what has not begun; `drained` is called when nothing is left. */

@@ -1,0 +1,363 @@
+/*
+ * program.c -- quern-worker: the two tables of steps, the settings, and the doors. main.c runs it;
+ * tests/sim runs it over simulated doors.
+ *
+ * To add a step: a line in a table, a begin (and finish) in a folder of its own, a field in job.h
+ * for what it leaves behind. To add a setting: a row below and a member of struct worker_conf.
+ */
+#include "common/app/instance.h"
+#include "common/app/metrics.h"
+#include "common/base/log.h"
+#include "common/base/xalloc.h"
+#include "common/contract/redis_keys.h"
+#include "worker/intake/intake.h"
+#include "worker/job.h"
+#include "worker/lookup.h"
+#include "worker/recognise/claims.h"
+#include "worker/settle/stored.h"
+
+static const struct step job_steps[] = {
+    {.name = "admit", .begin = admit_begin, .finish = admit_finish},
+    {.name = "recognise", .begin = recognise_begin, .finish = recognise_finish},
+    {.name = "retrieve", .begin = retrieve_begin, .finish = retrieve_finish},
+    {.name = "answer", .begin = answer_begin, .finish = answer_finish},
+    {.name = "settle", .begin = settle_begin, .finish = settle_finish},
+    {0},
+};
+
+static const struct step slot_steps[] = {
+    {.name = "claim", .begin = claim_begin, .finish = claim_finish},
+    {.name = "prompt", .begin = prompt_begin},
+    {.name = "call", .begin = call_begin, .finish = call_finish},
+    {.name = "validate", .begin = validate_begin},
+    {.name = "report", .begin = report_begin, .finish = report_finish},
+    {0},
+};
+
+#define ROW(key, type, otherwise, min, max, live, member, sentence)                                \
+    {                                                                                              \
+        key, type, otherwise, min, max, NULL, live, offsetof(struct worker_conf, member), NULL, 0, \
+            sentence                                                                               \
+    }
+
+/* clang-format off */
+static const struct conf_row rows[] = {
+    APP_CONF_ROWS("worker", "127.0.0.1:9101"),
+    SHARED_CONF_ROWS(struct worker_conf, shared),
+    ROW("worker.group", CONF_STR, "quern-worker", 0, 0, false, group,
+        "Consumer group of the workers"),
+    ROW("worker.instance", CONF_STR, "", 0, 0, false, instance,
+        "Base of this process's name in the group; empty: the host's name"),
+    ROW("worker.lock_dir", CONF_STR, "", 0, 0, false, lock_dir,
+        "Folder of the files that number the processes of this host; empty: $XDG_RUNTIME_DIR or /tmp"),
+    ROW("worker.lanes", CONF_STRS, "requests,requests.batch", 0, 0, false, lanes,
+        "Topics behind the prefix that are read, most urgent first: requests, requests.batch"),
+    ROW("worker.max_in_flight", CONF_INT, "2000", 1, 50000, true, max_in_flight,
+        "Most provider calls in flight, and most requests at work, in this process"),
+    ROW("worker.read_ahead_bytes", CONF_BYTES, "64MiB", 65536, 1LL << 34, true, read_ahead_bytes,
+        "Requests read and not begun, per lane; beyond it partitions are paused"),
+    ROW("worker.parked_max", CONF_INT, "10000", 1, 1000000, true, parked_max,
+        "Requests that wait for an earlier turn of their session; beyond it partitions are paused"),
+    ROW("worker.default_deadline", CONF_DURATION, "10m", 1, 604800000, true, default_deadline_ms,
+        "Deadline of requests that name none"),
+    ROW("worker.request_bytes_max", CONF_BYTES, "8MiB", 1024, 1 << 25, false, request_bytes_max,
+        "Largest request"),
+    ROW("worker.reply_bytes_max", CONF_BYTES, "8MiB", 1024, 1 << 25, false, reply_bytes_max,
+        "Largest reply of a provider"),
+    ROW("worker.history_turns", CONF_INT, "50", 0, 10000, true, history_turns,
+        "Most earlier turns of a conversation that a model is given"),
+    ROW("worker.history_bytes", CONF_BYTES, "256KiB", 0, 1 << 25, true, history_bytes_max,
+        "Most bytes of earlier turns that a model is given"),
+    ROW("worker.commit_interval", CONF_DURATION, "100ms", 10, 60000, true, commit_interval_ms,
+        "How often offsets are committed"),
+    ROW("worker.revoke_drain", CONF_DURATION, "1s", 0, 60000, true, revoke_drain_ms,
+        "When partitions are taken away: how long calls under way may still end"),
+    ROW("worker.retry_base", CONF_DURATION, "250ms", 1, 600000, true, retry_base_ms,
+        "First ceiling of the random pause before a provider is tried again; doubles each time"),
+    ROW("worker.retry_cap", CONF_DURATION, "20s", 1, 600000, true, retry_cap_ms,
+        "Largest ceiling of that pause"),
+    ROW("worker.recognise_fresh", CONF_BOOL, "true", 0, 0, true, recognise_fresh,
+        "Look up every request's id in PostgreSQL, not only those that may be read a second time"),
+    {0},
+};
+/* clang-format on */
+
+static struct str job_id(const void *subject)
+{
+    return ((const struct job *)subject)->id;
+}
+
+static struct str slot_id(const void *subject)
+{
+    return ((const struct slot *)subject)->job->id;
+}
+
+static void slot_ended(void *subject, bool ok)
+{
+    struct slot *slot = subject;
+    if (!ok) {
+        slot->abandoned = true;
+        claims_release(slot);
+    }
+    walk_answer(&slot->job->walk);
+}
+
+static bool check(const void *given, struct err *err)
+{
+    const struct worker_conf *conf = given;
+    if (!shared_conf_check(&conf->shared, err))
+        return false;
+    for (size_t i = 0; i < conf->lanes.count; i++) {
+        if (str_is(conf->lanes.items[i], "requests") ||
+            str_is(conf->lanes.items[i], "requests.batch"))
+            continue;
+        err_set(err, ERR_CONFIG,
+                "worker.lanes: '" STR_FMT "' is neither requests nor"
+                " requests.batch",
+                STR_ARG(conf->lanes.items[i]));
+        return false;
+    }
+    if (conf->lanes.count == 0 || conf->lanes.count > 2) {
+        err_set(err, ERR_CONFIG, "worker.lanes must name one or two lanes");
+        return false;
+    }
+    struct model_table *models = model_table_new(&conf->shared, err);
+    model_table_release(models);
+    return models != NULL;
+}
+
+static void name_topics(struct worker *worker)
+{
+    const struct worker_conf *conf = worker->conf;
+    struct str prefix = conf->shared.topic_prefix;
+    struct str *topics_read = xcalloc(conf->lanes.count, sizeof(*topics_read));
+    bool *batch = xcalloc(conf->lanes.count, sizeof(*batch));
+    for (size_t i = 0; i < conf->lanes.count; i++) {
+        batch[i] = str_is(conf->lanes.items[i], "requests.batch");
+        topics_read[i] =
+            topic_name(&worker->names, prefix, batch[i] ? TOPIC_REQUESTS_BATCH : TOPIC_REQUESTS);
+    }
+    worker->lane_topics = topics_read;
+    worker->lane_batch = batch;
+    worker->lane_count = conf->lanes.count;
+    worker->topic_results = topic_name(&worker->names, prefix, TOPIC_RESULTS).data;
+    worker->topic_replies = topic_name(&worker->names, prefix, TOPIC_REPLIES).data;
+    worker->topic_dead = topic_name(&worker->names, prefix, TOPIC_DEAD).data;
+}
+
+/* The doors say in the log when a server goes away and comes back. */
+static void postgres_state(bool up, const struct err *why, void *context)
+{
+    (void)why, (void)context;
+    metric_set_for(METRIC_dependency_up, STR("postgres"), up);
+}
+
+static void redis_state(bool up, const struct err *why, void *context)
+{
+    (void)why, (void)context;
+    metric_set_for(METRIC_dependency_up, STR("redis"), up);
+}
+
+static void kafka_fatal(const struct err *err, void *context)
+{
+    struct worker *worker = context;
+    app_fail(worker->app, err, EXIT_FAILED);
+}
+
+static const struct redis_script script_claim = {.name = "claim", .lua = lua_claim};
+static const struct redis_script script_steal = {.name = "steal", .lua = lua_steal};
+static const struct redis_script script_release = {.name = "release", .lua = lua_release};
+
+static bool open_stores(struct worker *worker, struct err *err)
+{
+    const struct shared_conf *shared = &worker->conf->shared;
+    struct postgres_conf postgres_conf;
+    struct redis_conf redis_conf;
+    shared_postgres_conf(shared, &postgres_conf);
+    postgres_conf.application_name = STR("quern-worker");
+    postgres_conf.statements = worker_statements;
+    postgres_conf.statement_count = WORKER_STATEMENT_COUNT;
+    postgres_conf.on_state = postgres_state;
+    shared_redis_conf(shared, &redis_conf);
+    redis_conf.on_state = redis_state;
+    worker->pg = postgres_new(worker->loop, &postgres_conf, err);
+    worker->redis = worker->pg ? redis_new(worker->loop, &redis_conf, err) : NULL;
+    if (!worker->redis)
+        return false;
+    worker->script_claim = redis_script_add(worker->redis, &script_claim);
+    worker->script_steal = redis_script_add(worker->redis, &script_steal);
+    worker->script_release = redis_script_add(worker->redis, &script_release);
+    return true;
+}
+
+static bool open_http(struct worker *worker, struct err *err)
+{
+    const struct worker_conf *conf = worker->conf;
+    const struct http_client_conf http_conf = {
+        .calls_max = (size_t)conf->max_in_flight * 2,
+        .reply_bytes_max = (size_t)conf->reply_bytes_max,
+        .user_agent = STR("quern/" QUERN_VERSION),
+    };
+    worker->http = http_client_new(worker->loop, &http_conf, err);
+    return worker->http != NULL;
+}
+
+static bool open_kafka(struct worker *worker, struct err *err)
+{
+    const struct worker_conf *conf = worker->conf;
+    struct kafka_conf kafka_conf;
+    struct kafka_consumer_events events;
+    shared_kafka_conf(&conf->shared, &kafka_conf);
+    kafka_conf.client_id = str_of(worker->instance);
+    worker->producer = kafka_producer_new(worker->loop, &kafka_conf, kafka_fatal, worker, err);
+    if (!worker->producer)
+        return false;
+    worker->intake = intake_new(worker);
+    intake_events(worker, &events);
+    events.on_fatal = kafka_fatal;
+    kafka_conf.group = conf->group;
+    kafka_conf.instance = str_of(worker->instance);
+    kafka_conf.topics = worker->lane_topics;
+    kafka_conf.topic_count = worker->lane_count;
+    kafka_conf.revoke_ms_max = conf->revoke_drain_ms + 2000;
+    worker->consumer = kafka_consumer_new(worker->loop, &kafka_conf, &events, err);
+    return worker->consumer != NULL;
+}
+
+static void stop(void *program)
+{
+    struct worker *worker = program;
+    kafka_consumer_free(worker->consumer, false);
+    claims_free(worker->claims, true);
+    stored_free(worker->stored);
+    lookup_free(worker->lookup);
+    http_client_free(worker->http);
+    kafka_producer_free(worker->producer, 2000);
+    redis_free(worker->redis);
+    postgres_free(worker->pg);
+    intake_free(worker->intake);
+    flow_done(&worker->slots);
+    flow_done(&worker->jobs);
+    model_table_release(worker->models);
+    arena_pool_free(worker->pool);
+    arena_done(&worker->names);
+    free((void *)(uintptr_t)worker->lane_topics);
+    free((void *)(uintptr_t)worker->lane_batch);
+    free(worker);
+}
+
+static void wake_lost(struct worker *worker)
+{
+    stored_wake_lost(worker->stored);
+}
+
+static bool prepare(struct worker *worker, struct err *err)
+{
+    const struct worker_conf *conf = worker->conf;
+    if (!app_need_files((uint64_t)conf->max_in_flight + 256, err) ||
+        !instance_acquire(conf->lock_dir, "worker", conf->instance, worker->instance,
+                          sizeof(worker->instance), err))
+        return false;
+    worker->incarnation = loop_wall_ms(worker->loop);
+    snprintf(worker->notify, sizeof(worker->notify), STR_FMT "notify:%s",
+             STR_ARG(conf->shared.redis_key_prefix), worker->instance);
+    worker->models = model_table_new(&conf->shared, err);
+    name_topics(worker);
+    worker->pool = arena_pool_new(4096, 16384);
+    list_init(&worker->permit_queue);
+    flow_init(&worker->jobs, "job", worker->loop, job_steps, intake_job_ended);
+    flow_init(&worker->slots, "slot", worker->loop, slot_steps, slot_ended);
+    worker->jobs.subject_id = job_id;
+    worker->slots.subject_id = slot_id;
+    return worker->models != NULL;
+}
+
+static void *start(struct app *app, const void *conf, struct err *err)
+{
+    struct worker *worker = xzalloc(sizeof(*worker));
+    worker->app = app;
+    worker->loop = app_loop(app);
+    worker->conf = conf;
+    worker->wake_lost = wake_lost;
+    arena_init(&worker->names, NULL, 65536);
+    if (!prepare(worker, err) || !open_stores(worker, err) || !open_http(worker, err))
+        return NULL;
+    worker->lookup = lookup_new(worker->loop, worker->pg, STATEMENT_LOOKUP);
+    worker->claims = claims_new(worker);
+    worker->stored = stored_new(worker);
+    if (!open_kafka(worker, err))
+        return NULL;
+    log_info("worker starts", LOG_C("instance", worker->instance),
+             LOG_I("max_in_flight", worker->conf->max_in_flight));
+    return worker;
+}
+
+static void reload(void *program, const void *conf)
+{
+    struct worker *worker = program;
+    struct err err;
+    struct model_table *models = model_table_new(&((const struct worker_conf *)conf)->shared, &err);
+    worker->conf = conf;
+    if (!models) { /* check() has built the same table before */
+        log_error("models not reloaded", LOG_C("error", err.text));
+        return;
+    }
+    model_table_release(worker->models);
+    worker->models = models;
+}
+
+static void drain(void *program)
+{
+    struct worker *worker = program;
+    intake_drain(worker->intake);
+}
+
+static void unready(const void *program, struct buf *ret)
+{
+    const struct worker *worker = program;
+    if (!kafka_consumer_up(worker->consumer))
+        buf_printf(ret, "kafka: no broker is reachable\n");
+    if (intake_partitions(worker->intake) == 0)
+        buf_printf(ret, "partitions: none assigned\n");
+    if (!postgres_up(worker->pg))
+        buf_printf(ret, "postgres: not connected\n");
+    if (redis_enabled(worker->redis) && !redis_up(worker->redis))
+        buf_printf(ret, "redis: not connected (work goes on, answers may be paid twice)\n");
+}
+
+static void measure_flow(const struct flow *flow)
+{
+    for (size_t i = 0; i < flow->step_count; i++) {
+        struct str name = str_of(flow->steps[i].name);
+        metric_set_for(METRIC_step_inside, name, (int64_t)flow->stats[i].inside);
+        metric_set_for(METRIC_step_entered_total, name, (int64_t)flow->stats[i].entered);
+        metric_set_for(METRIC_step_microseconds_total, name, (int64_t)flow->stats[i].spent_us);
+    }
+}
+
+static void measure(void *program)
+{
+    struct worker *worker = program;
+    struct redis_stats redis;
+    redis_stats(worker->redis, &redis);
+    measure_flow(&worker->jobs);
+    measure_flow(&worker->slots);
+    intake_measure(worker->intake);
+    metric_set(METRIC_calls_in_flight, (int64_t)worker->calls_in_flight);
+    metric_set(METRIC_redis_misses_total, (int64_t)redis.misses);
+}
+
+const struct app_program worker_program = {
+    .name = "quern-worker",
+    .about = "reads requests from Kafka, asks language models, reports their answers",
+    .rows = rows,
+    .conf_size = sizeof(struct worker_conf),
+    .ignore_sections = "aggregator,producer,cli",
+    .check = check,
+    .start = start,
+    .reload = reload,
+    .drain = drain,
+    .stop = stop,
+    .unready = unready,
+    .measure = measure,
+};
