@@ -1,0 +1,67 @@
+/*
+ * commands.c -- the table of commands and their options, see cli.h.
+ */
+#include "producer/cli/cli.h"
+
+/* clang-format off */
+const struct option_row global_options[] = {
+    {"config", 'c', "FILE", "configuration in YAML ($QUERN_CONFIG)"},
+    {"set", 's', "KEY=VALUE", "one setting, stronger than file and environment"},
+    {"kafka-property", 'X', "NAME=VALUE", "one librdkafka property"},
+    {"output-format", 'o', "json|table", "how data is printed"},
+    {"log-level", 'l', "LEVEL", "debug, info, warn or error, for the libraries' messages"},
+    {"help", 'h', NULL, "this page"},
+    {"version", 'V', NULL, "versions of this program and its libraries"},
+    {0},
+};
+
+static const struct option_row submit_options[] = {
+    {"file", 'f', "FILE", "the question is the text of this file"},
+    {"lines", 'L', "FILE", "each line is a request document in JSON; -: standard input"},
+    {"raw", 0, "FILE", "publish the file's bytes as they are, unchecked"},
+    {"model", 'm', "NAME", "configured model; several times: all of them are asked"},
+    {"session", 'S', "ID", "conversation this turn belongs to"},
+    {"tenant", 't', "NAME", "whose request it is"},
+    {"user", 'u', "NAME", "who asks"},
+    {"id", 'i', "ID", "idempotency key; otherwise one is made"},
+    {"system", 0, "TEXT", "system message"},
+    {"temperature", 0, "T", "sampling temperature"},
+    {"top-p", 0, "P", "nucleus sampling"},
+    {"seed", 0, "N", "seed, where the provider has it"},
+    {"max-tokens", 0, "N", "most tokens of the answer"},
+    {"policy", 0, "all|first", "how several models' answers become one"},
+    {"deadline", 'd', "TIME", "after that no answer is wanted, e.g. 30s"},
+    {"encoding", 'e', "json|msgpack", "encoding of the message"},
+    {"reply-to", 0, "TOPIC", "topic for the reply"},
+    {"batch-lane", 0, NULL, "publish to the topic of requests that may wait"},
+    {"no-check", 0, NULL, "with --lines: publish lines as they are, even broken ones"},
+    {"wait", 'w', NULL, "wait for the reply and print it"},
+    {"timeout", 0, "TIME", "with --wait: at most so long (60s)"},
+    {0},
+};
+
+static const struct option_row topics_create_options[] = {
+    {"partitions", 'p', "N", "instead of the count in topic.def"},
+    {"replication", 'r', "N", "copies of each partition; otherwise the broker's default"},
+    {0},
+};
+
+static const struct option_row topics_check_options[] = {
+    {"partitions", 'p', "N", "the count that topics create was given"},
+    {0},
+};
+
+static const struct option_row migrate_up_options[] = {
+    {"timeout", 0, "TIME", "longest migration, and longest wait for another run (10m)"},
+    {0},
+};
+
+const struct command commands[] = {
+    {"submit", "[TEXT|-]", "publish a request, or many", submit_options, 0, 1, 0, run_submit},
+    {"topics create", "", "make the topics that are missing", topics_create_options, 0, 0, 0, run_topics_create},
+    {"topics check", "", "say what differs from what the topics should be", topics_check_options, 0, 0, 0, run_topics_check},
+    {"migrate up", "", "bring the database's tables up to date", migrate_up_options, 0, 0, 0, run_migrate_up},
+    {"migrate status", "", "say which migrations the database has", NULL, 0, 0, 0, run_migrate_status},
+    {0},
+};
+/* clang-format on */
