@@ -4,6 +4,7 @@
 #include "common/io/http_call.h"
 
 #include <ctype.h>
+#include <stdlib.h>
 
 #include "common/base/must.h"
 #include "common/base/xalloc.h"
@@ -12,8 +13,10 @@
 #define TOTAL_TIMEOUT_MS   600000
 #define KEEP_IDLE_S        60L /* TCP keep-alive: first probe, and between probes */
 
-/* libcurl allocates its receive buffer per call in flight and reads it once per wake-up. */
-#define RECEIVE_BYTES 4096L
+/* libcurl allocates its receive buffer per call in flight, and reads it once per wake-up. A reply
+ * of 4 KiB costs two wake-ups more than with a buffer of 16 KiB, 10,000 waiting calls 140 MB less.
+ */
+#define RECEIVE_BYTES 2048L
 #define UPLOAD_BYTES  16384L /* TLS only; the least libcurl accepts */
 
 #define BUFFER_BYTES_FIRST 4096

@@ -10,6 +10,8 @@
 #include "common/io/http_client.h"
 
 #include <pthread.h>
+#include <stdlib.h>
+#include <unistd.h>
 
 #include "common/base/must.h"
 #include "common/base/xalloc.h"
@@ -94,7 +96,6 @@ struct http_client *http_client_new(struct loop *loop, const struct http_client_
 static void call_rest(struct http_client *http, struct http_call *call)
 {
     http_call_forget(call);
-    http->stats.in_flight--;
     if (call->in_doubt) {
         http_call_free(call);
         http->stats.handles--;
@@ -145,13 +146,13 @@ struct http_call *http_call(struct http_client *http, const struct http_request 
         return NULL;
     }
     struct http_call *call = call_take(http);
-    http->stats.in_flight++;
     if (!http_call_prepare(call, request, err) || !http_shards_start(&http->shards, call, err)) {
         call_rest(http, call);
         return NULL;
     }
     call->done = done;
     call->context = context;
+    http->stats.in_flight++;
     http->stats.calls++;
     return call;
 }
@@ -165,6 +166,7 @@ void http_cancel(struct http_client *http, struct http_call *call)
         must(call->state == HTTP_CALL_FINISHED);
         list_remove(&http->shards.finished, &call->node);
     }
+    http->stats.in_flight--;
     call_rest(http, call);
 }
 
@@ -177,6 +179,7 @@ static void call_deliver(struct http_client *http, struct http_call *call)
     curl_easy_getinfo(call->easy, CURLINFO_NUM_CONNECTS, &connects);
     http->stats.connections += (uint64_t)connects;
     call->state = HTTP_CALL_DELIVERED;
+    http->stats.in_flight--; /* its place is free for a call made by `done` */
     call->done(&reply, good ? NULL : &err, call->context);
     call_rest(http, call);
 }
@@ -185,6 +188,7 @@ static bool deliver(void *context)
 {
     struct http_client *http = context;
     struct list *finished = &http->shards.finished;
+    http->shards.turn_end_ahead = true;
     for (size_t i = 0; i < DELIVERIES_PER_TURN && !list_empty(finished); i++)
         call_deliver(http, container_of(list_pop(finished), struct http_call, node));
     return !list_empty(finished);

@@ -10,7 +10,9 @@
  */
 #include "common/io/http_shard.h"
 
+#include <stdlib.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "common/base/must.h"
 #include "common/base/xalloc.h"
@@ -158,6 +160,8 @@ static void shard_due(struct http_shard *shard)
 {
     if (!list_linked(&shard->due))
         list_append(&shard->set->due, &shard->due);
+    if (!shard->set->turn_end_ahead)
+        loop_again(shard->set->loop);
 }
 
 static void timer_fired(void *context)
@@ -337,5 +341,6 @@ static bool run_due(void *context)
         struct http_shard *shard = container_of(list_pop(&set->due), struct http_shard, due);
         shard_act(shard, CURL_SOCKET_TIMEOUT, 0);
     }
+    set->turn_end_ahead = false;
     return !list_empty(&set->due) || !list_empty(&set->finished);
 }

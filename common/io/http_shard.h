@@ -46,6 +46,7 @@ struct http_shards {
     struct http_socket *sockets; /* by file descriptor */
     size_t socket_count;
     struct loop_hook turn_end;
+    bool turn_end_ahead; /* set by the client's ready hook: a due shard need not ask for a turn */
 };
 
 void http_shards_init(struct http_shards *set, struct loop *loop, size_t calls_max,
