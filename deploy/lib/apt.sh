@@ -32,7 +32,7 @@ root_needed_for() {
 # the last try failed too.
 persistently() {
     local try log
-    log=$(mktemp "$scratch/log.XXXXXX")
+    log=$(mktemp -p "$scratch")
     for try in 1 2 3; do
         "$@" >"$log" 2>&1 </dev/null && return
         ((try == 3)) || sleep $((try * 5))
@@ -108,14 +108,15 @@ install_packages() {
 # From here to loud_again, the scripts of packages start no service (policy-rc.d says no) and make no PostgreSQL cluster.
 # Both files are read by those scripts only; a policy that the machine has already is left alone.
 policy=/usr/sbin/policy-rc.d
+policy_mark="made by quern's deploy/packages"
 no_cluster=/etc/postgresql-common/createcluster.d/quern-no-cluster.conf
 quiet_files=()
 
 keep_servers_quiet() {
-    if [[ ! -e $policy ]]; then
+    if [[ ! -e $policy ]] || grep -qs "$policy_mark" "$policy"; then # the mark: left by a run of ours that was killed
         quiet_files+=("$policy")
         # shellcheck disable=SC2016 # expanded by the inner shell
-        "${as_root[@]}" sh -c 'printf "#!/bin/sh\nexit 101\n" >"$1" && chmod 755 "$1"' sh "$policy"
+        "${as_root[@]}" sh -c 'printf "#!/bin/sh\n# %s\nexit 101\n" "$2" >"$1" && chmod 755 "$1"' sh "$policy" "$policy_mark"
     fi
     quiet_files+=("$no_cluster")
     # shellcheck disable=SC2016

@@ -13,7 +13,7 @@ fetch_kafka() {
     local lib at
     lib=$(kafka_lib)
     mkdir -p "${lib%/*}"
-    at=$(mktemp -d "${lib%/*}/new.XXXXXX")
+    at=$(mktemp -d -p "${lib%/*}")
     say "fetching the jars of Apache Kafka $(kafka_version)"
     if ! persistently timeout 900 mvn -q -B -f "$local_dir/kafka/pom.xml" dependency:copy-dependencies \
         -DoutputDirectory="$at"; then

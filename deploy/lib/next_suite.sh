@@ -80,16 +80,16 @@ write_sources() {
     find "$to" -empty -type f -delete
 }
 
-# Runs apt-get on suite $2 as if the machine had only that one: next_apt deb|deb-src SUITE FOLDER ARGUMENTS.
+# Makes folder $3 a place for apt of its own, which knows only suite $2.
+next_place() {
+    mkdir -p "$3/sources" "$3/lists/partial" "$3/cache/archives/partial" "$3/pins" "$3/got"
+    : >"$3/status"
+    write_sources "$1" "$2" "$3/sources"
+}
+
 next_apt() {
-    local type=$1 suite=$2 at=$3
-    shift 3
-    if [[ ! -d $at/sources ]]; then
-        mkdir -p "$at/sources" "$at/lists/partial" "$at/cache/archives/partial" "$at/pins"
-        : >"$at/status"
-        write_sources "$type" "$suite" "$at/sources"
-        persistently next_apt "$type" "$suite" "$at" update || return
-    fi
+    local at=$1
+    shift
     timeout 300 apt-get -q "${apt_patience[@]}" -o APT::Sandbox::User="$(id -un)" \
         -o Dir::Etc::sourcelist=/dev/null -o Dir::Etc::sourceparts="$at/sources" \
         -o Dir::Etc::preferences=/dev/null -o Dir::Etc::preferencesparts="$at/pins" \
@@ -99,18 +99,26 @@ next_apt() {
         -o Acquire::IndexTargets::deb::CNF::DefaultEnabled=false "$@"
 }
 
+# One try to read the lists of the place in folder $1, and to fetch with the words that follow into its folder 'got'.
+# A list that cannot be read may be that of a source which does not serve this suite: fetching decides.
+next_get() {
+    local at=$1
+    shift
+    next_apt "$at" update || true
+    (cd "$at/got" && next_apt "$at" "$@")
+}
+
 # Fetches from the first next suite that has them: fetch_from_next deb|deb-src FOLDER PACKAGE...
 # FOLDER appears only when everything in it has come whole.
 fetch_from_next() {
-    local type=$1 folder=$2 suite at suites get=download
+    local type=$1 folder=$2 suite at suites get=(download)
     shift 2
     suites=$(next_suites "$1") || exit
-    [[ $type == deb ]] || get='source --download-only'
+    [[ $type == deb ]] || get=(source --download-only)
     for suite in $suites; do
-        at=$(mktemp -d "$scratch/$suite.XXXXXX")
-        mkdir "$at/got"
-        # shellcheck disable=SC2086 # 'get' is one word or two
-        if (cd "$at/got" && persistently next_apt "$type" "$suite" "$at" $get "$@"); then
+        at=$(mktemp -d -p "$scratch")
+        next_place "$type" "$suite" "$at"
+        if persistently next_get "$at" "${get[@]}" "$@"; then
             mkdir -p "${folder%/*}"
             rm -rf "$folder"
             mv "$at/got" "$folder"

@@ -108,5 +108,11 @@ kafka_launch() {
         -cp "$(kafka_lib)/*" kafka.Kafka "$run_dir/kafka/server.properties"
 }
 
-# The broker opens the clients' port last of all, when it is registered and unfenced.
-kafka_ready() { timeout 2 bash -c "exec 3<>/dev/tcp/127.0.0.1/$kafka_port" 2>/dev/null; }
+# Asks for the versions that the broker speaks (ApiVersions, version 0, in bytes) and wants an answer: connecting is not
+# enough, as the kernel accepts connections for a broker that hangs, too. The broker answers once it is unfenced.
+kafka_ready() {
+    # shellcheck disable=SC2016 # expanded by the inner shell
+    timeout 2 bash -c 'exec 3<>"/dev/tcp/127.0.0.1/$1" &&
+        printf "\0\0\0\x0a\0\x12\0\0\0\0\0\1\xff\xff" >&3 && (($(head -c 8 <&3 | wc -c) == 8))' \
+        kafka_ready "$kafka_port" 2>/dev/null
+}

@@ -20,27 +20,19 @@ redis_choose() {
     printf 'redis_port=%s\n' "$redis_port" >"$run_dir/redis/ports"
 }
 
+redis_server() { command -v redis-server || { [[ -x /usr/bin/redis-server ]] && echo /usr/bin/redis-server; }; }
+
+redis_prepare() { redis_server >/dev/null || die "there is no redis-server: run deploy/packages stack"; }
+
+# The settings stand in the command: Redis reads the path of a file as a pattern, and where a folder's name makes that
+# match nothing it would start with its defaults, open to the network.
 # noeviction: claims and kept answers guard against paying twice, and a claim that was evicted in silence looks like
 # one that was never made. A write refused at the bound is an error that the programs count. Every key has an end of
 # its own, so memory comes back by itself.
-redis_prepare() {
-    cat >"$run_dir/redis/redis.conf" <<END
-bind 127.0.0.1
-port $redis_port
-protected-mode yes
-daemonize no
-save ""
-appendonly no
-maxmemory 512mb
-maxmemory-policy noeviction
-END
-}
-
 redis_launch() {
-    local server
-    server=$(command -v redis-server || echo /usr/bin/redis-server)
-    [[ -x $server ]] || die "there is no redis-server: run deploy/packages stack"
-    detached "$run_dir/redis" "$run_dir/redis.log" "$server" ./redis.conf
+    detached "$run_dir/redis" "$run_dir/redis.log" "$(redis_server)" --bind 127.0.0.1 --port "$redis_port" \
+        --protected-mode yes --daemonize no --save '' --appendonly no \
+        --maxmemory 512mb --maxmemory-policy noeviction
 }
 
 redis_ready() {

@@ -63,6 +63,7 @@ detached() {
         done
         exec setsid "$@"
     ) &
+    disown # its end is none of this shell's news
 }
 
 # True when nobody holds the port on this machine. Sockets of closed connections (TIME_WAIT) do not count: servers
