@@ -1,9 +1,14 @@
 /*
- * app.c -- see app.h.
+ * app.c -- the frame around every long-running program; see app.h.
  *
- * The configuration in force is a generation: an arena with everything it points to. A reload makes
- * a second one; the older one is kept until the next reload, because work under way may still point
- * into it.
+ * A configuration is a generation: an arena with a struct and everything it points to. SIGHUP makes
+ * a second one. The one the program was started with lives as long as the process, as doors keep
+ * pointers into it; of the later ones the last two are kept, as work under way may still point into
+ * the one before. Settings that cannot be reloaded keep their first values in every generation.
+ *
+ * Leaving: the first SIGTERM or SIGINT tells the program to drain, and the loop ends when it says
+ * app_drained(), when the time is over, or at a second signal. Whatever the way, end() takes things
+ * down in the opposite order of begin().
  */
 #include "common/app/app.h"
 
@@ -21,17 +26,24 @@
 #include "common/io/kafka.h"
 #include "common/io/postgres.h"
 
-enum { FLAGS_MAX = 64, CONF_ARENA_MAX = 64 << 20, TEXT_MAX = 4 << 20, WATCH_MS = 2000 };
+enum {
+    FLAGS_MAX = 64,
+    CONF_ARENA_MAX = 64 << 20,
+    TEXT_MAX = 4 << 20,
+    UNREADY_MAX = 65536,
+    WATCH_MS = 2000
+};
 
 struct generation {
     struct arena arena;
     void *conf;
+    struct str fixed; /* settings that differ from the first generation's and were not taken */
 };
 
 struct app {
     const struct app_program *program;
     struct loop *loop;
-    struct generation *now, *before;
+    struct generation *first, *now, *before; /* may be the same */
     const char *file;
     struct conf_flag flags[FLAGS_MAX];
     size_t flag_count;
@@ -60,20 +72,41 @@ static void redact(struct str secret, void *context)
     log_redact(secret);
 }
 
-static struct generation *load(struct app *app, struct err *err)
+static struct conf_source source_of(const struct app *app)
 {
-    struct generation *generation = xzalloc(sizeof(*generation));
-    const struct conf_source source = {
+    return (struct conf_source){
         .file = app->file,
         .environment = (const char *const *)environ,
         .flags = app->flags,
         .flag_count = app->flag_count,
         .ignore_prefixes = app->program->ignore_sections,
     };
+}
+
+/* The file is checked as it is, and once more with the values that stay. */
+static bool check(const struct app *app, struct generation *generation, struct err *err)
+{
+    const struct app_program *program = app->program;
+
+    if (program->check && !program->check(generation->conf, err))
+        return false;
+    if (!app->first)
+        return true;
+    generation->fixed =
+        conf_fixed_changes(program->rows, app->first->conf, generation->conf, &generation->arena);
+    conf_keep_fixed(program->rows, app->first->conf, generation->conf, &generation->arena);
+    return !program->check || program->check(generation->conf, err);
+}
+
+static struct generation *load(struct app *app, struct err *err)
+{
+    struct generation *generation = xzalloc(sizeof(*generation));
+    const struct conf_source source = source_of(app);
+
     arena_init(&generation->arena, NULL, CONF_ARENA_MAX);
     generation->conf = arena_zalloc(&generation->arena, app->program->conf_size);
     if (conf_load(app->program->rows, &source, &generation->arena, generation->conf, err) &&
-        (!app->program->check || app->program->check(generation->conf, err))) {
+        check(app, generation, err)) {
         conf_each_secret(app->program->rows, generation->conf, redact, NULL);
         return generation;
     }
@@ -261,15 +294,13 @@ static void on_term(int signal, void *context)
 
 static void take_generation(struct app *app, struct generation *next)
 {
-    struct arena scratch;
-    arena_init(&scratch, NULL, 65536);
-    struct str fixed = conf_fixed_changes(app->program->rows, app->now->conf, next->conf, &scratch);
-    if (!str_empty(fixed))
-        log_warn("some settings need a restart, their old values stay", LOG_S("settings", fixed));
-    arena_done(&scratch);
+    if (!str_empty(next->fixed))
+        log_warn("some settings need a restart, their old values stay",
+                 LOG_S("settings", next->fixed));
     if (app->program->reload)
         app->program->reload(app->state, next->conf);
-    generation_free(app->before);
+    if (app->before != app->first)
+        generation_free(app->before);
     app->before = app->now;
     app->now = next;
     set_log_level(app);
@@ -279,16 +310,20 @@ static void on_hup(int signal, void *context)
 {
     struct app *app = context;
     struct err err;
+
     (void)signal;
+    notify_reloading(loop_exact_us(app->loop));
     struct generation *next = load(app, &err);
+    if (next)
+        take_generation(app, next);
     metric_set(METRIC_config_last_reload_successful, next != NULL);
     metric_add_for(METRIC_config_reloads_total, next ? STR("taken") : STR("refused"), 1);
-    if (!next) {
+    if (next)
+        log_info("configuration reloaded");
+    else
         log_error("configuration not reloaded, the old one stays", LOG_C("error", err.text));
-        return;
-    }
-    take_generation(app, next);
-    log_info("configuration reloaded");
+    if (app->ready_told)
+        notify_systemd("READY=1");
 }
 
 static void get_healthz(struct str query, struct http_answer *answer, void *context)
@@ -297,14 +332,20 @@ static void get_healthz(struct str query, struct http_answer *answer, void *cont
     buf_add_str(&answer->body, STR("ok\n"));
 }
 
+/* Why the program does not take work; empty when it does. */
+static void write_unready(const struct app *app, struct buf *ret)
+{
+    if (app->draining)
+        buf_add_str(ret, STR("draining\n"));
+    else
+        app->program->unready(app->state, ret);
+}
+
 static void get_readyz(struct str query, struct http_answer *answer, void *context)
 {
     struct app *app = context;
     (void)query;
-    if (app->draining)
-        buf_add_str(&answer->body, STR("draining\n"));
-    else
-        app->program->unready(app->state, &answer->body);
+    write_unready(app, &answer->body);
     if (answer->body.len)
         answer->status = 503;
     else
@@ -339,20 +380,24 @@ static const struct http_route routes[] = {
     {"/version", get_version}, {"/health", get_healthz}, {0},
 };
 
-/* Tells systemd that we are up once we are, and that we live as long as the loop turns. */
+/* Tells systemd that we are up once we are, and that we live as long as the loop turns. While we
+ * wait for a server at the start, or drain, systemd is asked for patience. */
 static void watch(void *context)
 {
     struct app *app = context;
-    if (!app->ready_told) {
-        struct buf why;
-        buf_init(&why, 65536);
-        app->program->unready(app->state, &why);
-        app->ready_told = why.len == 0;
-        if (app->ready_told)
-            notify_systemd("READY=1");
-        buf_done(&why);
+    struct buf why;
+
+    buf_init(&why, UNREADY_MAX);
+    write_unready(app, &why);
+    if (!app->ready_told && why.len == 0) {
+        app->ready_told = true;
+        notify_systemd("READY=1");
     }
+    if (!app->ready_told || app->draining)
+        notify_systemd("EXTEND_TIMEOUT_USEC=10000000");
+    notify_status(buf_str(&why));
     notify_systemd("WATCHDOG=1");
+    buf_done(&why);
     timer_set(app->loop, &app->watch_timer, loop_now_ms(app->loop) + WATCH_MS, watch, app);
 }
 
@@ -368,6 +413,17 @@ static int exit_code_of(const struct err *err)
     default:
         return EXIT_FAILED;
     }
+}
+
+/* Not an error: they may be meant for another version. */
+static void warn_of_unknown_variables(struct app *app)
+{
+    const struct conf_source source = source_of(app);
+    struct conf_strs names =
+        conf_unknown_environment(app->program->rows, &source, app->now->conf, &app->now->arena);
+
+    for (size_t i = 0; i < names.count; i++)
+        log_warn("this environment variable names no setting", LOG_S("name", names.items[i]));
 }
 
 static bool begin(struct app *app, struct err *err)
@@ -387,6 +443,8 @@ static bool begin(struct app *app, struct err *err)
     loop_on_signal(app->loop, SIGTERM, on_term, app);
     loop_on_signal(app->loop, SIGINT, on_term, app);
     loop_on_signal(app->loop, SIGHUP, on_hup, app);
+    metric_set(METRIC_config_last_reload_successful, 1);
+    warn_of_unknown_variables(app);
     app->state = app->program->start(app, app->now->conf, err);
     if (!app->state)
         return false;
@@ -408,8 +466,11 @@ static void end(struct app *app)
         timer_cancel(app->loop, &app->watch_timer);
     }
     loop_free(app->loop);
-    generation_free(app->before);
-    generation_free(app->now);
+    if (app->before != app->first)
+        generation_free(app->before);
+    if (app->now != app->first)
+        generation_free(app->now);
+    generation_free(app->first);
     for (size_t i = 0; i < app->flag_count; i++)
         free((void *)(uintptr_t)app->flags[i].key);
     free(app->log_format);
@@ -455,7 +516,7 @@ int app_main(const struct app_program *program, int argc, char **argv)
         code = EXIT_USAGE;
     } else if (mode == MODE_HELP) {
         print_help(program);
-    } else if (mode != MODE_VERSION && !(app.now = load(&app, &err))) {
+    } else if (mode != MODE_VERSION && !(app.first = app.now = load(&app, &err))) {
         fprintf(stderr, "%s: %s\n", program->name, err.text);
         code = EXIT_CONFIG;
     } else {

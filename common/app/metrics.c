@@ -1,6 +1,9 @@
 /*
- * metrics.c -- see metrics.h. Values live in plain arrays; a label's values are found by a linear
- * look over at most METRIC_LABELS_MAX names, the last found first.
+ * metrics.c -- plain arrays of cells, one per row and label value.
+ *
+ * A label's values are found by a linear look over at most METRIC_LABELS_MAX names, the last found
+ * first; what comes beyond the bound is added up under "other". A row without a label is written
+ * from the start, with 0; one with a label when its first value appears.
  */
 #include "common/app/metrics.h"
 
@@ -9,6 +12,8 @@
 
 #include "common/base/must.h"
 #include "common/base/xalloc.h"
+
+enum { LABEL_BYTES_MAX = 128 };
 
 enum kind { COUNTER, GAUGE, SECONDS };
 
@@ -84,7 +89,10 @@ static struct cell *plain_cell(enum metric metric)
 static struct cell *label_cell(enum metric metric, struct str label)
 {
     must(metric < METRIC_COUNT && rows[metric].label[0] != '\0');
-    return find_cell(metric, label.data ? label : STR(""));
+    /* One bad byte would make Prometheus refuse the whole page. */
+    if (!label.data || !str_utf8_valid(label))
+        label = STR("invalid");
+    return find_cell(metric, str_utf8_cut(label, LABEL_BYTES_MAX));
 }
 
 static void observe(struct cell *cell, double ms)

@@ -1,12 +1,14 @@
 /*
- * notify.c -- see notify.h.
+ * notify.c -- one datagram per message, nothing is kept open: it is sent every other second at
+ * most.
  */
 #include "common/app/notify.h"
 
 #include <stddef.h>
-#include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+
+#include "common/base/buf.h"
 
 void notify_systemd(const char *state)
 {
@@ -25,4 +27,26 @@ void notify_systemd(const char *state)
     /* A full or missing socket is systemd's trouble, not ours. */
     (void)!sendto(fd, state, strlen(state), MSG_NOSIGNAL, (struct sockaddr *)&address, size);
     close(fd);
+}
+
+void notify_status(struct str text)
+{
+    struct buf message;
+    struct str line;
+
+    buf_init(&message, 1024);
+    buf_add_str(&message, str_empty(text) ? STR("STATUS=ready") : STR("STATUS=not ready"));
+    while (str_split(&text, '\n', &line))
+        if (!str_empty(line))
+            buf_printf(&message, "; " STR_FMT, STR_ARG(line));
+    notify_systemd(message.data);
+    buf_done(&message);
+}
+
+void notify_reloading(int64_t monotonic_us)
+{
+    char message[64];
+
+    snprintf(message, sizeof(message), "RELOADING=1\nMONOTONIC_USEC=%lld", (long long)monotonic_us);
+    notify_systemd(message);
 }

@@ -5,6 +5,13 @@
 #ifndef QUERN_COMMON_APP_NOTIFY_H
 #define QUERN_COMMON_APP_NOTIFY_H
 
+#include <stdint.h>
+
+#include "common/base/str.h"
+
 void notify_systemd(const char *state);
+/* What `systemctl status` shows; several lines become one. */
+void notify_status(struct str text);
+void notify_reloading(int64_t monotonic_us);
 
 #endif

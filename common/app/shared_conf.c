@@ -1,7 +1,12 @@
 /*
- * shared_conf.c -- see shared_conf.h.
+ * shared_conf.c -- the rows of one model, what a table cannot check, and the way into the doors.
+ *
+ * Reserved Kafka properties are those a guarantee stands on: a deployment that set them would lose
+ * or repeat work without a word. The door has a list of its own for what only it knows.
  */
 #include "common/app/shared_conf.h"
+
+enum { MODEL_NAME_BYTES_MAX = 128, TOPIC_PREFIX_BYTES_MAX = 100 };
 
 #define ROW(key, kind, otherwise, min, max, choices, field, sentence)                              \
     {                                                                                              \
@@ -25,66 +30,128 @@ const struct conf_row model_conf_rows[] = {
     ROW("price_input", CONF_REAL, "", 0, 1000000, NULL, price_input, "US dollars per million input tokens; empty: no cost is computed"),
     ROW("price_output", CONF_REAL, "", 0, 1000000, NULL, price_output, "US dollars per million output tokens"),
     ROW("price_cached_input", CONF_REAL, "", 0, 1000000, NULL, price_cached_input, "US dollars per million cached input tokens; empty: as other input"),
-    ROW("headers", CONF_PROPS, "", 0, 0, NULL, headers, "Further HTTP headers"),
+    ROW("headers", CONF_PROPS, "", 0, 0, "-", headers, "Further HTTP headers"),
     {0},
 };
 
-/* Ours alone: the guarantees stand on them. */
-static const char *const reserved[] = {
-    "enable.auto.commit", "enable.auto.offset.store", "auto.offset.reset", "enable.idempotence",
-    "acks", "request.required.acks", "partitioner", "group.id", "group.instance.id",
-    "partition.assignment.strategy", "enable.partition.eof", "session.timeout.ms",
-    "bootstrap.servers", "metadata.broker.list", "message.timeout.ms", "delivery.timeout.ms",
-    "transactional.id", "client.id",
+struct reserved {
+    const char *name;
+    const char *why;
+};
+
+static const struct reserved reserved[] = {
+    {"enable.auto.commit", "offsets are committed when work is finished"},
+    {"auto.commit.enable", "offsets are committed when work is finished"},
+    {"enable.auto.offset.store", "offsets are committed when work is finished"},
+    {"auto.offset.reset", "a lost offset stops the program instead of skipping messages"},
+    {"enable.idempotence", "the producer is always idempotent"},
+    {"transactional.id", "Kafka transactions are not used"},
+    {"acks", "a record is safe only when all in-sync replicas have it"},
+    {"request.required.acks", "a record is safe only when all in-sync replicas have it"},
+    {"partitioner", "all publishers must put one session into the same partition"},
+    {"partition.assignment.strategy", "assignment is eager"},
+    {"enable.partition.eof", "the end of a partition is a signal the programs need"},
+    {"group.id", "use the program's 'group' setting"},
+    {"group.instance.id", "it is made of the program's 'instance' setting and a number"},
+    {"client.id", "it is made of the program's 'instance' setting and a number"},
+    {"session.timeout.ms", "use 'kafka.session_timeout'"},
+    {"bootstrap.servers", "use 'kafka.bootstrap_servers'"},
+    {"metadata.broker.list", "use 'kafka.bootstrap_servers'"},
+    {"message.timeout.ms", "use 'kafka.delivery_timeout'"},
+    {"delivery.timeout.ms", "use 'kafka.delivery_timeout'"},
+    {"message.max.bytes", "use 'kafka.message_bytes_max'"},
+    {"linger.ms", "use 'kafka.linger'"},
+    {"queue.buffering.max.ms", "use 'kafka.linger'"},
+    {NULL, NULL},
 };
 /* clang-format on */
 
 static bool check_properties(const struct conf_props *properties, struct err *err)
 {
     for (size_t i = 0; i < properties->count; i++)
-        for (size_t k = 0; k < sizeof(reserved) / sizeof(reserved[0]); k++)
-            if (str_is(properties->keys[i], reserved[k])) {
-                err_set(err, ERR_CONFIG,
-                        "kafka.properties: '%s' belongs to quern, its guarantees depend on it; "
-                        "see the kafka.* settings",
-                        reserved[k]);
-                return false;
-            }
+        for (const struct reserved *row = reserved; row->name; row++) {
+            if (!str_is(properties->keys[i], row->name))
+                continue;
+            err_set(err, ERR_CONFIG, "kafka.properties: '%s' cannot be set: %s", row->name,
+                    row->why);
+            return false;
+        }
     return true;
 }
 
-static bool has_line_break(struct str s)
+/* Such bytes in a header would begin another header. */
+static bool has_control(struct str s)
 {
     for (size_t i = 0; i < s.len; i++)
-        if ((unsigned char)s.data[i] < ' ')
+        if ((unsigned char)s.data[i] < ' ' || s.data[i] == 0x7f)
             return true;
+    return false;
+}
+
+static bool refuse_model(const struct model_conf *model, const char *member, const char *why,
+                         struct err *err)
+{
+    err_set(err, ERR_CONFIG, "'models." STR_FMT ".%s' %s", STR_ARG(model->name), member, why);
     return false;
 }
 
 static bool check_model(const struct model_conf *model, struct err *err)
 {
-    if (!str_empty(model->base_url) && !str_starts(model->base_url, STR("http://")) &&
-        !str_starts(model->base_url, STR("https://"))) {
-        err_set(err, ERR_CONFIG,
-                "models." STR_FMT ".base_url: '" STR_FMT
-                "' begins neither with http:// nor with https://",
-                STR_ARG(model->name), STR_ARG(model->base_url));
-        return false;
-    }
-    bool broken = has_line_break(model->api_key) || has_line_break(model->base_url);
+    struct str url = model->base_url;
+
+    if (has_control(model->name) || model->name.len > MODEL_NAME_BYTES_MAX)
+        return refuse_model(model, "name", "must be at most 128 bytes without line breaks", err);
+    if (!str_empty(url) && !str_starts(url, STR("http://")) && !str_starts(url, STR("https://")))
+        return refuse_model(model, "base_url", "must begin with http:// or https://", err);
+    if (has_control(url))
+        return refuse_model(model, "base_url", "has a line break in it", err);
+    if (has_control(model->api_key))
+        return refuse_model(model, "api_key", "has a line break in it", err);
     for (size_t i = 0; i < model->headers.count; i++)
-        broken |=
-            has_line_break(model->headers.keys[i]) || has_line_break(model->headers.values[i]);
-    if (broken)
-        err_set(err, ERR_CONFIG, "models." STR_FMT ": a key, address or header has a line break",
-                STR_ARG(model->name));
-    return !broken;
+        if (has_control(model->headers.keys[i]) || has_control(model->headers.values[i]) ||
+            str_empty(model->headers.keys[i]))
+            return refuse_model(model, "headers", "has an empty name or a line break in it", err);
+    return true;
+}
+
+/* What Kafka takes as a topic's name, with room for our own part behind it. */
+static bool check_prefix(struct str prefix, struct err *err)
+{
+    bool good = prefix.len > 0 && prefix.len <= TOPIC_PREFIX_BYTES_MAX;
+
+    for (size_t i = 0; i < prefix.len; i++) {
+        char c = prefix.data[i];
+        good &= (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                c == '.' || c == '_' || c == '-';
+    }
+    if (!good)
+        err_set(err, ERR_CONFIG,
+                "'topics.prefix' must be 1 to %d letters, digits, '.', '_' or '-', is '" STR_FMT
+                "'",
+                TOPIC_PREFIX_BYTES_MAX, STR_ARG(str_utf8_cut(prefix, 80)));
+    return good;
+}
+
+static bool check_default_model(const struct shared_conf *conf, struct err *err)
+{
+    const struct model_conf *models = conf->models.items;
+
+    if (str_empty(conf->default_model) || conf->models.count == 0)
+        return true;
+    for (size_t i = 0; i < conf->models.count; i++)
+        if (str_eq(models[i].name, conf->default_model))
+            return true;
+    err_set(err, ERR_CONFIG, "'default_model': no model '" STR_FMT "' is configured",
+            STR_ARG(conf->default_model));
+    return false;
 }
 
 bool shared_conf_check(const struct shared_conf *conf, struct err *err)
 {
     const struct model_conf *models = conf->models.items;
-    if (!check_properties(&conf->kafka_properties, err))
+
+    if (!check_properties(&conf->kafka_properties, err) || !check_prefix(conf->topic_prefix, err) ||
+        !check_default_model(conf, err))
         return false;
     for (size_t i = 0; i < conf->models.count; i++)
         if (!check_model(&models[i], err))

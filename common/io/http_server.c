@@ -1,10 +1,14 @@
 /*
- * http_server.c -- see http_server.h. evhttp's own defaults are without limits, so all are set
- * here.
+ * http_server.c -- evhttp answers a handful of GET paths.
+ *
+ * evhttp's own defaults are without limits, so all are set here. Requests with a body or a transfer
+ * encoding have no business here and are refused with the connection closed: nobody can hide a
+ * second request in them. A HEAD request gets the headers of the GET, its length included.
  */
 #include "common/io/http_server.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <event2/buffer.h>
 #include <event2/http.h>
 #include <netinet/in.h>
@@ -12,7 +16,7 @@
 #include "common/base/must.h"
 #include "common/base/xalloc.h"
 
-enum { HEADER_BYTES_MAX = 16384, BODY_BYTES_MAX = 4096, IDLE_S = 30, ANSWER_BYTES_MAX = 8 << 20 };
+enum { HEADER_BYTES_MAX = 16384, BODY_BYTES_MAX = 4096, IDLE_S = 15, ANSWER_BYTES_MAX = 8 << 20 };
 
 struct http_server {
     struct evhttp *http;
@@ -34,32 +38,69 @@ static void send_answer(struct evhttp_request *request, const struct http_answer
 {
     struct evkeyvalq *headers = evhttp_request_get_output_headers(request);
     struct evbuffer *body = evbuffer_new();
+    char length[24];
+
     must(body);
+    snprintf(length, sizeof(length), "%zu", answer->body.len);
     evhttp_add_header(headers, "Content-Type", answer->content_type);
+    evhttp_add_header(headers, "Content-Length", length);
     evhttp_add_header(headers, "Cache-Control", "no-store");
-    evbuffer_add(body, answer->body.data, answer->body.len);
+    if (evhttp_request_get_command(request) != EVHTTP_REQ_HEAD)
+        evbuffer_add(body, answer->body.data, answer->body.len);
     evhttp_send_reply(request, answer->status, NULL, body);
     evbuffer_free(body);
 }
 
-static void on_request(struct evhttp_request *request, void *context)
+static void refuse(struct http_answer *answer, int status, struct str why)
 {
-    struct http_server *server = context;
+    buf_clear(&answer->body);
+    answer->status = status;
+    answer->content_type = "text/plain; charset=utf-8";
+    buf_add_str(&answer->body, why);
+}
+
+static bool has_body(struct evhttp_request *request)
+{
+    struct evkeyvalq *headers = evhttp_request_get_input_headers(request);
+    const char *length = evhttp_find_header(headers, "Content-Length");
+
+    return evhttp_find_header(headers, "Transfer-Encoding") || (length && strcmp(length, "0") != 0);
+}
+
+static void dispatch(struct http_server *server, struct evhttp_request *request,
+                     struct http_answer *answer)
+{
     const struct evhttp_uri *uri = evhttp_request_get_evhttp_uri(request);
     const struct http_route *route = find_route(server, uri ? evhttp_uri_get_path(uri) : NULL);
-    struct http_answer answer = {.status = 200, .content_type = "text/plain; charset=utf-8"};
-    buf_init(&answer.body, ANSWER_BYTES_MAX);
-    if (route) {
-        route->handle(str_of(evhttp_uri_get_query(uri)), &answer, server->context);
+    struct evkeyvalq *headers = evhttp_request_get_output_headers(request);
+    enum evhttp_cmd_type method = evhttp_request_get_command(request);
+
+    if (has_body(request)) {
+        evhttp_add_header(headers, "Connection", "close");
+        refuse(answer, 400, STR("requests have no body here\n"));
+    } else if (!route) {
+        refuse(answer, 404, STR("there is nothing here\n"));
+    } else if (method != EVHTTP_REQ_GET && method != EVHTTP_REQ_HEAD) {
+        evhttp_add_header(headers, "Allow", "GET, HEAD");
+        refuse(answer, 405, STR("only GET and HEAD are answered here\n"));
     } else {
-        answer.status = 404;
-        buf_add_str(&answer.body, STR("there is nothing here; try /healthz, /readyz, /metrics\n"));
+        route->handle(str_of(evhttp_uri_get_query(uri)), answer, server->context);
+        if (answer->body.overflowed)
+            refuse(answer, 500, STR("the answer is too large\n"));
     }
+}
+
+static void on_request(struct evhttp_request *request, void *context)
+{
+    struct http_answer answer = {.status = 200, .content_type = "text/plain; charset=utf-8"};
+
+    buf_init(&answer.body, ANSWER_BYTES_MAX);
+    dispatch(context, request, &answer);
     send_answer(request, &answer);
     buf_done(&answer.body);
 }
 
-/* "host:port", "[v6]:port" */
+/* "host:port", "[v6]:port"; no host: every address of the machine. */
 static bool split_address(struct str address, char host[128], uint16_t *port)
 {
     size_t colon = address.len;
@@ -90,9 +131,12 @@ static int bound_port(struct evhttp_bound_socket *socket)
     return ntohs(((struct sockaddr_in *)&address)->sin_port);
 }
 
+/* All methods are let in, as evhttp would answer the others with 501. */
 static void set_limits(struct evhttp *http)
 {
-    evhttp_set_allowed_methods(http, EVHTTP_REQ_GET | EVHTTP_REQ_HEAD);
+    evhttp_set_allowed_methods(http, EVHTTP_REQ_GET | EVHTTP_REQ_HEAD | EVHTTP_REQ_POST |
+                                         EVHTTP_REQ_PUT | EVHTTP_REQ_DELETE | EVHTTP_REQ_OPTIONS |
+                                         EVHTTP_REQ_PATCH);
     evhttp_set_max_headers_size(http, HEADER_BYTES_MAX);
     evhttp_set_max_body_size(http, BODY_BYTES_MAX);
     evhttp_set_timeout(http, IDLE_S);
@@ -114,11 +158,11 @@ struct http_server *http_server_new(struct loop *loop, struct str address,
     must(server->http);
     set_limits(server->http);
     evhttp_set_gencb(server->http, on_request, server);
-    server->socket = evhttp_bind_socket_with_handle(server->http, host, port);
+    errno = 0;
+    server->socket = evhttp_bind_socket_with_handle(server->http, host[0] ? host : NULL, port);
     if (!server->socket) {
-        err_set(err, ERR_CONFIG,
-                "http_address '" STR_FMT "' cannot be listened on: it is taken, or not ours",
-                STR_ARG(address));
+        err_set(err, ERR_CONFIG, "http_address '" STR_FMT "' cannot be listened on: %s",
+                STR_ARG(address), errno ? strerror(errno) : "no such address");
         goto fail;
     }
     server->port = bound_port(server->socket);

@@ -2,7 +2,8 @@
  * http_server.h -- a small HTTP server (evhttp inside): health, readiness, metrics.
  *
  * Routes are a table of exact paths. The handler fills the reply before it returns. Header and body
- * sizes, connection count and idle time are bounded.
+ * sizes and idle time are bounded; the number of connections only by the process's open files, so
+ * the port belongs into a network of friends.
  */
 #ifndef QUERN_COMMON_IO_HTTP_SERVER_H
 #define QUERN_COMMON_IO_HTTP_SERVER_H
@@ -28,7 +29,8 @@ struct http_route {
     void (*handle)(struct str query, struct http_answer *answer, void *context);
 };
 
-/* address "127.0.0.1:0" picks a free port. */
+/* address "127.0.0.1:0" picks a free port, ":9101" listens on all addresses. ERR_CONFIG when it
+ * cannot be listened on. */
 struct http_server *http_server_new(struct loop *loop, struct str address,
                                     const struct http_route *routes, void *context,
                                     struct err *err);

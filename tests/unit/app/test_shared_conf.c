@@ -1,0 +1,163 @@
+/*
+ * test_shared_conf.c -- the settings all programs share: defaults, what is refused, what the doors
+ * are given. All values come by flags and environment.
+ */
+#include "common/app/shared_conf.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include <cmocka.h>
+
+struct settings {
+    int64_t something_before;
+    struct shared_conf shared;
+};
+
+static const struct conf_row rows[] = {SHARED_CONF_ROWS(struct settings, shared), {0}};
+
+static struct arena arena;
+static struct settings conf;
+static struct err err;
+
+static int set_up(void **state)
+{
+    (void)state;
+    arena_init(&arena, NULL, 1 << 20);
+    memset(&conf, 0, sizeof(conf));
+    err = (struct err){0};
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    arena_done(&arena);
+    return 0;
+}
+
+static bool load(const char *key, const char *value)
+{
+    const struct conf_flag flag = {key, value};
+    const struct conf_source source = {.flags = &flag, .flag_count = key ? 1 : 0};
+    return conf_load(rows, &source, &arena, &conf, &err) && shared_conf_check(&conf.shared, &err);
+}
+
+static void defaults_reach_the_doors(void **state)
+{
+    (void)state;
+    struct kafka_conf kafka;
+    struct postgres_conf postgres;
+    struct redis_conf redis;
+    assert_true(load(NULL, NULL));
+    shared_kafka_conf(&conf.shared, &kafka);
+    shared_postgres_conf(&conf.shared, &postgres);
+    shared_redis_conf(&conf.shared, &redis);
+    assert_true(str_is(kafka.bootstrap_servers, "127.0.0.1:9092"));
+    assert_int_equal(kafka.session_timeout_ms, 6000);
+    assert_int_equal(kafka.fetch_bytes_max, 16 << 20);
+    assert_int_equal(kafka.delivery_timeout_ms, 30000);
+    assert_int_equal(kafka.linger_ms, 2);
+    assert_ptr_equal(kafka.properties, &conf.shared.kafka_properties);
+    assert_null(postgres.password.data); /* absent: libpq looks elsewhere */
+    assert_true(str_is(redis.url, "redis://127.0.0.1:6379/0"));
+    assert_null(redis.password.data);
+    assert_int_equal(redis.command_timeout_ms, 500);
+}
+
+static void empty_redis_url_switches_redis_off(void **state)
+{
+    (void)state;
+    struct redis_conf redis;
+    assert_true(load("redis.url", ""));
+    shared_redis_conf(&conf.shared, &redis);
+    assert_null(redis.url.data);
+}
+
+static void reserved_kafka_properties_are_refused_with_a_reason(void **state)
+{
+    (void)state;
+    assert_true(load("kafka.properties.security.protocol", "SSL"));
+    assert_int_equal(conf.shared.kafka_properties.count, 1);
+    static const char *const names[] = {"enable.auto.commit", "acks",
+                                        "partitioner",        "group.id",
+                                        "auto.offset.reset",  "session.timeout.ms"};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        char key[128], say[128];
+        snprintf(key, sizeof(key), "kafka.properties.%s", names[i]);
+        snprintf(say, sizeof(say), "kafka.properties: '%s' cannot be set: ", names[i]);
+        assert_false(load(key, "x"));
+        assert_int_equal(err.code, ERR_CONFIG);
+        assert_memory_equal(err.text, say, strlen(say));
+    }
+}
+
+static void topic_prefix_must_be_a_topic_name(void **state)
+{
+    (void)state;
+    assert_true(load("topics.prefix", "My-team_2.quern"));
+    assert_false(load("topics.prefix", ""));
+    assert_false(load("topics.prefix", "a b"));
+    assert_false(load("topics.prefix", "caf\xc3\xa9"));
+}
+
+/* One model with sound members but for what the case changes. */
+static void models_are_checked_one_by_one(void **state)
+{
+    (void)state;
+    struct str headers_bad[] = {STR("X-A\r\nX-B")}, headers_good[] = {STR("X-A")},
+               value[] = {STR("1")}, value_bad[] = {STR("1\n")}, nothing[] = {STR("")};
+    static const char long_name[200] = {[0 ... 198] = 'm'};
+    const struct {
+        struct model_conf model;
+        const char *say; /* NULL: taken */
+    } cases[] = {
+        {{.name = STR("m"), .base_url = STR("https://h/v1")}, NULL},
+        {{.name = STR("m"), .headers = {headers_good, value, 1}}, NULL},
+        {{.name = STR("m"), .base_url = STR("ftp://h")}, "'models.m.base_url' must begin"},
+        {{.name = STR("m"), .base_url = STR("http://h\n")}, "'models.m.base_url' has a line"},
+        {{.name = STR("m"), .api_key = STR("sk-\r\n")}, "'models.m.api_key' has a line break"},
+        {{.name = STR("m"), .headers = {headers_bad, value, 1}}, "'models.m.headers' has"},
+        {{.name = STR("m"), .headers = {headers_good, value_bad, 1}}, "'models.m.headers' has"},
+        {{.name = STR("m"), .headers = {nothing, value, 1}}, "'models.m.headers' has"},
+        {{.name = {long_name, 199}}, ".name' must be at most 128 bytes"},
+    };
+    assert_true(load(NULL, NULL));
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct model_conf model = cases[i].model;
+        conf.shared.models = (struct conf_items){&model, 1};
+        bool good = shared_conf_check(&conf.shared, &err);
+        assert_int_equal(good, cases[i].say == NULL);
+        if (!good && !strstr(err.text, cases[i].say))
+            fail_msg("'%s' is not in '%s'", cases[i].say, err.text);
+        assert_null(good ? NULL : strstr(err.text, "sk-")); /* keys are not told */
+    }
+}
+
+static void default_model_must_be_one_of_the_models(void **state)
+{
+    (void)state;
+    struct model_conf model = {.name = STR("there")};
+    assert_true(load("default_model", "elsewhere")); /* no models here: not ours to judge */
+    conf.shared.models = (struct conf_items){&model, 1};
+    assert_false(shared_conf_check(&conf.shared, &err));
+    assert_string_equal(err.text, "'default_model': no model 'elsewhere' is configured");
+    conf.shared.default_model = STR("there");
+    assert_true(shared_conf_check(&conf.shared, &err));
+}
+
+#define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        T(defaults_reach_the_doors),
+        T(empty_redis_url_switches_redis_off),
+        T(reserved_kafka_properties_are_refused_with_a_reason),
+        T(topic_prefix_must_be_a_topic_name),
+        T(models_are_checked_one_by_one),
+        T(default_model_must_be_one_of_the_models),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
