@@ -1,0 +1,101 @@
+"""Reads replies and dead letters as they come, the way any client would, and keeps them for questions."""
+import json
+import threading
+import time
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
+
+
+class Reply(dict):
+    """The reply document; `headers` as strings, `key` and `topic` besides."""
+
+
+class DeadLetter:
+    def __init__(self, message):
+        self.value, self.key = message.value(), message.key()
+        self.headers = {k: v.decode() for k, v in message.headers() or []}
+
+    def __getattr__(self, name):
+        try:
+            return self.headers["quern-dead-" + name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+
+class Collector:
+    def __init__(self, servers, topics):
+        self.lock = threading.Lock()
+        self.by_id, self.letters, self.more = {}, [], []
+        self.ending = threading.Event()
+        self.replies_topic = topics[0]
+        self.consumer = Consumer(
+            {
+                "bootstrap.servers": servers,
+                "group.id": "collector",
+                "enable.auto.commit": False,
+                "fetch.wait.max.ms": 20,
+                "reconnect.backoff.max.ms": 500,
+                "log_level": 2,
+            }
+        )
+        known = self.consumer.list_topics(timeout=20).topics
+        end = time.monotonic() + 10
+        while not all(t in known for t in topics) and time.monotonic() < end:
+            time.sleep(0.1)
+            known = self.consumer.list_topics(timeout=20).topics
+        places = [TopicPartition(t, p, OFFSET_BEGINNING) for t in topics for p in known[t].partitions]
+        self.consumer.assign(places)
+        self.thread = threading.Thread(target=self._read, daemon=True)
+        self.thread.start()
+
+    def add_topic(self, topic, partitions):
+        """A topic that was just made; taken up by the reading thread."""
+        with self.lock:
+            self.more += [TopicPartition(topic, p, OFFSET_BEGINNING) for p in range(partitions)]
+
+    def _read(self):
+        while not self.ending.is_set():
+            with self.lock:
+                more, self.more = self.more, []
+            if more:
+                self.consumer.incremental_assign(more)
+            try:
+                messages = self.consumer.consume(1000, 0.05)
+            except KafkaException:
+                continue
+            with self.lock:
+                for message in messages:
+                    if not message.error():
+                        self._take(message)
+
+    def _take(self, message):
+        if message.topic().endswith(".dead"):
+            self.letters.append(DeadLetter(message))
+            return
+        reply = Reply(json.loads(message.value()))
+        reply.headers = {k: v.decode() for k, v in message.headers() or []}
+        reply.key, reply.topic = message.key(), message.topic()
+        self.by_id.setdefault((reply.get("tenant", "default"), reply["request_id"]), []).append(reply)
+
+    def replies(self, tenant, id):
+        with self.lock:
+            return list(self.by_id.get((tenant, id), ()))
+
+    def ids(self, tenant):
+        with self.lock:
+            return {id for owner, id in self.by_id if owner == tenant}
+
+    def everything(self):
+        """All bytes that came, for those who look for something that must not be there."""
+        with self.lock:
+            replies = [json.dumps([r, r.headers]) for many in self.by_id.values() for r in many]
+            return replies + [repr((d.value, d.headers)) for d in self.letters]
+
+    def dead(self, headers):
+        with self.lock:
+            return [d for d in self.letters if all(d.headers.get("quern-dead-" + k) == str(v) for k, v in headers.items())]
+
+    def stop(self):
+        self.ending.set()
+        self.thread.join(20)
+        self.consumer.close()
