@@ -12,23 +12,11 @@
 #include "aggregator/group.h"
 #include "common/app/app.h"
 #include "common/app/metrics.h"
-#include "common/app/shared_conf.h"
 #include "common/io/kafka.h"
 #include "common/io/postgres.h"
 #include "common/io/redis.h"
 #include "common/loop/loop.h"
-
-struct aggregator_conf {
-    struct app_conf app;
-    struct shared_conf shared;
-    struct str group, instance, lock_dir;
-    int64_t batch_parts_max, batch_bytes_max;
-    int64_t backlog_parts_max, backlog_bytes_max;
-    int64_t deadline_grace_ms, open_max_ms;
-    int64_t history_turns;
-    int64_t reply_attempts_max, reply_retry_ms;
-    int64_t commit_interval_ms;
-};
+#include "common/settings/aggregator_conf.h"
 
 /* What the aggregator may send to PostgreSQL (statements.c). */
 enum statement {

@@ -3,7 +3,7 @@
  * tests/sim runs it over simulated doors.
  *
  * To add a step: a line in a table, a begin (and finish) in a folder of its own, a field in job.h
- * for what it leaves behind. To add a setting: a row below and a member of struct worker_conf.
+ * for what it leaves behind. Settings: common/settings.
  */
 #include "common/app/instance.h"
 #include "common/app/metrics.h"
@@ -34,54 +34,6 @@ static const struct step slot_steps[] = {
     {0},
 };
 
-#define ROW(key, type, otherwise, min, max, live, member, sentence)                                \
-    {                                                                                              \
-        key, type, otherwise, min, max, NULL, live, offsetof(struct worker_conf, member), NULL, 0, \
-            sentence                                                                               \
-    }
-
-/* clang-format off */
-static const struct conf_row rows[] = {
-    APP_CONF_ROWS("worker", "127.0.0.1:9101"),
-    SHARED_CONF_ROWS(struct worker_conf, shared),
-    ROW("worker.group", CONF_STR, "quern-worker", 0, 0, false, group,
-        "Consumer group of the workers"),
-    ROW("worker.instance", CONF_STR, "", 0, 0, false, instance,
-        "Base of this process's name in the group; empty: the host's name"),
-    ROW("worker.lock_dir", CONF_STR, "", 0, 0, false, lock_dir,
-        "Folder of the files that number the processes of this host; empty: $XDG_RUNTIME_DIR or /tmp"),
-    ROW("worker.lanes", CONF_STRS, "requests,requests.batch", 0, 0, false, lanes,
-        "Topics behind the prefix that are read, most urgent first: requests, requests.batch"),
-    ROW("worker.max_in_flight", CONF_INT, "2000", 1, 50000, true, max_in_flight,
-        "Most provider calls in flight, and most requests at work, in this process"),
-    ROW("worker.read_ahead_bytes", CONF_BYTES, "64MiB", 65536, 1LL << 34, true, read_ahead_bytes,
-        "Requests read and not begun, per lane; beyond it partitions are paused"),
-    ROW("worker.parked_max", CONF_INT, "10000", 1, 1000000, true, parked_max,
-        "Requests that wait for an earlier turn of their session; beyond it partitions are paused"),
-    ROW("worker.default_deadline", CONF_DURATION, "10m", 1, 604800000, true, default_deadline_ms,
-        "Deadline of requests that name none"),
-    ROW("worker.request_bytes_max", CONF_BYTES, "8MiB", 1024, 1 << 25, false, request_bytes_max,
-        "Largest request"),
-    ROW("worker.reply_bytes_max", CONF_BYTES, "8MiB", 1024, 1 << 25, false, reply_bytes_max,
-        "Largest reply of a provider"),
-    ROW("worker.history_turns", CONF_INT, "50", 0, 10000, true, history_turns,
-        "Most earlier turns of a conversation that a model is given"),
-    ROW("worker.history_bytes", CONF_BYTES, "256KiB", 0, 1 << 25, true, history_bytes_max,
-        "Most bytes of earlier turns that a model is given"),
-    ROW("worker.commit_interval", CONF_DURATION, "100ms", 10, 60000, true, commit_interval_ms,
-        "How often offsets are committed"),
-    ROW("worker.revoke_drain", CONF_DURATION, "1s", 0, 60000, true, revoke_drain_ms,
-        "When partitions are taken away: how long calls under way may still end"),
-    ROW("worker.retry_base", CONF_DURATION, "250ms", 1, 600000, true, retry_base_ms,
-        "First ceiling of the random pause before a provider is tried again; doubles each time"),
-    ROW("worker.retry_cap", CONF_DURATION, "20s", 1, 600000, true, retry_cap_ms,
-        "Largest ceiling of that pause"),
-    ROW("worker.recognise_fresh", CONF_BOOL, "true", 0, 0, true, recognise_fresh,
-        "Look up every request's id in PostgreSQL, not only those that may be read a second time"),
-    {0},
-};
-/* clang-format on */
-
 static struct str job_id(const void *subject)
 {
     return ((const struct job *)subject)->id;
@@ -105,22 +57,8 @@ static void slot_ended(void *subject, bool ok)
 static bool check(const void *given, struct err *err)
 {
     const struct worker_conf *conf = given;
-    if (!shared_conf_check(&conf->shared, err))
+    if (!worker_conf_check(conf, err))
         return false;
-    for (size_t i = 0; i < conf->lanes.count; i++) {
-        if (str_is(conf->lanes.items[i], "requests") ||
-            str_is(conf->lanes.items[i], "requests.batch"))
-            continue;
-        err_set(err, ERR_CONFIG,
-                "worker.lanes: '" STR_FMT "' is neither requests nor"
-                " requests.batch",
-                STR_ARG(conf->lanes.items[i]));
-        return false;
-    }
-    if (conf->lanes.count == 0 || conf->lanes.count > 2) {
-        err_set(err, ERR_CONFIG, "worker.lanes must name one or two lanes");
-        return false;
-    }
     struct model_table *models = model_table_new(&conf->shared, err);
     model_table_release(models);
     return models != NULL;
@@ -350,7 +288,7 @@ static void measure(void *program)
 const struct app_program worker_program = {
     .name = "quern-worker",
     .about = "reads requests from Kafka, asks language models, reports their answers",
-    .rows = rows,
+    .rows = worker_conf_rows,
     .conf_size = sizeof(struct worker_conf),
     .ignore_sections = "aggregator,producer,cli",
     .check = check,

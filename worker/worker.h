@@ -10,7 +10,6 @@
 #include <stdint.h>
 
 #include "common/app/app.h"
-#include "common/app/shared_conf.h"
 #include "common/base/list.h"
 #include "common/contract/contract.h"
 #include "common/flow/flow.h"
@@ -18,24 +17,8 @@
 #include "common/io/kafka.h"
 #include "common/io/postgres.h"
 #include "common/io/redis.h"
+#include "common/settings/worker_conf.h"
 #include "worker/call/model.h"
-
-struct worker_conf {
-    struct app_conf app;
-    struct shared_conf shared;
-    struct str group;
-    struct str instance, lock_dir;
-    struct conf_strs lanes;
-    int64_t max_in_flight;
-    int64_t read_ahead_bytes;
-    int64_t parked_max;
-    int64_t default_deadline_ms;
-    int64_t request_bytes_max, reply_bytes_max;
-    int64_t history_turns, history_bytes_max;
-    int64_t commit_interval_ms, revoke_drain_ms;
-    int64_t retry_base_ms, retry_cap_ms;
-    bool recognise_fresh;
-};
 
 /* The statements a worker may send to PostgreSQL (worker/statements.c). */
 enum worker_statement {

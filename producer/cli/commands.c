@@ -62,6 +62,11 @@ const struct command commands[] = {
     {"topics check", "", "say what differs from what the topics should be", topics_check_options, 0, 0, 0, run_topics_check},
     {"migrate up", "", "bring the database's tables up to date", migrate_up_options, 0, 0, 0, run_migrate_up},
     {"migrate status", "", "say which migrations the database has", NULL, 0, 0, 0, run_migrate_status},
+    {"config check", "", "say whether the configuration is usable", NULL, 0, 0, COMMAND_NO_CONF, run_config_check},
+    {"config print", "", "the settings in force, without secrets", NULL, 0, 0, COMMAND_NO_CONF, run_config_print},
+    {"config sample", "", "a commented file with all defaults", NULL, 0, 0, COMMAND_NO_CONF, run_config_sample},
+    {"config reference", "", "all settings as a page", NULL, 0, 0, COMMAND_NO_CONF, run_config_reference},
+    {"config schema", "", "JSON Schema of the file, for editors", NULL, 0, 0, COMMAND_NO_CONF, run_config_schema},
     {0},
 };
 /* clang-format on */

@@ -1,0 +1,53 @@
+/*
+ * settings.c -- see settings.h.
+ */
+#include "common/settings/settings.h"
+
+#include <string.h>
+
+static const struct {
+    const struct conf_row *rows;
+    size_t offset;
+} programs[] = {
+    {worker_conf_rows, offsetof(struct settings, worker)},
+    {aggregator_conf_rows, offsetof(struct settings, aggregator)},
+};
+
+enum { PROGRAMS = sizeof(programs) / sizeof(programs[0]) };
+
+static size_t count_rows(void)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < PROGRAMS; i++)
+        for (const struct conf_row *row = programs[i].rows; row->key; row++)
+            count++;
+    return count;
+}
+
+static bool is_there(const struct conf_row *rows, const char *key)
+{
+    for (; rows->key; rows++)
+        if (strcmp(rows->key, key) == 0)
+            return true;
+    return false;
+}
+
+const struct conf_row *settings_rows(struct arena *arena)
+{
+    struct conf_row *rows = arena_array(arena, struct conf_row, count_rows() + 1);
+    size_t n = 0;
+    for (size_t i = 0; i < PROGRAMS; i++)
+        for (const struct conf_row *row = programs[i].rows; row->key; row++) {
+            if (is_there(rows, row->key))
+                continue;
+            rows[n] = *row;
+            rows[n++].offset += programs[i].offset;
+        }
+    return rows;
+}
+
+bool settings_check(const struct settings *settings, struct err *err)
+{
+    return shared_conf_check(&settings->worker.shared, err) &&
+           worker_conf_check(&settings->worker, err);
+}
