@@ -100,6 +100,10 @@ void gather_store_idle(struct gather *gather);
 void gather_fenced(struct gather *gather);
 void gather_measure(const struct gather *gather);
 
+/* merge: asks the group's policy. True: group->final is filled. deadline_struck: at wall time
+ * now_ms it must be decided. */
+bool merge_decide(struct group *group, bool deadline_struck, int64_t now_ms);
+
 /* store: entries to transactions. Takes the entry. */
 struct store *store_new(struct aggregator *aggregator);
 void store_free(struct store *store); /* takes NULL */

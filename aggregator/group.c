@@ -27,7 +27,8 @@ struct group *group_new(struct str tenant, struct str id, int32_t partition, uns
 {
     must(slots >= 1 && slots <= SLOTS_MAX && tenant.data && id.data);
     struct group *group = xzalloc(sizeof(*group) + tenant.len + id.len + 1);
-    group->node.key = str_from(group->key, write_key(group->key, tenant, id));
+    group->tenant_len = tenant.len;
+    group->key_len = write_key(group->key, tenant, id);
     group->refs = 1;
     group->partition = partition;
     group->slots = slots;
@@ -37,13 +38,17 @@ struct group *group_new(struct str tenant, struct str id, int32_t partition, uns
 
 struct str group_tenant(const struct group *group)
 {
-    return str_slice(group->node.key, 0, str_index(group->node.key, SEPARATOR));
+    return str_from(group->key, group->tenant_len);
 }
 
 struct str group_id(const struct group *group)
 {
-    return str_slice(group->node.key, str_index(group->node.key, SEPARATOR) + 1,
-                     group->node.key.len);
+    return str_slice(group_whole_key(group), group->tenant_len + 1, group->key_len);
+}
+
+struct str group_whole_key(const struct group *group)
+{
+    return str_from(group->key, group->key_len);
 }
 
 void group_ref(struct group *group)

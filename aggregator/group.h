@@ -55,7 +55,8 @@ struct group {
     struct final final;
     struct entry *row; /* the entry that stands for its row in the transaction being made */
     int32_t ord;       /* that row's number in the transaction, from 1; 0: none */
-    char key[];
+    size_t tenant_len, key_len;
+    char key[]; /* the map forgets it when the node leaves */
 };
 
 enum entry_kind {
@@ -85,6 +86,7 @@ struct group *group_new(struct str tenant, struct str id, int32_t partition, uns
 struct str group_key(struct arena *arena, struct str tenant, struct str id);
 struct str group_tenant(const struct group *group);
 struct str group_id(const struct group *group);
+struct str group_whole_key(const struct group *group); /* tenant 0x1f id */
 void group_ref(struct group *group);
 void group_unref(struct group *group); /* takes NULL */
 /* Puts the part into its slot; false when the slot is taken. */

@@ -93,7 +93,7 @@ static void load_part(struct gather *gather, const struct postgres_rows *rows, s
                           (unsigned)postgres_cell_i64(rows, row, 3));
         group->deadline_ms = postgres_cell_i64(rows, row, 4);
         group->accepted_ms = postgres_cell_i64(rows, row, 5);
-        map_add(&gather->groups, &group->node, group->node.key);
+        map_add(&gather->groups, &group->node, group_whole_key(group));
         heap_add(&gather->due, &group->due, group->deadline_ms);
     }
     if (!part_read(part, &err) || !group_take(group, part)) {

@@ -12,7 +12,6 @@
  */
 #include "aggregator/gather/inside.h"
 
-#include "aggregator/merge/merge.h"
 #include "common/base/log.h"
 #include "common/base/must.h"
 #include "common/base/xalloc.h"
@@ -180,7 +179,7 @@ static struct group *open_group(struct gather *gather, struct entry *entry)
     struct group *group =
         group_new(result->tenant, result->request_id, entry->partition, (unsigned)result->slots);
     group->accepted_ms = loop_wall_ms(gather->aggregator->loop);
-    map_add(&gather->groups, &group->node, group->node.key);
+    map_add(&gather->groups, &group->node, group_whole_key(group));
     entry->opens = true;
     return group;
 }

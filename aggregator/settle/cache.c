@@ -27,7 +27,7 @@ void cache_mark(const struct aggregator *aggregator, const struct group *group, 
     words[count++] =
         arena_printf(arena, "%lld", (long long)redis_key_lifetime_s(REDIS_KEY_DONE) * 1000);
     words[count++] = ticket->notify.data ? ticket->notify : STR("");
-    words[count++] = group->node.key; /* tenant 0x1f id */
+    words[count++] = group_whole_key(group);
     redis_script_ask(aggregator->redis, aggregator->script_settled, keys, words, count, NULL, NULL);
 }
 
