@@ -2,7 +2,7 @@
  * conf_print.c -- tables as YAML: the values in force, and the sample file.
  *
  * Rows of one section need not stand together in the table; they do in what is printed. Texts are
- * written as JSON strings, which YAML takes as they are. What is printed can be read again (secrets
+ * quoted. What is printed can be read again (secrets
  * are "***" then).
  */
 #include "common/data/conf.h"
@@ -16,6 +16,42 @@ static void print_row(const struct conf_row *row, const void *target, unsigned d
 
 /* The values in force */
 
+/* What YAML 1.1 takes for a line break, or refuses, and JSON leaves as it is. */
+static bool is_odd(uint32_t point)
+{
+    return (point >= 0x7f && point < 0xa0) || point == 0x2028 || point == 0x2029 ||
+           point == 0xfeff || point == 0xfffe || point == 0xffff;
+}
+
+/* Of a code point of two or three bytes in valid UTF-8; others are never odd but 0x7f. */
+static uint32_t code_point(const unsigned char *at, size_t len)
+{
+    if (len >= 3 && (at[0] & 0xf0) == 0xe0)
+        return (at[0] & 0x0fu) << 12 | (at[1] & 0x3fu) << 6 | (at[2] & 0x3fu);
+    if (len >= 2 && (at[0] & 0xe0) == 0xc0)
+        return (at[0] & 0x1fu) << 6 | (at[1] & 0x3fu);
+    return at[0] < 0x80 ? at[0] : 0;
+}
+
+/* JSON's quoted form is YAML's as well, once the odd ones are escaped. */
+static void print_quoted(struct str text, struct buf *ret)
+{
+    struct buf json;
+
+    buf_init(&json, 6 * text.len + 2);
+    buf_add_json_str(&json, text);
+    for (size_t i = 0; i < json.len; i++) {
+        uint32_t point = code_point((const unsigned char *)json.data + i, json.len - i);
+        if (!is_odd(point)) {
+            buf_add_char(ret, json.data[i]);
+            continue;
+        }
+        buf_printf(ret, "\\u%04x", point);
+        i += point < 0x80 ? 0 : point < 0x800 ? 1 : 2;
+    }
+    buf_done(&json);
+}
+
 static void indent(struct buf *ret, unsigned depth)
 {
     for (unsigned i = 0; i < depth; i++)
@@ -27,7 +63,7 @@ static void print_strs(const struct conf_strs *strs, struct buf *ret)
     buf_add_str(ret, STR(" ["));
     for (size_t i = 0; i < strs->count; i++) {
         buf_add_str(ret, i ? STR(", ") : STR(""));
-        buf_add_json_str(ret, strs->items[i]);
+        print_quoted(strs->items[i], ret);
     }
     buf_add_str(ret, STR("]\n"));
 }
@@ -37,9 +73,9 @@ static void print_props(const struct conf_props *props, unsigned depth, struct b
     buf_add_str(ret, props->count ? STR("\n") : STR(" {}\n"));
     for (size_t i = 0; i < props->count; i++) {
         indent(ret, depth);
-        buf_add_json_str(ret, props->keys[i]);
+        print_quoted(props->keys[i], ret);
         buf_add_str(ret, STR(": "));
-        buf_add_json_str(ret, conf_is_secret_name(props->keys[i]) ? STR("***") : props->values[i]);
+        print_quoted(conf_is_secret_name(props->keys[i]) ? STR("***") : props->values[i], ret);
         buf_add_char(ret, '\n');
     }
 }
@@ -66,7 +102,7 @@ static void print_text(const struct conf_row *row, struct str text, struct buf *
         text = STR("***");
     if (row->type == CONF_STR || row->type == CONF_SECRET || row->type == CONF_ENUM ||
         str_empty(text))
-        buf_add_json_str(ret, text);
+        print_quoted(text, ret);
     else
         buf_add_str(ret, text);
     buf_add_char(ret, '\n');
@@ -119,7 +155,7 @@ static void sample_default(const struct conf_row *row, struct buf *ret)
     else if (row->type == CONF_STRS)
         buf_printf(ret, "[" STR_FMT "]", STR_ARG(text));
     else if (row->type == CONF_STR || row->type == CONF_SECRET || str_empty(text))
-        buf_add_json_str(ret, text);
+        print_quoted(text, ret);
     else
         buf_add_str(ret, text);
 }

@@ -640,12 +640,14 @@ static void print_hides_secrets_and_can_be_read_again(void **state)
     struct buf first, second;
     buf_init(&first, 65536);
     buf_init(&second, 65536);
-    assert_loaded(load(with_secrets, ENVIRONMENT("QUERN_SERVER__NAME=a\"b: #\n'c"), NULL, 0));
+    assert_loaded(load(with_secrets,
+                       ENVIRONMENT("QUERN_SERVER__NAME=a\"b: #\n'c\xe2\x80\xa9\x7f\xc2\x85z"), NULL,
+                       0));
     conf_print(rows, &conf, &first);
     assert_null(strstr(first.data, "geheim"));
     assert_non_null(strstr(first.data, "\"X-Org\": \"public\""));
     assert_loaded(load(first.data, NULL, NULL, 0));
-    assert_str(conf.name, "a\"b: #\n'c");
+    assert_str(conf.name, "a\"b: #\n'c\xe2\x80\xa9\x7f\xc2\x85z");
     assert_int_equal(item(0)->timeout_ms, 120000);
     assert_true(isnan(item(0)->price));
     conf_print(rows, &conf, &second);
