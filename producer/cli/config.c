@@ -1,0 +1,70 @@
+/*
+ * config.c -- `quern config check|print|sample|reference|schema`, for the file of all programs.
+ */
+#include "common/app/app.h"
+#include "common/settings/settings.h"
+#include "producer/cli/cli.h"
+
+enum { PAGE_BYTES_MAX = 4 << 20 };
+
+static bool load(struct cli *cli, struct settings *ret, struct err *err)
+{
+    return cli_load(cli, settings_rows(&cli->arena), "producer", ret, err) &&
+           settings_check(ret, err);
+}
+
+int run_config_check(struct cli *cli)
+{
+    struct settings *settings = arena_new(&cli->arena, struct settings);
+    struct err err = {0};
+    if (!load(cli, settings, &err))
+        return cli_fail(cli, &err);
+    cli_say("the configuration is usable%s%s%s: %zu model(s)", cli->file ? " ('" : "",
+            cli->file ? cli->file : "", cli->file ? "')" : "",
+            settings->worker.shared.models.count);
+    return EXIT_OK;
+}
+
+int run_config_print(struct cli *cli)
+{
+    struct settings *settings = arena_new(&cli->arena, struct settings);
+    struct err err = {0};
+    struct buf text;
+    if (!load(cli, settings, &err))
+        return cli_fail(cli, &err);
+    buf_init(&text, PAGE_BYTES_MAX);
+    conf_print(settings_rows(&cli->arena), settings, &text);
+    int code = cli_out(&text);
+    buf_done(&text);
+    return code;
+}
+
+static int print_page(struct cli *cli, void (*page)(const struct conf_row *rows, struct buf *ret))
+{
+    struct buf text;
+    buf_init(&text, PAGE_BYTES_MAX);
+    page(settings_rows(&cli->arena), &text);
+    int code = cli_out(&text);
+    buf_done(&text);
+    return code;
+}
+
+static void schema(const struct conf_row *rows, struct buf *ret)
+{
+    conf_json_schema(rows, "Configuration of quern", ret);
+}
+
+int run_config_sample(struct cli *cli)
+{
+    return print_page(cli, conf_sample);
+}
+
+int run_config_reference(struct cli *cli)
+{
+    return print_page(cli, conf_reference);
+}
+
+int run_config_schema(struct cli *cli)
+{
+    return print_page(cli, schema);
+}
