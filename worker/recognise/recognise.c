@@ -6,8 +6,9 @@
  * answered; for a fresh record the question only saves a second payment for an id that was
  * published twice, and an unreachable PostgreSQL does not hold it up.
  *
- * Found final: same record again: nothing to do; another record with the same body: the stored
- * answer is sent again; another body: the conflict goes to the dead letters.
+ * Found final, or answered and kept: same record again: nothing to do, or to be produced; another
+ * record with the same body: the stored answer is sent again; another body: the conflict goes to
+ * the dead letters.
  */
 #include "common/app/metrics.h"
 #include "common/base/must.h"
@@ -87,6 +88,23 @@ void recognise_done(struct job *job, struct str text)
         found(job, true, hash, same_record(job, partition_number, offset_number, text));
 }
 
+/* All parts of another record with this id are answered and kept, and about to be stored: what is
+ * asked for is that answer once more. */
+static bool kept_for_another_record(struct job *job)
+{
+    struct value document;
+    struct err err;
+    struct result result;
+    for (int i = 0; i < job->slot_count; i++)
+        if (job->slots[i].claim != CLAIM_KEPT)
+            return false;
+    return contract_parse(job->slots[0].packed, ENCODING_MSGPACK, &job->arena, &document, &err) &&
+           contract_read(&contract_result, &document, &job->arena, &result, &err) &&
+           str_eq(result.request_id, job->id) && str_eq(result.tenant, job->tenant) &&
+           str_is(result.request.body_hash, job->body_hash) &&
+           !same_record(job, result.request.partition, result.request.offset, result.request.topic);
+}
+
 static void ask_store(struct job *job)
 {
     struct worker *worker = job->worker;
@@ -120,6 +138,8 @@ enum verdict recognise_finish(void *subject)
     for (int i = 0; i < job->slot_count && !job->known && !job->conflict; i++)
         if (job->recognition->done[i].data)
             recognise_done(job, job->recognition->done[i]);
+    if (!job->known && !job->conflict && kept_for_another_record(job))
+        job->known = job->repeat = true;
     if (job->known || job->conflict)
         return STEP_NEXT;
     if (!job->replayed || !job->recognition->store_failed)

@@ -5,6 +5,7 @@
  * the aggregator forgets what was kept once the final result is stored. Failures are not kept.
  */
 #include "common/app/metrics.h"
+#include "common/base/log.h"
 #include "common/base/must.h"
 #include "common/contract/redis_keys.h"
 #include "worker/job.h"
@@ -122,9 +123,26 @@ static void free_pack(void *pack)
     buf_done(pack);
 }
 
+/* What the aggregator would refuse to read must not be sent: the answer would be lost. */
+static void make_fit(struct slot *slot)
+{
+    struct err why;
+    if (contract_check(&contract_result, &slot->result, &why))
+        return;
+    err_set(&slot->err, why.code == ERR_TOO_BIG ? ERR_TOO_BIG : ERR_PROVIDER_BAD_REPLY,
+            "the answer does not fit into a result: %s", why.text);
+    fill_result(slot);
+    if (contract_check(&contract_result, &slot->result, &why))
+        return;
+    log_error("a result is sent without its attempts, they do not fit", LOG_C("error", why.text));
+    slot->attempt = 0;
+    fill_result(slot);
+}
+
 static void pack(struct slot *slot)
 {
     fill_result(slot);
+    make_fit(slot);
     buf_init(&slot->pack, (size_t)slot->job->worker->conf->shared.message_bytes_max);
     arena_defer(&slot->job->arena, free_pack, &slot->pack);
     contract_write(&contract_result, &slot->result, ENCODING_MSGPACK, &slot->pack);

@@ -3,8 +3,8 @@
  *
  * What cannot be answered goes to the dead letters with its original bytes; a conflict gets an
  * error reply of its own, because the id's result belongs to the other request; a repeated request
- * asks the aggregator to send the stored answer again; a turn of a session waits until its final
- * result is stored.
+ * asks the aggregator to send the stored answer again; a turn of a session, and a request that is
+ * asked again meanwhile, wait until their final result is stored.
  */
 #include "worker/settle/stored.h"
 
@@ -136,6 +136,12 @@ static void ask_repeat(struct job *job)
            ENCODING_MSGPACK, "quern.result");
 }
 
+/* The session's next turn, and who asks the same meanwhile, go on from what is stored. */
+static bool awaited(const struct job *job)
+{
+    return job->session || (!list_empty(&job->followers) && !str_empty(job->id));
+}
+
 enum verdict settle_begin(void *subject)
 {
     struct job *job = subject;
@@ -146,7 +152,7 @@ enum verdict settle_begin(void *subject)
         reply_conflict(job);
     else if (job->repeat)
         ask_repeat(job);
-    else if (job->session && !job->known)
+    else if (!job->known && awaited(job))
         stored_wait(job);
     return job->walk.pending ? STEP_WAIT : STEP_NEXT;
 }
