@@ -274,6 +274,24 @@ class World:
     def _write_config(self, **changes):
         self.config_path.write_text(json.dumps(self.config(**changes), indent=2))
 
+    def rewrite_config(self, **changes):
+        """A new configuration file, and SIGHUP to all programs until each has taken it."""
+        self._write_config(**changes)
+        for program in self.of("worker") + self.of("aggregator"):
+            self.reload(program)
+
+    def reload(self, program):
+        """SIGHUP; True when the file was taken, False when it was refused."""
+
+        def counts():
+            found = program.metrics()
+            return [found.get('quern_config_reloads_total{result="%s"}' % r, 0) for r in ("taken", "refused")]
+
+        before = counts()
+        program.signal(signal.SIGHUP)
+        after = wait_until(lambda: counts() != before and counts(), what="%s to answer SIGHUP" % program.name)
+        return after[0] > before[0]
+
     def environment(self, **more):
         """Ours, without what would change the programs' settings."""
         env = {k: v for k, v in os.environ.items() if not k.startswith(("QUERN_", "PG", "OPENAI_", "ANTHROPIC_"))}
