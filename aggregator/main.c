@@ -184,7 +184,8 @@ static void *start(struct app *app, const void *conf, struct err *err)
     aggregator->store = store_new(aggregator);
     aggregator->settle = settle_new(aggregator);
     aggregator->hook = (struct loop_hook){.run = turn, .context = aggregator};
-    loop_add_ready(aggregator->loop, &aggregator->hook);
+    /* Before the doors are open: their turn-end hooks send what this one gives them. */
+    loop_add_turn_end(aggregator->loop, &aggregator->hook);
     if (!open_postgres(aggregator, err) || !open_redis(aggregator, err) ||
         !open_kafka(aggregator, err))
         return NULL;

@@ -105,6 +105,7 @@ static void on_record(struct kafka_record *record, void *context)
     list_append(&p->lane->backlog, &job->node);
     p->lane->backlog_bytes += record->value.len;
     metric_add(METRIC_records_total, 1);
+    loop_again(worker->loop); /* let_in() may have run in this turn already */
 
     if (offset_tracker_spread(p->tracker) > OFFSET_WINDOW / 2)
         partition_hold_back(intake, p, true);
@@ -214,6 +215,7 @@ void intake_job_ended(void *subject, bool ok)
         intake->parked_count--;
     list_remove(&intake->jobs, &job->node);
     intake_job_free(intake, job);
+    loop_again(intake->worker->loop); /* there is room for the next */
     intake_check_released(intake);
 }
 
