@@ -19,6 +19,9 @@
 #define RECEIVE_BYTES 2048L
 #define UPLOAD_BYTES  16384L /* TLS only; the least libcurl accepts */
 
+#define OWN_HEADERS_MAX 2
+#define LONG_BODY_BYTES 65536 /* libcurl draws its own line somewhere above */
+
 #define BUFFER_BYTES_FIRST 4096
 #define BUFFER_BYTES_KEEP  65536
 #define BUFFERS_KEEP       256
@@ -159,7 +162,7 @@ static void set_safety(CURL *easy, const struct http_client_conf *conf)
         curl_easy_setopt(easy, CURLOPT_CAINFO, conf->ca_file.data);
 }
 
-static void set_transport(CURL *easy, const struct http_client_conf *conf)
+static void set_transport(CURL *easy)
 {
     curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1);
     curl_easy_setopt(easy, CURLOPT_TCP_NODELAY, 1L);
@@ -168,8 +171,6 @@ static void set_transport(CURL *easy, const struct http_client_conf *conf)
     curl_easy_setopt(easy, CURLOPT_TCP_KEEPINTVL, KEEP_IDLE_S);
     curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, RECEIVE_BYTES);
     curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, UPLOAD_BYTES);
-    if (conf->user_agent.data)
-        curl_easy_setopt(easy, CURLOPT_USERAGENT, conf->user_agent.data);
 }
 
 static void set_callbacks(struct http_call *call)
@@ -195,7 +196,7 @@ struct http_call *http_call_new(const struct http_client_conf *conf, struct http
     call->buffers = buffers;
     call->easy = easy;
     set_safety(easy, conf);
-    set_transport(easy, conf);
+    set_transport(easy);
     set_callbacks(call);
     return call;
 }
@@ -327,8 +328,19 @@ bad_name:
     return false;
 }
 
-/* "Expect:" keeps libcurl from asking for permission before it sends a long body. */
-static const struct http_header no_expect = {{"Expect", 6}, {NULL, 0}};
+/* The lines we add ourselves. "Expect:" keeps libcurl from asking for permission before it sends a
+ * long body; the agent's name is cheaper here than as an option, which is formatted anew each time.
+ */
+static size_t own_headers(const struct http_call *call, const struct http_request *request,
+                          struct http_header ret[OWN_HEADERS_MAX])
+{
+    size_t count = 0;
+    if (call->conf->user_agent.data)
+        ret[count++] = (struct http_header){STR("User-Agent"), call->conf->user_agent};
+    if (request->body.len > LONG_BODY_BYTES)
+        ret[count++] = (struct http_header){STR("Expect"), {NULL, 0}};
+    return count;
+}
 
 /* libcurl's own spelling: "name: value", "name;" for an empty value, "name:" for leaving it out. */
 static char *line_write(char *at, const struct http_header *header)
@@ -352,11 +364,8 @@ static size_t line_bytes(const struct http_header *header)
     return sizeof(struct curl_slist) + header->name.len + header->value.len + 3;
 }
 
-static void lines_reserve(struct http_call *call, const struct http_request *request)
+static void lines_reserve(struct http_call *call, size_t bytes)
 {
-    size_t bytes = line_bytes(&no_expect);
-    for (size_t i = 0; i < request->header_count; i++)
-        bytes += line_bytes(&request->headers[i]);
     if (bytes <= call->lines_bytes)
         return;
     free(call->lines);
@@ -366,18 +375,23 @@ static void lines_reserve(struct http_call *call, const struct http_request *req
 
 static bool set_lines(struct http_call *call, const struct http_request *request, struct err *err)
 {
-    size_t count = request->header_count + 1;
-    lines_reserve(call, request);
-    char *at = (char *)(call->lines + count);
+    struct http_header own[OWN_HEADERS_MAX];
+    size_t own_count = own_headers(call, request, own), bytes = 0;
+    size_t count = own_count + request->header_count;
     for (size_t i = 0; i < count; i++) {
         const struct http_header *header =
-            i < request->header_count ? &request->headers[i] : &no_expect;
+            i < own_count ? &own[i] : &request->headers[i - own_count];
         if (!header_good(header, err))
             return false;
-        call->lines[i] = (struct curl_slist){at, i + 1 < count ? &call->lines[i + 1] : NULL};
-        at = line_write(at, header);
+        bytes += line_bytes(header);
     }
-    curl_easy_setopt(call->easy, CURLOPT_HTTPHEADER, call->lines);
+    lines_reserve(call, bytes);
+    char *at = (char *)(call->lines + count);
+    for (size_t i = 0; i < count; i++) {
+        call->lines[i] = (struct curl_slist){at, i + 1 < count ? &call->lines[i + 1] : NULL};
+        at = line_write(at, i < own_count ? &own[i] : &request->headers[i - own_count]);
+    }
+    curl_easy_setopt(call->easy, CURLOPT_HTTPHEADER, count ? call->lines : NULL);
     return true;
 }
 

@@ -19,6 +19,7 @@
 #define HTTP_CALL_MAGIC 0x68747443u
 
 struct http_shard;
+struct http_gate;
 
 /* Reply buffers in reserve. */
 struct http_buffers {
@@ -27,13 +28,21 @@ struct http_buffers {
 };
 void http_buffers_done(struct http_buffers *buffers);
 
-enum http_call_state { HTTP_CALL_IDLE, HTTP_CALL_FLYING, HTTP_CALL_FINISHED, HTTP_CALL_DELIVERED };
+enum http_call_state {
+    HTTP_CALL_IDLE,
+    HTTP_CALL_FLYING,  /* in a shard */
+    HTTP_CALL_WAITING, /* at the gate, for a host's address */
+    HTTP_CALL_FINISHED,
+    HTTP_CALL_DELIVERED,
+};
 
 struct http_call {
     uint32_t magic;
     enum http_call_state state;
-    struct list_node node; /* in the idle list, its shard's, or the finished list */
+    struct list_node node; /* in the list of its state */
     struct http_shard *shard;
+    struct http_gate *gate;
+    bool looking_up, sent_back; /* see http_gate.h */
     const struct http_client_conf *conf;
     struct http_buffers *buffers;
     CURL *easy;

@@ -1,9 +1,9 @@
 /*
  * http_client.c -- the client: handles in reserve, limits, and replies handed over once per turn.
  *
- * A call walks idle -> flying (in a shard) -> finished -> delivered -> idle. Replies are handed
- * over from a ready hook, never from inside libcurl or http_call(), so `done` may start and cancel
- * calls as it likes.
+ * A call walks idle -> flying (in a shard) -> finished -> delivered -> idle, and may wait once at
+ * the gate for the address of its host. Replies are handed over from a ready hook, never from
+ * inside libcurl or http_call(), so `done` may start and cancel calls as it likes.
  *
  * Looked-up addresses and TLS sessions are shared by all shards.
  */
@@ -23,6 +23,7 @@
 #define REPLY_BYTES_MAX        (8u << 20)
 #define REPLY_HEADER_BYTES_MAX (64u << 10)
 #define DELIVERIES_PER_TURN    512
+#define STARTS_PER_TURN        512 /* of calls that waited for an address */
 
 struct http_client {
     struct loop *loop;
@@ -31,6 +32,7 @@ struct http_client {
     struct http_buffers buffers;
     CURLSH *share;
     struct list idle;
+    bool may_have_proxy;
     struct loop_hook ready;
     struct http_client_stats stats;
 };
@@ -60,6 +62,18 @@ static struct http_client_conf conf_complete(const struct http_client_conf *conf
     return full;
 }
 
+/* libcurl asks the environment for a proxy with every request, unless it is told that there is
+ * none. */
+static bool environment_has_proxy(void)
+{
+    static const char *const names[] = {"http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy",
+                                        "ALL_PROXY"};
+    for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
+        if (getenv(names[i]))
+            return true;
+    return false;
+}
+
 static CURLSH *share_new(void)
 {
     CURLSH *share = curl_share_init();
@@ -86,6 +100,7 @@ struct http_client *http_client_new(struct loop *loop, const struct http_client_
         return NULL;
     }
     list_init(&http->idle);
+    http->may_have_proxy = environment_has_proxy();
     http->share = share_new();
     http_shards_init(&http->shards, loop, http->conf.calls_max, http->conf.calls_per_shard);
     http->ready = (struct loop_hook){.run = deliver, .context = http};
@@ -112,6 +127,8 @@ void http_client_free(struct http_client *http)
     for (size_t i = 0; i < http->shards.count; i++)
         for (struct list_node *node; (node = list_first(&http->shards.all[i].calls));)
             http_cancel(http, container_of(node, struct http_call, node));
+    for (struct list_node *node; (node = list_first(&http->shards.gate.waiting));)
+        http_cancel(http, container_of(node, struct http_call, node));
     for (struct list_node *node; (node = list_first(&http->shards.finished));)
         http_cancel(http, container_of(node, struct http_call, node));
     for (struct list_node *node; (node = list_pop(&http->idle));)
@@ -132,7 +149,9 @@ static struct http_call *call_take(struct http_client *http)
         return container_of(node, struct http_call, node);
     struct http_call *call = http_call_new(&http->conf, &http->buffers);
     curl_easy_setopt(call->easy, CURLOPT_SHARE, http->share);
-    http_shards_adopt(&http->shards, call->easy);
+    if (!http->may_have_proxy)
+        curl_easy_setopt(call->easy, CURLOPT_PROXY, "");
+    http_shards_adopt(&http->shards, call);
     http->stats.handles++;
     return call;
 }
@@ -160,7 +179,7 @@ struct http_call *http_call(struct http_client *http, const struct http_request 
 void http_cancel(struct http_client *http, struct http_call *call)
 {
     must_be(call, HTTP_CALL_MAGIC);
-    if (call->state == HTTP_CALL_FLYING) {
+    if (call->state == HTTP_CALL_FLYING || call->state == HTTP_CALL_WAITING) {
         http_shards_drop(call);
     } else {
         must(call->state == HTTP_CALL_FINISHED);
@@ -191,7 +210,8 @@ static bool deliver(void *context)
     http->shards.turn_end_ahead = true;
     for (size_t i = 0; i < DELIVERIES_PER_TURN && !list_empty(finished); i++)
         call_deliver(http, container_of(list_pop(finished), struct http_call, node));
-    return !list_empty(finished);
+    bool more = http_shards_start_waiting(&http->shards, STARTS_PER_TURN);
+    return more || !list_empty(finished);
 }
 
 size_t http_in_flight(const struct http_client *http)

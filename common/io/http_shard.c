@@ -41,6 +41,7 @@ void http_shards_init(struct http_shards *set, struct loop *loop, size_t calls_m
         set->all[i].number = i;
         list_init(&set->all[i].calls);
     }
+    http_gate_init(&set->gate);
     list_init(&set->due);
     list_init(&set->finished);
     set->turn_end = (struct loop_hook){.run = run_due, .context = set};
@@ -125,12 +126,14 @@ static int socket_wanted(CURL *easy, curl_socket_t fd, int what, void *context, 
  * being watched already and say nothing, so the new socket gets the old one's watch. */
 static curl_socket_t socket_open(void *context, curlsocktype purpose, struct curl_sockaddr *address)
 {
+    struct http_call *call = context;
     (void)purpose;
+    http_gate_answered(call);
     int fd = socket(address->family, address->socktype | SOCK_CLOEXEC | SOCK_NONBLOCK,
                     address->protocol);
     if (fd < 0)
         return CURL_SOCKET_BAD;
-    struct http_socket *socket = socket_of(context, fd), old = *socket;
+    struct http_socket *socket = socket_of(call->shard->set, fd), old = *socket;
     socket_unwatch(socket);
     socket->opened = true;
     if (old.watch && old.wanted) {
@@ -146,10 +149,13 @@ static int socket_close(void *context, curl_socket_t fd)
     return close(fd);
 }
 
-void http_shards_adopt(struct http_shards *set, CURL *easy)
+/* A connection outlives the call that opened it. */
+void http_shards_adopt(struct http_shards *set, struct http_call *call)
 {
+    CURL *easy = call->easy;
+    http_gate_adopt(&set->gate, call);
     curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, socket_open);
-    curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, set);
+    curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, call);
     curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, socket_close);
     curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, set);
 }
@@ -285,8 +291,13 @@ static void shard_let_go(struct http_call *call)
 void http_shards_drop(struct http_call *call)
 {
     must_be(call, HTTP_CALL_MAGIC);
+    if (call->state == HTTP_CALL_WAITING) {
+        http_gate_forget(call);
+        return;
+    }
     must(call->state == HTTP_CALL_FLYING);
     shard_let_go(call);
+    http_gate_answered(call);
     call->state = HTTP_CALL_IDLE;
 }
 
@@ -294,9 +305,23 @@ static void shard_finish(struct http_call *call, CURLcode code)
 {
     struct http_shards *set = call->shard->set;
     shard_let_go(call);
+    if (http_gate_ended(call, code, &set->finished))
+        return;
     call->state = HTTP_CALL_FINISHED;
     call->code = code;
     list_append(&set->finished, &call->node);
+}
+
+bool http_shards_start_waiting(struct http_shards *set, size_t max)
+{
+    for (struct http_call *call; max > 0 && (call = http_gate_next(&set->gate)); max--) {
+        if (http_shards_start(set, call, NULL))
+            continue;
+        call->in_doubt = true;
+        call->state = HTTP_CALL_FINISHED;
+        list_append(&set->finished, &call->node);
+    }
+    return max == 0;
 }
 
 static void shard_collect(struct http_shard *shard)
@@ -319,6 +344,7 @@ static void shard_in_doubt(struct http_shard *shard)
     for (struct list_node *node; (node = list_first(&shard->calls));) {
         struct http_call *call = container_of(node, struct http_call, node);
         call->in_doubt = true;
+        call->sent_back = false;
         shard_finish(call, CURLE_OK);
     }
     shard_close(shard);

@@ -19,7 +19,7 @@
 
 #include <curl/curl.h>
 
-#include "common/io/http_call.h"
+#include "common/io/http_gate.h"
 #include "common/loop/loop.h"
 
 struct http_shards;
@@ -41,6 +41,7 @@ struct http_shards {
     struct http_shard *all;
     size_t count, calls_per_shard;
     size_t lowest; /* no shard below has room */
+    struct http_gate gate;
     struct list due;
     struct list finished;
     struct http_socket *sockets; /* by file descriptor */
@@ -54,9 +55,11 @@ void http_shards_init(struct http_shards *set, struct loop *loop, size_t calls_m
 void http_shards_done(struct http_shards *set); /* no call may be in flight */
 
 /* The options that tie a handle to our sockets. */
-void http_shards_adopt(struct http_shards *set, CURL *easy);
+void http_shards_adopt(struct http_shards *set, struct http_call *call);
 bool http_shards_start(struct http_shards *set, struct http_call *call, struct err *err);
-/* Ends a call in flight; its connection is closed. */
+/* Starts calls again that waited for an address; true when there are more. */
+bool http_shards_start_waiting(struct http_shards *set, size_t max);
+/* Ends a call in flight, whose connection is closed, or one that waits. */
 void http_shards_drop(struct http_call *call);
 
 #endif

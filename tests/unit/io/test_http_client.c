@@ -7,7 +7,8 @@
  */
 #include <arpa/inet.h>
 #include <dlfcn.h>
-#include <fcntl.h>
+#include <netdb.h>
+#include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -285,11 +286,12 @@ static void the_request_arrives_as_it_was_asked_for(void **state)
     assert_int_equal(seen.sends, 1);
     assert_true(seen.connect_us > 0);
     char expected[512];
-    snprintf(expected, sizeof(expected),
-             "POST /v1/chat HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nUser-Agent: quern-test/1\r\n"
-             "Accept: */*\r\nContent-Type: application/json\r\nX-Request-Id: a/0/call/1\r\n"
-             "X-Empty:\r\nContent-Length: 7\r\n\r\n{\"a\":1}",
-             server.port);
+    snprintf(
+        expected, sizeof(expected),
+        "POST /v1/chat HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nAccept: */*\r\n"
+        "User-Agent: quern-test/1\r\nContent-Type: application/json\r\nX-Request-Id: a/0/call/1\r\n"
+        "X-Empty:\r\nContent-Length: 7\r\n\r\n{\"a\":1}",
+        server.port);
     assert_string_equal(server.last.data, expected);
 }
 
@@ -698,6 +700,91 @@ static void done_may_cancel_and_start_calls(void **state)
     assert_int_equal(http_in_flight(server.http), 0);
 }
 
+/* ---- names ---- */
+
+static struct {
+    _Atomic unsigned calls, at_once, at_once_max;
+} lookups;
+
+/* Stands in front of the C library's. "provider.test" is this machine, other names are nobody. */
+int getaddrinfo(const char *name, const char *service, const struct addrinfo *hints,
+                struct addrinfo **ret)
+{
+    (void)service, (void)hints;
+    unsigned now = ++lookups.at_once;
+    lookups.calls++;
+    if (now > lookups.at_once_max)
+        lookups.at_once_max = now;
+    poll(NULL, 0, 20);
+    lookups.at_once--;
+    if (strcmp(name, "provider.test") != 0)
+        return EAI_NONAME;
+    struct found {
+        struct addrinfo info;
+        struct sockaddr_in at;
+    } *found = xzalloc(sizeof(*found));
+    found->at = (struct sockaddr_in){.sin_family = AF_INET,
+                                     .sin_port = htons((uint16_t)server.port),
+                                     .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    found->info = (struct addrinfo){.ai_family = AF_INET,
+                                    .ai_socktype = SOCK_STREAM,
+                                    .ai_addrlen = sizeof(found->at),
+                                    .ai_addr = (struct sockaddr *)&found->at};
+    *ret = &found->info;
+    return 0;
+}
+
+void freeaddrinfo(struct addrinfo *info)
+{
+    free(info);
+}
+
+static void many_calls_to_a_new_name_look_it_up_a_few_times(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *host;
+        enum err_code code;
+        unsigned calls_max;
+    } cases[] = {{"provider.test", ERR_NONE, 8}, {"nobody.test", ERR_PROVIDER_DOWN, 16}};
+    for (size_t i = 0; i < 2; i++) {
+        char url[64];
+        struct http_request request = request_to(server.port, url);
+        snprintf(url, sizeof(url), "http://%s:%d/v1/chat", cases[i].host, server.port);
+        request.url = str_of(url);
+        memset(&seen, 0, sizeof(seen));
+        lookups.calls = lookups.at_once_max = 0;
+        for (int n = 0; n < 300; n++)
+            start(&request);
+        http_cancel(server.http, start(&request));
+        turn_until_done(300);
+        assert_int_equal(seen.code, cases[i].code);
+        assert_true(lookups.at_once_max <= 8);
+        assert_in_range(lookups.calls, 1, cases[i].calls_max);
+        assert_int_equal(http_in_flight(server.http), 0);
+    }
+}
+
+static void calls_that_wait_for_an_address_can_be_cancelled(void **state)
+{
+    (void)state;
+    char url[64];
+    struct http_call *calls[100];
+    struct http_request request = request_to(server.port, url);
+    snprintf(url, sizeof(url), "http://provider.test:%d/v1/chat", server.port);
+    request.url = str_of(url);
+    memset(&seen, 0, sizeof(seen));
+    for (size_t i = 0; i < 100; i++)
+        calls[i] = start(&request);
+    loop_turn(server.loop, 0);
+    loop_turn(server.loop, 0);
+    for (size_t i = 0; i < 99; i++) /* askers and waiting ones; the last takes over */
+        http_cancel(server.http, calls[i]);
+    turn_until_done(1);
+    assert_int_equal(seen.code, ERR_NONE);
+    assert_int_equal(http_in_flight(server.http), 0);
+}
+
 /* ---- when libcurl itself fails ---- */
 
 static bool break_the_library;
@@ -771,6 +858,8 @@ int main(void)
         CASE(a_thousand_calls_fly_at_once),
         CASE(a_cancelled_call_never_comes_back),
         CASE(done_may_cancel_and_start_calls),
+        CASE(many_calls_to_a_new_name_look_it_up_a_few_times),
+        CASE(calls_that_wait_for_an_address_can_be_cancelled),
         CASE(a_failing_library_fails_its_calls_and_is_replaced),
         CASE(a_missing_certificate_file_is_told_at_the_start),
     };
