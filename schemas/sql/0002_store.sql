@@ -97,7 +97,8 @@ WITH fresh AS MATERIALIZED (
                       cached_input_tokens, reasoning_tokens, cost, error_code, error_message,
                       origin_topic, origin_partition, origin_offset, metadata, extra,
                       created, accepted, queued_ms, first_token_ms, total_ms, reply_topic,
-                      traceparent, model, provider, ord)) k
+                      traceparent, model, provider, ord)
+          OFFSET 0) k -- keeps the look-up from being done twice
     WHERE k.was IS NULL OR k.was = 'open'
 ),
 conversation AS (
@@ -120,11 +121,11 @@ created AS (
         cost_microusd, error_code, error_message, origin_topic, origin_partition, origin_offset,
         metadata, extra, created_at, accepted_at, finished_at, queued_ms, first_token_ms, total_ms)
     SELECT s.tenant, s.id, s.status, s.kind, s.user_id, s.session_id, s.turn, s.body_hash, s.slots,
-        s.policy, s.quorum, to_timestamp(s.deadline / 1000.0), s.reply_to, s.result_partition,
+        s.policy, s.quorum, to_timestamp(s.deadline / 1000::float8), s.reply_to, s.result_partition,
         s.text, s.message::jsonb, s.finish_reason, s.winner, s.agreement, s.input_tokens,
         s.output_tokens, s.cached_input_tokens, s.reasoning_tokens, s.cost, s.error_code,
         s.error_message, s.origin_topic, s.origin_partition, s.origin_offset, s.metadata::jsonb,
-        s.extra::jsonb, to_timestamp(s.created / 1000.0), to_timestamp(s.accepted / 1000.0),
+        s.extra::jsonb, to_timestamp(s.created / 1000::float8), to_timestamp(s.accepted / 1000::float8),
         CASE WHEN s.status <> 'open' THEN now() END, s.queued_ms, s.first_token_ms, s.total_ms
     FROM settled s WHERE s.was IS NULL
 ),
@@ -137,7 +138,7 @@ closed AS (
     SELECT s.tenant, s.id, s.status, s.turn, s.result_partition, s.text, s.message::jsonb,
         s.finish_reason, s.winner, s.agreement, s.input_tokens, s.output_tokens,
         s.cached_input_tokens, s.reasoning_tokens, s.cost, s.error_code, s.error_message,
-        to_timestamp(s.created / 1000.0), CASE WHEN s.status <> 'open' THEN now() END, s.queued_ms,
+        to_timestamp(s.created / 1000::float8), CASE WHEN s.status <> 'open' THEN now() END, s.queued_ms,
         s.first_token_ms, s.total_ms
     FROM settled s WHERE s.was = 'open'
     ON CONFLICT (tenant, id) DO UPDATE SET
@@ -187,7 +188,7 @@ ran AS (
         CASE WHEN r.ord > 0 AND s.ord IS NULL AND r.outcome = 'ok' THEN 'late' ELSE r.outcome END,
         r.error_code, r.error_message,
         CASE WHEN r.user_id IS NOT NULL THEN jsonb_build_object('user', r.user_id) END,
-        to_timestamp(r.created / 1000.0)
+        to_timestamp(r.created / 1000::float8)
     FROM unnest(r_ord, r_id, r_tenant, r_request, r_user, r_slot, r_attempt, r_call_id, r_provider,
                 r_model, r_prompt, r_response, r_input, r_output, r_cached_input, r_reasoning,
                 r_cost, r_latency, r_http_status, r_outcome, r_error_code, r_error_message,
@@ -210,7 +211,7 @@ used AS (
         sum(a.calls)::bigint, sum(a.failed)::bigint, sum(a.input)::bigint, sum(a.output)::bigint,
         sum(a.cached)::bigint, sum(a.reasoning)::bigint, sum(a.cost)::bigint,
         sum(a.latency)::bigint
-    FROM (SELECT (to_timestamp(s.created / 1000.0) AT TIME ZONE 'UTC')::date AS day, s.tenant,
+    FROM (SELECT (to_timestamp(s.created / 1000::float8) AT TIME ZONE 'UTC')::date AS day, s.tenant,
               coalesce(s.user_id, '') AS user_id, coalesce(s.model, '') AS model,
               coalesce(s.provider, '') AS provider, 1 AS requests, 0 AS calls, 0 AS failed,
               0::bigint AS input, 0::bigint AS output, 0::bigint AS cached,
