@@ -3,8 +3,9 @@
  *
  * Reads requests from a topic, posts each input to an OpenAI-like server, writes the answer to
  * another topic and leaves the committing of offsets to librdkafka; one thread of ours, one epoll.
- * When COUNT results are delivered it prints one line of JSON and ends. It keeps no order, retries
- * nothing, checks nothing it does not need, and loses what is in flight when it is killed.
+ * When COUNT results are delivered it prints one line of JSON (wall time from the first call to the
+ * last delivery, CPU of the whole process, threads and start included) and ends. It keeps no order,
+ * retries nothing, checks nothing it does not need, and loses what is in flight when it is killed.
  *
  * It is the yardstick for the worker's cost per request, so it takes every short cut that a program
  * without promises may take: handles, bodies and header lists are used again, sockets stay in epoll
@@ -76,7 +77,6 @@ static struct {
     struct curl_slist *headers;
     long started, in_flight, delivered, failed;
     int64_t first_call_us;
-    struct rusage usage_at_first_call;
 } run;
 
 _Noreturn static void die(const char *what, const char *why)
@@ -243,12 +243,6 @@ static void write_body(struct transfer *transfer, yyjson_val *input)
     curl_easy_setopt(transfer->easy, CURLOPT_POSTFIELDS, transfer->body);
 }
 
-static void note_first_call(void)
-{
-    run.first_call_us = now_us();
-    getrusage(RUSAGE_SELF, &run.usage_at_first_call);
-}
-
 static void request_start(const rd_kafka_message_t *record)
 {
     yyjson_doc *doc = yyjson_read(record->payload, record->len, 0);
@@ -267,7 +261,7 @@ static void request_start(const rd_kafka_message_t *record)
     transfer->shard->in_flight++;
     run.in_flight++;
     if (run.started++ == 0)
-        note_first_call();
+        run.first_call_us = now_us();
     curl_multi_add_handle(transfer->shard->multi, transfer->easy);
 }
 
@@ -471,20 +465,15 @@ static double seconds(struct timeval t)
 
 static void report(void)
 {
-    struct rusage now;
-    const struct rusage *then = &run.usage_at_first_call;
-    getrusage(RUSAGE_SELF, &now);
+    struct rusage used;
+    getrusage(RUSAGE_SELF, &used);
+    double user_s = seconds(used.ru_utime), sys_s = seconds(used.ru_stime);
     printf("{\"wall_s\":%.3f,\"cpu_user_s\":%.3f,\"cpu_sys_s\":%.3f,\"max_rss_mb\":%.1f,"
            "\"requests\":%ld,\"failed\":%ld,\"cpu_us_per_request\":%.1f,\"in_flight\":%d,"
            "\"shards\":%d}\n",
-           (double)(now_us() - run.first_call_us) / 1e6,
-           seconds(now.ru_utime) - seconds(then->ru_utime),
-           seconds(now.ru_stime) - seconds(then->ru_stime), (double)now.ru_maxrss / 1024,
-           run.delivered, run.failed,
-           (seconds(now.ru_utime) - seconds(then->ru_utime) + seconds(now.ru_stime) -
-            seconds(then->ru_stime)) *
-               1e6 / (double)run.delivered,
-           arg.in_flight_max, arg.shard_count);
+           (double)(now_us() - run.first_call_us) / 1e6, user_s, sys_s,
+           (double)used.ru_maxrss / 1024, run.delivered, run.failed,
+           (user_s + sys_s) * 1e6 / (double)run.delivered, arg.in_flight_max, arg.shard_count);
     fflush(stdout);
 }
 
@@ -504,6 +493,13 @@ static long number(const char *name, const char *text)
     if (*end || value < 1 || value > 100000000)
         die(name, "not a number from 1 to 100000000");
     return value;
+}
+
+/* A base URL, or that of the very endpoint. */
+static void set_url(const char *url)
+{
+    const char *path = strstr(url, "/chat/completions") ? "" : "/chat/completions";
+    snprintf(arg.url, sizeof(arg.url), "%s%s", url, path);
 }
 
 static void read_flags(int argc, char **argv)
@@ -528,7 +524,7 @@ static void read_flags(int argc, char **argv)
             arg.out_topic = optarg;
             break;
         case 'u':
-            snprintf(arg.url, sizeof(arg.url), "%s/chat/completions", optarg);
+            set_url(optarg);
             break;
         case 'm':
             arg.model = optarg;
