@@ -1,0 +1,136 @@
+"""Servers that go away and come back: readiness goes off and on, it is said once, nothing is lost."""
+import time
+
+from checker import Load
+from harness import expected, same, scenario, true, wait_until
+from program import http_get
+
+FLEET = {"settings": {"worker.max_in_flight": 100}}
+NAMES = {"postgres": "postgres", "redis": "redis", "kafka": "kafka"}
+
+
+def both(w):
+    return [w.worker, w.aggregator]
+
+
+def wait_unready(w, server):
+    for program in both(w):
+        wait_until(lambda p=program: NAMES[server] in http_get(p.url("/readyz?verbose"))[1], 12, "%s to say that %s is away" % (program.name, server))
+        same(http_get(program.url("/healthz"))[0], 200, "/healthz of " + program.name)
+
+
+def begin_load(w, count=600):
+    w.fake.control(latency=100)
+    load = Load(w)
+    load.many(count // 2, sessions=20)
+    load.many(count // 2)
+    load.accepted()
+    wait_until(lambda: load.final_count() > 20, 30, "the first answers")
+    return load
+
+
+def said_once(w, server, before):
+    for program in both(w):
+        lines = [l for l in program.said("server is away", server=server)][before[program.name] :]
+        same(len(lines), 1, "lines of %s that say %s is away" % (program.name, server))
+
+
+def lines_before(w, server):
+    return {p.name: len(p.said("server is away", server=server)) for p in both(w)}
+
+
+def outage(w, server, seconds, **check):
+    """The server is away for a while under load; afterwards everything holds."""
+    before = lines_before(w, server)
+    load = begin_load(w)
+    w.stop_server(server)
+    wait_unready(w, server)
+    time.sleep(seconds)
+    w.start_server(server)
+    for program in both(w):
+        program.wait_ready(30)
+    load.many(20, sessions=2) if server != "redis" else load.many(20)
+    load.accepted().wait(70).check(**check)
+    said_once(w, server, before)
+
+
+@scenario(seconds=120)
+def postgresql_goes_away_under_load_and_comes_back(w):
+    outage(w, "postgres", 2)
+
+
+@scenario(seconds=120)
+def redis_goes_away_under_load_and_comes_back(w):
+    outage(w, "redis", 2)
+
+
+@scenario(seconds=150)
+def kafka_restarts_under_load(w):
+    outage(w, "kafka", 1, repeats_max=100)
+
+
+@scenario(seconds=90)
+def postgresql_killed_hard_loses_nothing(w):
+    load = begin_load(w)
+    w.stopped.add("postgres")
+    w.stack("kill", "postgres")
+    time.sleep(1)
+    w.start_server("postgres")
+    load.wait(60).check()
+
+
+@scenario(seconds=90)
+def work_goes_on_without_redis(w):
+    w.stop_server("redis")
+    load = Load(w)
+    load.many(60, sessions=3)
+    load.accepted().wait(60)
+    same([r["status"] for s in load.sent for r in w.replies(s.id)[:1]].count("done"), 60, "answers without Redis")
+    w.start_server("redis")
+
+
+@scenario(seconds=90)
+def a_fleet_started_while_postgresql_is_away_begins_when_it_comes(w):
+    w.worker.term()
+    w.aggregator.term()
+    w.stop_server("postgres")
+    programs = [w.start("worker", wait=False), w.start("aggregator", wait=False)]
+    id = w.publish(w.request("early"))
+    for program in programs:
+        wait_until(lambda p=program: http_get(p.url("/readyz?verbose"))[0] == 503, 10, "%s to answer" % program.name)
+    time.sleep(2)
+    for program in programs:
+        true(program.alive() and not program.ready(), "%s does not wait for PostgreSQL" % program.name)
+    w.start_server("postgres")
+    for program in programs:
+        program.wait_ready(30)
+    same(w.reply(id, 30)["text"], expected("early"), "the answer")
+
+
+@scenario(seconds=90)
+def a_fleet_started_while_kafka_is_away_begins_when_it_comes(w):
+    w.worker.term()
+    w.aggregator.term()
+    w.stop_server("kafka")
+    programs = [w.start("worker", wait=False), w.start("aggregator", wait=False)]
+    time.sleep(3)
+    for program in programs:
+        true(program.alive() and not program.ready(), "%s does not wait for Kafka" % program.name)
+        same(len([l for l in program.said("away", server="kafka")]), 1, "lines of %s that say so" % program.name)
+    w.start_server("kafka")
+    for program in programs:
+        program.wait_ready(40)
+    same(w.ask("late start", seconds=30)["text"], expected("late start"), "the answer")
+
+
+@scenario(seconds=90)
+def a_provider_that_is_away_for_a_while_costs_time_and_no_request(w):
+    load = Load(w)
+    w.fake.control(error_rate={"503": 1.0})
+    load.many(100)
+    load.accepted()
+    time.sleep(0.1)
+    w.fake.control(error_rate={})
+    w.finals(100, tenant=load.tenant)
+    done = w.sql("SELECT count(*) FROM requests WHERE tenant = %s AND status = 'done'", load.tenant)[0][0]
+    true(done >= 50, "only %d of 100 were answered" % done)
