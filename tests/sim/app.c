@@ -1,0 +1,272 @@
+/*
+ * app.c -- the simulated body of common/app/app.h and instance.h: processes start, get their
+ * signals, reload, drain, and end in good order or by kill -9.
+ *
+ * Configurations are real ones: the program's own table, filled by conf_load() from its defaults
+ * and the scene's settings. As in the real body a generation of the configuration lives until the
+ * second reload after it, so whoever keeps a pointer longer is caught by the address sanitizer.
+ *
+ * kill -9 frees the program's memory by its own stop(), after its doors were cut off: what a dead
+ * process cannot do has no effect, and nothing leaks.
+ */
+#include "common/app/instance.h"
+#include "common/app/shared_conf.h"
+#include "tests/sim/inside.h"
+#include "worker/worker.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { FLAGS_MAX = 64, MODELS_MAX = 32 };
+
+struct sim_setting {
+    struct list_node node;
+    char *key, *value;
+};
+
+void sim_set(struct sim *sim, const char *key, const char *value)
+{
+    struct sim_setting *setting = xzalloc(sizeof(*setting));
+    LIST_EACH(&sim->settings, node)
+    {
+        struct sim_setting *old = container_of(node, struct sim_setting, node);
+        if (strcmp(old->key, key) != 0)
+            continue;
+        list_remove(&sim->settings, node);
+        free(old->key);
+        free(old->value);
+        free(old);
+    }
+    setting->key = xstrndup(str_of(key));
+    setting->value = xstrndup(str_of(value));
+    list_append(&sim->settings, &setting->node);
+}
+
+void sim_settings_free(struct sim *sim)
+{
+    for (struct list_node *node; (node = list_pop(&sim->settings));) {
+        struct sim_setting *setting = container_of(node, struct sim_setting, node);
+        free(setting->key);
+        free(setting->value);
+        free(setting);
+    }
+}
+
+/* The settings that begin with `prefix`, without it. */
+static size_t flags_of(struct sim *sim, const char *prefix, bool others, struct conf_flag *ret)
+{
+    size_t count = 0;
+    LIST_EACH(&sim->settings, node)
+    {
+        struct sim_setting *setting = container_of(node, struct sim_setting, node);
+        if (str_starts(str_of(setting->key), str_of(prefix)) == others)
+            continue;
+        must(count < FLAGS_MAX);
+        ret[count++] =
+            (struct conf_flag){setting->key + (others ? 0 : strlen(prefix)), setting->value};
+    }
+    return count;
+}
+
+static void load_model(struct sim *sim, const char *name, struct arena *arena,
+                       struct model_conf *ret)
+{
+    struct err err = {0};
+    char prefix[160];
+    struct conf_flag flags[FLAGS_MAX + 3];
+    snprintf(prefix, sizeof(prefix), "models.%s.", name);
+    size_t count = flags_of(sim, prefix, false, flags);
+    flags[count++] = (struct conf_flag){"name", name};
+    flags[count++] =
+        (struct conf_flag){"base_url", arena_printf(arena, "http://%s.example", name).data};
+    const struct conf_source source = {.flags = flags, .flag_count = count};
+    if (!conf_load(model_conf_rows, &source, arena, ret, &err))
+        must_not_reach("a model's settings that are usable");
+}
+
+static void load_models(struct sim *sim, struct arena *arena, struct shared_conf *shared)
+{
+    const char *names[MODELS_MAX];
+    size_t count = sim_provider_names(sim, names, MODELS_MAX);
+    struct model_conf *models = arena_array(arena, struct model_conf, count + 1);
+    for (size_t i = 0; i < count; i++)
+        load_model(sim, names[i], arena, &models[i]);
+    shared->models.items = models;
+    shared->models.count = count;
+}
+
+static struct generation *load(struct sim_process *process)
+{
+    struct err err = {0};
+    struct conf_flag flags[FLAGS_MAX];
+    struct generation *generation = xzalloc(sizeof(*generation));
+    arena_init(&generation->arena, NULL, SIM_TEXT_MAX);
+    generation->conf = arena_zalloc(&generation->arena, process->program->conf_size);
+    size_t count = flags_of(process->sim, "models.", true, flags);
+    must(count < FLAGS_MAX);
+    flags[count++] = (struct conf_flag){"worker.instance", process->name};
+    const struct conf_source source = {.flags = flags, .flag_count = count};
+    if (!conf_load(process->program->rows, &source, &generation->arena, generation->conf, &err)) {
+        fprintf(stderr, "sim: %s\n", err.text);
+        must_not_reach("settings that are usable");
+    }
+    load_models(process->sim, &generation->arena,
+                &((struct worker_conf *)generation->conf)->shared);
+    if (process->program->check && !process->program->check(generation->conf, &err)) {
+        fprintf(stderr, "sim: %s\n", err.text);
+        must_not_reach("settings that the program accepts");
+    }
+    return generation;
+}
+
+static void generation_free(struct generation *generation)
+{
+    if (!generation)
+        return;
+    arena_done(&generation->arena);
+    free(generation);
+}
+
+struct sim_process *sim_worker(struct sim *sim, const char *name)
+{
+    struct sim_process *process = xzalloc(sizeof(*process));
+    struct err err = {0};
+    process->sim = sim;
+    process->name = xstrndup(str_of(name));
+    process->program = &worker_program;
+    process->app.process = process;
+    sim->now_us += 1000; /* no two lives of an instance begin in one millisecond */
+    process->loop = sim_loop_new(sim, process, sim->seed * 1000003 + ++sim->lives);
+    process->now = load(process);
+    process->running = true;
+    list_append(&sim->processes, &process->node);
+    process->state = process->program->start(&process->app, process->now->conf, &err);
+    if (!process->state) {
+        fprintf(stderr, "sim: %s: %s\n", name, err.text);
+        must_not_reach("a program that starts");
+    }
+    return process;
+}
+
+/* Ends and beginnings */
+
+void sim_process_end(struct sim_process *process)
+{
+    if (!process->running)
+        return;
+    process->program->stop(process->state);
+    process->running = false;
+    process->state = NULL;
+    process->consumer = NULL;
+    sim_event_cancel(&process->drain_over);
+    loop_free(process->loop);
+    process->loop = NULL;
+    generation_free(process->before);
+    generation_free(process->now);
+    process->before = process->now = NULL;
+}
+
+void sim_process_free(struct sim_process *process)
+{
+    free(process->name);
+    free(process);
+}
+
+void sim_process_check(struct sim_process *process)
+{
+    if (process->leaving)
+        sim_process_end(process);
+}
+
+void sim_kill(struct sim_process *process)
+{
+    process->killed = true;
+    process->exit_code = -9;
+    sim_process_end(process);
+}
+
+static void drain_over(void *context)
+{
+    struct sim_process *process = context;
+    process->leaving = true;
+}
+
+void sim_term(struct sim_process *process)
+{
+    const struct app_conf *conf = process->now->conf;
+    must(process->running && !process->draining);
+    process->draining = true;
+    sim_event_set(process->sim, &process->drain_over, process,
+                  process->sim->now_us + conf->drain_timeout_ms * 1000, drain_over, process);
+    sim_wake(process);
+    process->program->drain(process->state);
+}
+
+void sim_reload(struct sim_process *process)
+{
+    struct generation *next = load(process);
+    conf_keep_fixed(process->program->rows, process->now->conf, next->conf, &next->arena);
+    process->program->reload(process->state, next->conf);
+    generation_free(process->before);
+    process->before = process->now;
+    process->now = next;
+    sim_wake(process);
+}
+
+bool sim_running(const struct sim_process *process)
+{
+    return process->running;
+}
+
+int sim_exit_code(const struct sim_process *process)
+{
+    return process->exit_code;
+}
+
+bool sim_drained(const struct sim_process *process)
+{
+    return process->drained;
+}
+
+/* What programs ask of their surroundings */
+
+struct loop *app_loop(struct app *app)
+{
+    return app->process->loop;
+}
+
+void app_drained(struct app *app)
+{
+    if (!app->process->draining)
+        return;
+    app->process->drained = app->process->leaving = true;
+    sim_wake(app->process);
+}
+
+void app_fail(struct app *app, const struct err *err, int exit_code)
+{
+    (void)err;
+    app->process->exit_code = exit_code;
+    app->process->leaving = true;
+    sim_wake(app->process);
+}
+
+bool app_draining(const struct app *app)
+{
+    return app->process->draining;
+}
+
+bool app_need_files(uint64_t files, struct err *err)
+{
+    (void)files, (void)err;
+    return true;
+}
+
+/* The setting worker.instance is the process's name, see load(). */
+bool instance_acquire(struct str dir, const char *program, struct str base, char *ret, size_t size,
+                      struct err *err)
+{
+    (void)dir, (void)program, (void)err;
+    snprintf(ret, size, STR_FMT, STR_ARG(base));
+    return true;
+}

@@ -1,0 +1,411 @@
+/*
+ * http.c -- scripted providers and the simulated body of the HTTP door.
+ *
+ * A provider is a name with a list of replies. It keeps a ledger: every call as it came, when it
+ * ended, and whether the caller got the reply. Unless a scene says otherwise it answers in OpenAI's
+ * form with a digest of the messages it was given, so that a crossed or stale conversation shows.
+ */
+#include "tests/sim/inside.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/data/digest.h"
+#include "common/data/json.h"
+
+enum { CONNECT_US = 1000 };
+
+struct provider {
+    struct list_node node;
+    char *name;
+    struct sim_reply *replies;
+    size_t count, next;
+};
+
+struct sim_http {
+    struct sim *sim;
+    struct list providers;
+    struct sim_call **calls;
+    size_t call_count, call_cap;
+    size_t at_once, at_once_max;
+};
+
+struct http_client {
+    struct sim_process *process;
+    struct sim_http *server;
+    struct list calls;
+    size_t calls_max, reply_bytes_max;
+};
+
+struct http_call {
+    struct sim_op op;
+    struct http_client *client;
+    http_done *done;
+    void *context;
+    struct provider *provider;
+    struct sim_reply reply;
+    struct sim_call *line;
+    char *url, *id, *body;
+    size_t body_len;
+    bool timed_out;
+    struct buf headers, answer;
+};
+
+/* Providers */
+
+struct sim_http *sim_http_new(struct sim *sim)
+{
+    struct sim_http *http = xzalloc(sizeof(*http));
+    http->sim = sim;
+    list_init(&http->providers);
+    return http;
+}
+
+void sim_http_free(struct sim_http *http)
+{
+    for (struct list_node *node; (node = list_pop(&http->providers));) {
+        struct provider *provider = container_of(node, struct provider, node);
+        free(provider->name);
+        free(provider->replies);
+        free(provider);
+    }
+    free(http->calls);
+    free(http);
+}
+
+static struct provider *provider_find(const struct sim_http *http, struct str name)
+{
+    LIST_EACH(&((struct sim_http *)(uintptr_t)http)->providers, node)
+    {
+        struct provider *provider = container_of(node, struct provider, node);
+        if (str_is(name, provider->name))
+            return provider;
+    }
+    return NULL;
+}
+
+void sim_provider(struct sim *sim, const char *name, struct sim_reply reply)
+{
+    struct provider *provider = provider_find(sim->http, str_of(name));
+    if (!provider) {
+        provider = xzalloc(sizeof(*provider));
+        provider->name = xstrndup(str_of(name));
+        list_append(&sim->http->providers, &provider->node);
+    }
+    provider->replies =
+        xrealloc(provider->replies, (provider->count + 1) * sizeof(*provider->replies));
+    provider->replies[provider->count++] = reply;
+}
+
+void sim_provider_now(struct sim *sim, const char *name, struct sim_reply reply)
+{
+    struct provider *provider = provider_find(sim->http, str_of(name));
+    if (provider)
+        provider->count = provider->next = 0;
+    sim_provider(sim, name, reply);
+}
+
+size_t sim_provider_names(const struct sim *sim, const char **ret, size_t max)
+{
+    size_t count = 0;
+    LIST_EACH(&sim->http->providers, node)
+    {
+        must(count < max);
+        ret[count++] = container_of(node, struct provider, node)->name;
+    }
+    return count;
+}
+
+size_t sim_call_count(const struct sim *sim)
+{
+    return sim->http->call_count;
+}
+
+const struct sim_call *sim_call(const struct sim *sim, size_t index)
+{
+    must(index < sim->http->call_count);
+    return sim->http->calls[index];
+}
+
+size_t sim_calls_of(const struct sim *sim, const char *id_prefix)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < sim->http->call_count; i++)
+        count += str_starts(sim->http->calls[i]->id, str_of(id_prefix));
+    return count;
+}
+
+size_t sim_calls_at_once_max(const struct sim *sim)
+{
+    return sim->http->at_once_max;
+}
+
+/* Answers */
+
+/* "alpha: 3 messages, 0f3c..": same messages, same answer. */
+static void digest_answer(const struct provider *provider, const struct value *messages,
+                          struct buf *ret)
+{
+    char hex[17];
+    struct buf text;
+    struct json_writer w = {.out = ret};
+    buf_init(&text, SIM_TEXT_MAX);
+    for (uint32_t i = 0; messages && i < messages->count; i++) {
+        buf_add_str(&text, value_get_str(&messages->items[i], "role"));
+        buf_add_char(&text, '\n');
+        json_write(value_get(&messages->items[i], STR("content")), &text);
+        buf_add_char(&text, '\n');
+    }
+    digest_sha256_hex(buf_str(&text), hex, 16);
+    buf_clear(&text);
+    buf_printf(&text, "%s: %u messages, %s", provider->name, messages ? messages->count : 0, hex);
+    json_open(&w, '{');
+    json_key(&w, "id");
+    json_str(&w, STR("chatcmpl-1"));
+    json_key(&w, "model");
+    json_str(&w, str_of(provider->name));
+    json_key(&w, "choices");
+    json_open(&w, '[');
+    json_open(&w, '{');
+    json_key(&w, "message");
+    json_open(&w, '{');
+    json_key(&w, "role");
+    json_str(&w, STR("assistant"));
+    json_key(&w, "content");
+    json_str(&w, buf_str(&text));
+    json_close(&w, '}');
+    json_key(&w, "finish_reason");
+    json_str(&w, STR("stop"));
+    json_close(&w, '}');
+    json_close(&w, ']');
+    json_key(&w, "usage");
+    json_open(&w, '{');
+    json_key(&w, "prompt_tokens");
+    json_int(&w, 10);
+    json_key(&w, "completion_tokens");
+    json_int(&w, 5);
+    json_close(&w, '}');
+    json_close(&w, '}');
+    buf_done(&text);
+}
+
+static const struct value *messages_of(struct sim *sim, struct str body)
+{
+    struct value document;
+    struct err err;
+    if (!json_read(body, &sim->arena, &document, &err))
+        return NULL;
+    return value_get_list(&document, "messages");
+}
+
+static struct sim_call *ledger_add(struct sim_http *http, struct http_call *call)
+{
+    struct arena *arena = &http->sim->arena;
+    if (http->call_count == http->call_cap) {
+        http->call_cap = http->call_cap ? http->call_cap * 2 : 64;
+        http->calls = xrealloc(http->calls, http->call_cap * sizeof(struct sim_call *));
+    }
+    struct sim_call *line = arena_new(arena, struct sim_call);
+    http->calls[http->call_count++] = line;
+    *line = (struct sim_call){
+        .provider = call->provider->name,
+        .id = arena_str(arena, str_of(call->id)),
+        .body = arena_str(arena, str_from(call->body, call->body_len)),
+        .at_ms = sim_now_ms(http->sim),
+        .end_ms = -1,
+    };
+    line->messages = messages_of(http->sim, line->body);
+    http->at_once++;
+    if (http->at_once > http->at_once_max)
+        http->at_once_max = http->at_once;
+    return line;
+}
+
+static void ledger_end(struct http_call *call, int status, bool delivered)
+{
+    struct sim_call *line = call->line;
+    if (!line)
+        return;
+    line->end_ms = sim_now_ms(call->op.sim);
+    line->status = status;
+    line->delivered = delivered;
+    call->client->server->at_once--;
+    call->line = NULL;
+}
+
+/* The request is at the provider. */
+static void call_arrive(struct sim_op *op)
+{
+    struct http_call *call = container_of(op, struct http_call, op);
+    if (call->reply.trouble == SIM_REFUSED)
+        return;
+    call->line = ledger_add(call->client->server, call);
+    if (call->reply.headers)
+        buf_add_str(&call->headers, str_of(call->reply.headers));
+    if (call->reply.body)
+        buf_add_str(&call->answer, str_of(call->reply.body));
+    else if (call->reply.status == 200)
+        digest_answer(call->provider, call->line->messages, &call->answer);
+    else
+        buf_printf(&call->answer, "{\"error\":{\"message\":\"status %d\"}}", call->reply.status);
+}
+
+static void call_answer(struct sim_op *op)
+{
+    struct http_call *call = container_of(op, struct http_call, op);
+    struct err err = {0};
+    if (call->timed_out) {
+        err_set(&err, ERR_PROVIDER_TIMEOUT, "no reply in time");
+    } else if (call->reply.trouble == SIM_REFUSED) {
+        err_set(&err, ERR_PROVIDER_DOWN, "connection refused");
+    } else if (call->reply.trouble == SIM_CUT) {
+        err_set(&err, ERR_PROVIDER_BAD_REPLY, "cut in the middle");
+    } else if (call->answer.len > call->client->reply_bytes_max) {
+        err_set(&err, ERR_TOO_BIG, "the reply is larger than %zu bytes",
+                call->client->reply_bytes_max);
+    }
+    struct http_reply reply = {
+        .status = err.code ? 0 : call->reply.status,
+        .headers = buf_str(&call->headers),
+        .body = buf_str(&call->answer),
+        .connect_us = CONNECT_US,
+        .first_byte_us = call->reply.after_ms * 1000,
+        .total_us = call->reply.after_ms * 1000,
+        .sends = 1,
+    };
+    ledger_end(call, err.code ? 0 : call->reply.status, !err.code);
+    call->done(&reply, err.code ? &err : NULL, call->context);
+}
+
+static void call_free(struct sim_op *op)
+{
+    struct http_call *call = container_of(op, struct http_call, op);
+    buf_done(&call->headers);
+    buf_done(&call->answer);
+    free(call->url);
+    free(call->id);
+    free(call->body);
+    free(call);
+}
+
+/* The door */
+
+struct http_client *http_client_new(struct loop *loop, const struct http_client_conf *conf,
+                                    struct err *err)
+{
+    (void)err;
+    struct http_client *http = xzalloc(sizeof(*http));
+    http->process = loop_process(loop);
+    http->server = http->process->sim->http;
+    list_init(&http->calls);
+    http->calls_max = conf->calls_max;
+    http->reply_bytes_max = conf->reply_bytes_max ? conf->reply_bytes_max : 8 << 20;
+    return http;
+}
+
+/* The provider goes on with a call whose caller is gone; nobody gets the answer. */
+static void call_drop(struct http_call *call)
+{
+    ledger_end(call, 0, false);
+    sim_event_cancel(&call->op.there);
+    call->op.arrived = true;
+}
+
+void http_client_free(struct http_client *http)
+{
+    if (!http)
+        return;
+    LIST_EACH(&http->calls, node)
+    call_drop(container_of(node, struct http_call, op.client));
+    sim_ops_abandon(&http->calls);
+    free(http);
+}
+
+/* http://NAME.example/.. */
+static struct provider *provider_by_url(const struct sim_http *http, struct str url)
+{
+    struct str prefix = STR("http://");
+    if (!str_starts(url, prefix))
+        return NULL;
+    struct str host = str_slice(url, prefix.len, url.len);
+    host = str_slice(host, 0, str_index(host, '.'));
+    return provider_find(http, host);
+}
+
+static struct sim_reply next_reply(struct provider *provider)
+{
+    struct sim_reply reply = provider->replies[provider->next];
+    if (provider->next + 1 < provider->count)
+        provider->next++;
+    if (!reply.status)
+        reply.status = 200;
+    if (!reply.after_ms)
+        reply.after_ms = 1;
+    return reply;
+}
+
+static void start(struct http_call *call, const struct http_request *request)
+{
+    struct sim *sim = call->client->process->sim;
+    int64_t total_ms = request->total_timeout_ms ? request->total_timeout_ms : 600000;
+    call->timed_out =
+        call->reply.trouble == SIM_SILENT || call->reply.after_ms > total_ms || total_ms <= 0;
+    int64_t wait_ms = call->timed_out ? total_ms : call->reply.after_ms;
+    call->op.arrive = call_arrive;
+    call->op.answer = call_answer;
+    call->op.free = call_free;
+    sim_op_start(sim, call->client->process, &call->client->calls, &call->op, sim->now_us,
+                 sim->now_us + wait_ms * 1000);
+}
+
+struct http_call *http_call(struct http_client *http, const struct http_request *request,
+                            http_done *done, void *context, struct err *err)
+{
+    struct provider *provider = provider_by_url(http->server, request->url);
+    if (http->calls.count >= http->calls_max || !provider) {
+        err_set(err, provider ? ERR_UNAVAILABLE : ERR_PROVIDER_DOWN, "the call cannot start");
+        return NULL;
+    }
+    struct http_call *call = xzalloc(sizeof(*call));
+    call->client = http;
+    call->done = done;
+    call->context = context;
+    call->provider = provider;
+    call->reply = next_reply(provider);
+    call->url = xstrndup(request->url);
+    for (size_t i = 0; i < request->header_count; i++)
+        if (str_eq_nocase(request->headers[i].name, STR("X-Request-Id")) && !call->id)
+            call->id = xstrndup(request->headers[i].value);
+    call->body = xstrndup(request->body);
+    call->body_len = request->body.len;
+    buf_init(&call->headers, SIM_TEXT_MAX);
+    buf_init(&call->answer, SIM_TEXT_MAX);
+    start(call, request);
+    return call;
+}
+
+void http_cancel(struct http_client *http, struct http_call *call)
+{
+    list_remove(&http->calls, &call->op.client);
+    call_drop(call);
+    sim_event_cancel(&call->op.back);
+    list_remove(&call->op.sim->ops, &call->op.node);
+    call_free(&call->op);
+}
+
+size_t http_in_flight(const struct http_client *http)
+{
+    return http->calls.count;
+}
+
+/* "Name: value" lines, as they came. */
+struct str http_reply_header(const struct http_reply *reply, const char *name)
+{
+    struct str rest = reply->headers, line;
+    while (rest.len && str_split(&rest, '\n', &line)) {
+        size_t colon = str_index(line, ':');
+        if (colon < line.len && str_eq_nocase(str_slice(line, 0, colon), str_of(name)))
+            return str_trim(str_slice(line, colon + 1, line.len));
+    }
+    return (struct str){0};
+}

@@ -1,0 +1,408 @@
+/*
+ * kafka_consumer.c -- the simulated body of the consumer half of common/io/kafka.h.
+ *
+ * Records reach the program in copies of their own, freed when the program said it does not keep
+ * them, or when the arena they were attached to is reset: whoever looks at one longer is caught by
+ * the address sanitizer.
+ */
+#include "tests/sim/kafka_inside.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/buf.h"
+
+enum { JOIN_US = 5000, FETCH_US = 800, COMMIT_US = 1500, REVOKE_US = 1000 };
+
+struct commit_op {
+    struct sim_op op;
+    struct kafka_consumer *consumer;
+    uint64_t member;
+    struct sim_group *group;
+    struct kafka_offset *offsets;
+    size_t count;
+    bool refused;
+};
+
+/* One delivered record's bytes. */
+struct delivered {
+    bool kept;
+    char *bytes;
+};
+
+struct str kafka_record_header(const struct kafka_record *record, const char *name)
+{
+    for (size_t i = record->header_count; i > 0; i--)
+        if (str_is(record->headers[i - 1].name, name))
+            return record->headers[i - 1].value;
+    return (struct str){0};
+}
+
+static void delivered_free(void *object)
+{
+    struct delivered *d = object;
+    free(d->bytes);
+    free(d);
+}
+
+void kafka_record_keep(struct kafka_record *record, struct arena *arena)
+{
+    struct delivered *d = record->handle;
+    must(!d->kept);
+    d->kept = true;
+    arena_defer(arena, delivered_free, d);
+}
+
+/* Reading */
+
+static struct str put(char **at, struct str s)
+{
+    if (!s.data)
+        return s;
+    struct str copy = {*at, s.len};
+    memcpy(*at, s.data, s.len);
+    *at += s.len;
+    return copy;
+}
+
+static void deliver(struct kafka_consumer *consumer, struct sim_reading *reading)
+{
+    const struct sim_share *share = reading->share;
+    const struct sim_record *from =
+        share->topic->partitions[share->number].records[reading->position];
+    size_t bytes = from->key.len + from->value.len + 1;
+    for (size_t i = 0; i < from->header_count; i++)
+        bytes += from->headers[i].name.len + from->headers[i].value.len;
+    struct delivered *d = xzalloc(sizeof(*d));
+    char *at = d->bytes = xzalloc(bytes);
+    struct kafka_record record = {
+        .topic = share->topic->name,
+        .partition = share->number,
+        .offset = reading->position++,
+        .timestamp_ms = from->timestamp_ms,
+        .key = put(&at, from->key),
+        .value = put(&at, from->value),
+        .header_count = from->header_count,
+        .handle = d,
+    };
+    for (size_t i = 0; i < from->header_count; i++)
+        record.headers[i] = (struct kafka_header){put(&at, from->headers[i].name),
+                                                  put(&at, from->headers[i].value)};
+    consumer->events.on_record(&record, consumer->events.context);
+    if (!d->kept)
+        delivered_free(d);
+}
+
+static int64_t end_of(const struct sim_reading *reading)
+{
+    return (int64_t)reading->share->topic->partitions[reading->share->number].count;
+}
+
+static bool readable(const struct kafka_consumer *consumer, const struct sim_reading *reading)
+{
+    return !consumer->kafka->down && !consumer->revoked && reading->started && !reading->paused;
+}
+
+static void tell_end(struct kafka_consumer *consumer, struct sim_reading *reading)
+{
+    if (reading->end_told == reading->position || reading->position < end_of(reading))
+        return;
+    reading->end_told = reading->position;
+    if (consumer->events.on_end)
+        consumer->events.on_end(reading->share->topic->name, reading->share->number,
+                                reading->position, consumer->events.context);
+}
+
+static void fetch(void *context)
+{
+    struct kafka_consumer *consumer = context;
+    unsigned room = consumer->records_per_turn;
+    size_t first = consumer->reading_count
+                       ? rand_below(&consumer->kafka->sim->rand, consumer->reading_count)
+                       : 0;
+    for (size_t i = 0; i < consumer->reading_count; i++) {
+        struct sim_reading *reading = &consumer->readings[(first + i) % consumer->reading_count];
+        while (room && readable(consumer, reading) && reading->position < end_of(reading)) {
+            deliver(consumer, reading);
+            room--;
+        }
+        if (readable(consumer, reading))
+            tell_end(consumer, reading);
+    }
+    sim_consumer_wake(consumer);
+}
+
+void sim_consumer_wake(struct kafka_consumer *consumer)
+{
+    struct sim *sim = consumer->kafka->sim;
+    if (heap_linked(&consumer->fetch.node))
+        return;
+    for (size_t i = 0; i < consumer->reading_count; i++) {
+        struct sim_reading *reading = &consumer->readings[i];
+        if (!readable(consumer, reading) ||
+            (reading->position >= end_of(reading) && reading->end_told == reading->position))
+            continue;
+        sim_event_set(sim, &consumer->fetch, consumer->process,
+                      sim->now_us + sim_latency_us(sim, FETCH_US), fetch, consumer);
+        return;
+    }
+}
+
+static struct sim_reading *reading_of(struct kafka_consumer *consumer, const char *topic,
+                                      int32_t partition)
+{
+    for (size_t i = 0; i < consumer->reading_count; i++) {
+        struct sim_reading *reading = &consumer->readings[i];
+        if (reading->share->number == partition && strcmp(reading->share->topic->name, topic) == 0)
+            return reading;
+    }
+    return NULL;
+}
+
+void kafka_start(struct kafka_consumer *consumer, const char *topic, int32_t partition,
+                 int64_t offset)
+{
+    struct sim_reading *reading = reading_of(consumer, topic, partition);
+    if (!reading)
+        return;
+    must(offset >= 0 && offset <= end_of(reading));
+    reading->started = true;
+    reading->position = offset;
+    sim_consumer_wake(consumer);
+}
+
+static void set_paused(struct kafka_consumer *consumer, const char *topic, int32_t partition,
+                       bool paused)
+{
+    struct sim_reading *reading = reading_of(consumer, topic, partition);
+    if (reading)
+        reading->paused = paused;
+    sim_consumer_wake(consumer);
+}
+
+void kafka_pause(struct kafka_consumer *consumer, const char *topic, int32_t partition)
+{
+    set_paused(consumer, topic, partition, true);
+}
+
+void kafka_resume(struct kafka_consumer *consumer, const char *topic, int32_t partition)
+{
+    set_paused(consumer, topic, partition, false);
+}
+
+/* Coming and going of partitions */
+
+static void assigned(void *context)
+{
+    struct kafka_consumer *consumer = context;
+    struct sim_group *group = consumer->member->group;
+    struct kafka_partition *list = xcalloc(group->shares.count + 1, sizeof(*list));
+    free(consumer->readings);
+    consumer->readings = xcalloc(group->shares.count + 1, sizeof(*consumer->readings));
+    consumer->reading_count = 0;
+    LIST_EACH(&group->shares, node)
+    {
+        struct sim_share *share = container_of(node, struct sim_share, node);
+        if (share->owner != consumer->member)
+            continue;
+        list[consumer->reading_count] = (struct kafka_partition){
+            .topic = share->topic->name,
+            .partition = share->number,
+            .committed = share->committed,
+            .high = (int64_t)share->topic->partitions[share->number].count,
+        };
+        consumer->readings[consumer->reading_count++] =
+            (struct sim_reading){.share = share, .end_told = -1};
+    }
+    consumer->assigned = true;
+    consumer->events.on_assigned(list, consumer->reading_count, consumer->events.context);
+    free(list);
+}
+
+void sim_consumer_assign(struct kafka_consumer *consumer)
+{
+    struct sim *sim = consumer->kafka->sim;
+    sim_event_set(sim, &consumer->assign, consumer->process,
+                  sim->now_us + sim_latency_us(sim, REVOKE_US), assigned, consumer);
+}
+
+static void release_by_itself(void *context)
+{
+    kafka_release(context);
+}
+
+static void revoked(void *context)
+{
+    struct kafka_consumer *consumer = context;
+    struct sim *sim = consumer->kafka->sim;
+    bool told = consumer->revoked;
+    consumer->revoked = true;
+    if (!consumer->assigned || (told && consumer->lost)) {
+        kafka_release(consumer);
+        return;
+    }
+    if (told)
+        return;
+    if (!consumer->lost)
+        sim_event_set(sim, &consumer->release, consumer->process,
+                      sim->now_us + consumer->revoke_ms_max * 1000, release_by_itself, consumer);
+    consumer->events.on_revoked(consumer->lost, consumer->events.context);
+}
+
+/* A member that drains may be thrown out meanwhile: then the door lets go, and tells nobody. */
+void sim_consumer_revoke(struct kafka_consumer *consumer, bool lost)
+{
+    struct sim *sim = consumer->kafka->sim;
+    sim_event_cancel(&consumer->assign);
+    consumer->lost = lost;
+    sim_event_set(sim, &consumer->revoke, consumer->process,
+                  sim->now_us + sim_latency_us(sim, REVOKE_US), revoked, consumer);
+}
+
+void kafka_release(struct kafka_consumer *consumer)
+{
+    if (!consumer->revoked)
+        return;
+    sim_event_cancel(&consumer->release);
+    consumer->revoked = consumer->assigned = consumer->lost = false;
+    consumer->reading_count = 0;
+    sim_group_released(consumer);
+}
+
+/* Commits */
+
+static void commit_arrive(struct sim_op *op)
+{
+    struct commit_op *commit = container_of(op, struct commit_op, op);
+    struct sim_kafka *kafka = op->sim->kafka;
+    commit->refused = kafka->down || kafka->commit_faults > 0;
+    if (kafka->commit_faults)
+        kafka->commit_faults--;
+    for (size_t i = 0; i < commit->count && !commit->refused; i++) {
+        struct sim_share *share =
+            sim_share(commit->group, commit->offsets[i].topic, commit->offsets[i].partition);
+        commit->refused |= !share->owner || share->owner->number != commit->member;
+    }
+    for (size_t i = 0; i < commit->count && !commit->refused; i++) {
+        struct sim_share *share =
+            sim_share(commit->group, commit->offsets[i].topic, commit->offsets[i].partition);
+        kafka->went_back |= commit->offsets[i].offset < share->committed;
+        share->committed = commit->offsets[i].offset;
+    }
+    kafka->commits += !commit->refused;
+}
+
+static void commit_answer(struct sim_op *op)
+{
+    struct commit_op *commit = container_of(op, struct commit_op, op);
+    struct kafka_consumer *consumer = commit->consumer;
+    struct err err;
+    err_set(&err, ERR_UNAVAILABLE, "the group does not take the commit");
+    consumer->events.on_committed(commit->offsets, commit->count,
+                                  commit->refused || op->lost ? &err : NULL,
+                                  consumer->events.context);
+}
+
+static void commit_free(struct sim_op *op)
+{
+    struct commit_op *commit = container_of(op, struct commit_op, op);
+    free(commit->offsets);
+    free(commit);
+}
+
+void kafka_commit(struct kafka_consumer *consumer, const struct kafka_offset *offsets, size_t count)
+{
+    struct sim *sim = consumer->kafka->sim;
+    struct commit_op *commit = xzalloc(sizeof(*commit));
+    must(consumer->assigned);
+    commit->consumer = consumer;
+    commit->member = consumer->member ? consumer->member->number : 0;
+    commit->group = sim_group(consumer->kafka, consumer->group);
+    commit->offsets = xcalloc(count + 1, sizeof(*offsets));
+    memcpy(commit->offsets, offsets, count * sizeof(*offsets));
+    commit->count = count;
+    commit->op.arrive = commit_arrive;
+    commit->op.answer = commit_answer;
+    commit->op.free = commit_free;
+    sim_op_start(sim, consumer->process, &consumer->ops, &commit->op, sim->now_us + COMMIT_US / 2,
+                 sim->now_us + COMMIT_US);
+}
+
+/* Life */
+
+static void join(void *context)
+{
+    sim_group_join(context);
+}
+
+struct kafka_consumer *kafka_consumer_new(struct loop *loop, const struct kafka_conf *conf,
+                                          const struct kafka_consumer_events *events,
+                                          struct err *err)
+{
+    (void)err;
+    struct kafka_consumer *consumer = xzalloc(sizeof(*consumer));
+    struct sim_process *process = loop_process(loop);
+    struct sim *sim = process->sim;
+    consumer->process = process;
+    consumer->kafka = sim->kafka;
+    consumer->events = *events;
+    consumer->group = xstrndup(conf->group);
+    consumer->instance = xstrndup(conf->instance);
+    consumer->session_ms = conf->session_timeout_ms ? conf->session_timeout_ms : 6000;
+    consumer->revoke_ms_max = conf->revoke_ms_max ? conf->revoke_ms_max : 3000;
+    consumer->records_per_turn = conf->records_per_turn ? conf->records_per_turn : 500;
+    consumer->topics = xcalloc(conf->topic_count + 1, sizeof(struct sim_topic *));
+    for (size_t i = 0; i < conf->topic_count; i++) {
+        char *name = xstrndup(conf->topics[i]);
+        consumer->topics[consumer->topic_count++] = sim_topic(sim->kafka, name);
+        free(name);
+    }
+    list_init(&consumer->ops);
+    list_append(&sim->kafka->consumers, &consumer->node);
+    process->consumer = consumer;
+    sim_event_set(sim, &consumer->join, process, sim->now_us + sim_latency_us(sim, JOIN_US), join,
+                  consumer);
+    return consumer;
+}
+
+void kafka_consumer_free(struct kafka_consumer *consumer, bool leave)
+{
+    (void)leave;
+    if (!consumer)
+        return;
+    sim_group_leave(consumer);
+    sim_ops_abandon(&consumer->ops);
+    struct sim_event *events[] = {&consumer->join, &consumer->assign, &consumer->revoke,
+                                  &consumer->release, &consumer->fetch};
+    for (size_t i = 0; i < sizeof(events) / sizeof(events[0]); i++)
+        sim_event_cancel(events[i]);
+    list_remove(&consumer->kafka->consumers, &consumer->node);
+    free(consumer->readings);
+    free(consumer->topics);
+    free(consumer->group);
+    free(consumer->instance);
+    free(consumer);
+}
+
+bool kafka_consumer_up(const struct kafka_consumer *consumer)
+{
+    return !consumer->kafka->down;
+}
+
+size_t sim_owned(const struct sim_process *process)
+{
+    return process->consumer ? process->consumer->reading_count : 0;
+}
+
+size_t sim_paused(const struct sim_process *process)
+{
+    size_t count = 0;
+    for (size_t i = 0; process->consumer && i < process->consumer->reading_count; i++)
+        count += process->consumer->readings[i].paused;
+    return count;
+}
+
+const char *kafka_library_version(void)
+{
+    return "simulated";
+}

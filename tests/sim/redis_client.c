@@ -1,0 +1,284 @@
+/*
+ * redis_client.c -- the simulated body of common/io/redis.h.
+ *
+ * Commands of one client reach the server in their order. A server that goes down cuts every
+ * connection: what is under way is a miss, whether or not it was done; 100 ms after it is back the
+ * clients are, too.
+ */
+#include <stdlib.h>
+
+#include "tests/sim/redis_inside.h"
+
+enum { SCRIPTS_MAX = 16, RECONNECT_US = 100000 };
+
+struct redis {
+    struct list_node node; /* in server->clients */
+    struct sim_process *process;
+    struct sim_redis *server;
+    bool enabled, up;
+    void (*on_state)(bool up, const struct err *why, void *context);
+    void *context;
+    struct list ops, messages;
+    int64_t last_us, timeout_us;
+    size_t pending_max;
+    const char *scripts[SCRIPTS_MAX];
+    unsigned script_count;
+    char *channel;
+    void (*on_message)(struct str message, void *context);
+    void *message_context;
+    struct sim_event connect;
+    struct redis_stats stats;
+};
+
+struct redis_op {
+    struct sim_op op;
+    struct redis *client;
+    struct sim_redis *server;
+    const char *script;
+    size_t key_count;
+    struct str *words;
+    size_t count;
+    redis_done *done;
+    void *context;
+    struct sim_answer answer;
+};
+
+struct message {
+    struct list_node node;
+    struct sim_event event;
+    struct redis *client;
+    struct str text;
+};
+
+static struct redis_reply reply_of(const struct sim_answer *answer)
+{
+    return (struct redis_reply){
+        .kind = answer->kind,
+        .text = str_from(answer->text, answer->len),
+        .number = answer->number,
+        .count = answer->count,
+        .handle = answer,
+    };
+}
+
+struct redis_reply redis_item(const struct redis_reply *list, size_t index)
+{
+    const struct sim_answer *answer = list->handle;
+    must(index < answer->count);
+    return reply_of(&answer->items[index]);
+}
+
+static void redis_arrive(struct sim_op *op)
+{
+    struct redis_op *ask = container_of(op, struct redis_op, op);
+    if (ask->server->down) {
+        op->lost = true;
+        return;
+    }
+    if (ask->script)
+        sim_lua_run(ask->server, ask->script, ask->key_count, ask->words, ask->count, &ask->answer);
+    else
+        sim_redis_command(ask->server, ask->words, ask->count, &ask->answer);
+}
+
+static void redis_answer(struct sim_op *op)
+{
+    struct redis_op *ask = container_of(op, struct redis_op, op);
+    struct redis_reply reply = reply_of(&ask->answer);
+    ask->client->stats.misses += op->lost;
+    if (ask->done)
+        ask->done(op->lost ? NULL : &reply, ask->context);
+}
+
+static void redis_op_free(struct sim_op *op)
+{
+    struct redis_op *ask = container_of(op, struct redis_op, op);
+    for (size_t i = 0; i < ask->count; i++)
+        free((char *)(uintptr_t)ask->words[i].data);
+    free(ask->words);
+    sim_answer_done(&ask->answer);
+    free(ask);
+}
+
+static void ask(struct redis *redis, const char *script, size_t key_count, const struct str *words,
+                size_t count, redis_done *done, void *context)
+{
+    struct sim *sim = redis->process->sim;
+    struct redis_op *op = xzalloc(sizeof(*op));
+    op->client = redis;
+    op->server = redis->server;
+    op->script = script;
+    op->key_count = key_count;
+    op->words = xcalloc(count + 1, sizeof(*words));
+    op->count = count;
+    for (size_t i = 0; i < count; i++)
+        op->words[i] = str_from(xstrndup(words[i].data ? words[i] : STR("")), words[i].len);
+    op->done = done;
+    op->context = context;
+    op->op.arrive = redis_arrive;
+    op->op.answer = redis_answer;
+    op->op.free = redis_op_free;
+    redis->stats.commands++;
+
+    int64_t there = -1, back = sim->now_us; /* down: a miss at the next turn */
+    if (redis->up && redis->ops.count < redis->pending_max) {
+        there = sim->now_us + sim_latency_us(sim, redis->server->latency_us);
+        there = there < redis->last_us ? redis->last_us : there;
+        redis->last_us = there;
+        back = there + redis->server->latency_us / 2;
+        if (back > sim->now_us + redis->timeout_us)
+            back = sim->now_us + redis->timeout_us;
+    }
+    sim_op_start(sim, redis->process, &redis->ops, &op->op, there, back);
+}
+
+void redis_ask(struct redis *redis, const struct str *words, size_t count, redis_done *done,
+               void *context)
+{
+    ask(redis, NULL, 0, words, count, done, context);
+}
+
+unsigned redis_script_add(struct redis *redis, const struct redis_script *script)
+{
+    must(redis->script_count < SCRIPTS_MAX);
+    redis->scripts[redis->script_count] = script->lua;
+    return redis->script_count++;
+}
+
+void redis_script_ask(struct redis *redis, unsigned script, size_t key_count,
+                      const struct str *words, size_t count, redis_done *done, void *context)
+{
+    must(script < redis->script_count && key_count <= count);
+    ask(redis, redis->scripts[script], key_count, words, count, done, context);
+}
+
+/* Channels */
+
+static void message_free(struct message *message)
+{
+    list_remove(&message->client->messages, &message->node);
+    sim_event_cancel(&message->event);
+    free((char *)(uintptr_t)message->text.data);
+    free(message);
+}
+
+static void message_come(void *context)
+{
+    struct message *message = context;
+    struct redis *redis = message->client;
+    if (redis->up)
+        redis->on_message(message->text, redis->message_context);
+    message_free(message);
+}
+
+void sim_redis_publish(struct sim_redis *server, struct str channel, struct str text)
+{
+    struct sim *sim = server->sim;
+    LIST_EACH(&server->clients, node)
+    {
+        struct redis *redis = container_of(node, struct redis, node);
+        if (server->deaf || !redis->up || !redis->channel || !str_is(channel, redis->channel))
+            continue;
+        struct message *message = xzalloc(sizeof(*message));
+        message->client = redis;
+        message->text = str_from(xstrndup(text), text.len);
+        list_append(&redis->messages, &message->node);
+        sim_event_set(sim, &message->event, redis->process,
+                      sim->now_us + sim_latency_us(sim, server->latency_us), message_come, message);
+    }
+}
+
+void redis_subscribe(struct redis *redis, struct str channel,
+                     void (*on_message)(struct str message, void *context), void *context)
+{
+    must(!redis->channel);
+    redis->channel = xstrndup(channel);
+    redis->on_message = on_message;
+    redis->message_context = context;
+}
+
+/* Up and down */
+
+static void connected(void *context)
+{
+    struct redis *redis = context;
+    redis->up = true;
+    if (redis->on_state)
+        redis->on_state(true, NULL, redis->context);
+}
+
+static void cut(struct redis *redis)
+{
+    struct err err;
+    err_set(&err, ERR_UNAVAILABLE, "the server is down");
+    sim_event_cancel(&redis->connect);
+    redis->up = false;
+    sim_wake(redis->process);
+    if (redis->on_state)
+        redis->on_state(false, &err, redis->context);
+    for (struct list_node *node; (node = list_first(&redis->ops));)
+        sim_op_lose(container_of(node, struct sim_op, client));
+}
+
+void sim_redis_down(struct sim *sim, bool down)
+{
+    sim->redis->down = down;
+    LIST_EACH(&sim->redis->clients, node)
+    {
+        struct redis *redis = container_of(node, struct redis, node);
+        if (!redis->enabled)
+            continue;
+        if (down)
+            cut(redis);
+        else
+            sim_event_set(sim, &redis->connect, redis->process, sim->now_us + RECONNECT_US,
+                          connected, redis);
+    }
+}
+
+struct redis *redis_new(struct loop *loop, const struct redis_conf *conf, struct err *err)
+{
+    (void)err;
+    struct redis *redis = xzalloc(sizeof(*redis));
+    redis->process = loop_process(loop);
+    redis->server = redis->process->sim->redis;
+    redis->enabled = conf->url.data != NULL;
+    redis->on_state = conf->on_state;
+    redis->context = conf->context;
+    redis->timeout_us = 1000 * (conf->command_timeout_ms ? conf->command_timeout_ms : 500);
+    redis->pending_max = conf->pending_max ? conf->pending_max : 65536;
+    list_init(&redis->ops);
+    list_init(&redis->messages);
+    list_append(&redis->server->clients, &redis->node);
+    redis->up = redis->enabled && !redis->server->down;
+    return redis;
+}
+
+void redis_free(struct redis *redis)
+{
+    if (!redis)
+        return;
+    list_remove(&redis->server->clients, &redis->node);
+    sim_event_cancel(&redis->connect);
+    LIST_EACH(&redis->messages, node)
+    message_free(container_of(node, struct message, node));
+    sim_ops_abandon(&redis->ops);
+    free(redis->channel);
+    free(redis);
+}
+
+bool redis_enabled(const struct redis *redis)
+{
+    return redis->enabled;
+}
+
+bool redis_up(const struct redis *redis)
+{
+    return redis->up;
+}
+
+void redis_stats(const struct redis *redis, struct redis_stats *ret)
+{
+    *ret = redis->stats;
+    ret->pending = redis->ops.count;
+}

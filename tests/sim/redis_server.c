@@ -1,0 +1,352 @@
+/*
+ * redis_server.c -- the simulated Redis: strings and lists with a lifetime, one command at a time.
+ *
+ * To add a command: a function and its row in `commands`.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/sim/redis_inside.h"
+
+struct item {
+    struct map_node node;
+    char *key;
+    bool is_list;
+    struct str *texts; /* one for a string; owned */
+    size_t count;
+    int64_t expires_us; /* 0: never */
+};
+
+enum { LATENCY_US = 400 };
+
+struct sim_redis *sim_redis_new(struct sim *sim)
+{
+    struct sim_redis *redis = xzalloc(sizeof(*redis));
+    redis->sim = sim;
+    redis->latency_us = LATENCY_US;
+    map_init(&redis->keys);
+    list_init(&redis->clients);
+    sim_lua_open(redis);
+    return redis;
+}
+
+static void item_clear(struct item *item)
+{
+    for (size_t i = 0; i < item->count; i++)
+        free((char *)(uintptr_t)item->texts[i].data);
+    free(item->texts);
+    item->texts = NULL;
+    item->count = 0;
+}
+
+static void item_free(struct sim_redis *redis, struct item *item)
+{
+    map_remove(&redis->keys, &item->node);
+    item_clear(item);
+    free(item->key);
+    free(item);
+}
+
+void sim_redis_flush(struct sim *sim)
+{
+    for (struct map_node *node; (node = map_any(&sim->redis->keys));)
+        item_free(sim->redis, container_of(node, struct item, node));
+}
+
+void sim_redis_free(struct sim_redis *redis)
+{
+    sim_redis_flush(redis->sim);
+    map_done(&redis->keys);
+    sim_lua_close(redis);
+    free(redis);
+}
+
+void sim_answer_done(struct sim_answer *answer)
+{
+    for (size_t i = 0; i < answer->count; i++)
+        sim_answer_done(&answer->items[i]);
+    free(answer->items);
+    free(answer->text);
+    *answer = (struct sim_answer){0};
+}
+
+void sim_answer_text(struct sim_answer *answer, struct str text)
+{
+    answer->kind = REDIS_TEXT;
+    answer->text = xstrndup(text);
+    answer->len = text.len;
+}
+
+void sim_answer_fail(struct sim_answer *answer, const char *text)
+{
+    sim_answer_text(answer, str_of(text));
+    answer->kind = REDIS_FAILED;
+}
+
+static void answer_ok(struct sim_answer *answer)
+{
+    sim_answer_text(answer, STR("OK"));
+    answer->status = true;
+}
+
+static void answer_number(struct sim_answer *answer, int64_t number)
+{
+    answer->kind = REDIS_NUMBER;
+    answer->number = number;
+}
+
+/* Keys */
+
+static struct item *find(struct sim_redis *redis, struct str key)
+{
+    struct map_node *node = map_find(&redis->keys, key);
+    if (!node)
+        return NULL;
+    struct item *item = container_of(node, struct item, node);
+    if (!item->expires_us || item->expires_us > redis->sim->now_us)
+        return item;
+    item_free(redis, item);
+    return NULL;
+}
+
+static struct item *find_or_make(struct sim_redis *redis, struct str key, bool is_list)
+{
+    struct item *item = find(redis, key);
+    if (item)
+        return item;
+    item = xzalloc(sizeof(*item));
+    item->key = xstrndup(key);
+    item->is_list = is_list;
+    map_add(&redis->keys, &item->node, str_from(item->key, key.len));
+    return item;
+}
+
+static void item_push(struct item *item, struct str text)
+{
+    item->texts = xrealloc(item->texts, (item->count + 1) * sizeof(*item->texts));
+    item->texts[item->count++] = str_from(xstrndup(text), text.len);
+}
+
+static int64_t number_of(struct str text)
+{
+    int64_t number = 0;
+    bool good = str_to_i64(text, INT64_MIN, INT64_MAX, &number);
+    must(good);
+    return number;
+}
+
+/* Commands: words[0] is the name. */
+
+static void do_get(struct sim_redis *redis, const struct str *words, size_t count,
+                   struct sim_answer *ret)
+{
+    struct item *item = find(redis, words[1]);
+    (void)count;
+    if (item && item->is_list)
+        sim_answer_fail(ret, "WRONGTYPE Operation against a key holding the wrong kind of value");
+    else if (item)
+        sim_answer_text(ret, item->texts[0]);
+}
+
+static void do_set(struct sim_redis *redis, const struct str *words, size_t count,
+                   struct sim_answer *ret)
+{
+    int64_t lifetime_us = 0;
+    for (size_t i = 3; i < count; i++) {
+        if (str_eq_nocase(words[i], STR("NX"))) {
+            if (find(redis, words[1]))
+                return; /* nil */
+        } else if (str_eq_nocase(words[i], STR("PX"))) {
+            lifetime_us = number_of(words[++i]) * 1000;
+        } else {
+            must(str_eq_nocase(words[i], STR("EX")));
+            lifetime_us = number_of(words[++i]) * 1000000;
+        }
+    }
+    struct item *item = find_or_make(redis, words[1], false);
+    item_clear(item);
+    item->is_list = false;
+    item_push(item, words[2]);
+    item->expires_us = lifetime_us ? redis->sim->now_us + lifetime_us : 0;
+    answer_ok(ret);
+}
+
+static void do_del(struct sim_redis *redis, const struct str *words, size_t count,
+                   struct sim_answer *ret)
+{
+    int64_t gone = 0;
+    for (size_t i = 1; i < count; i++) {
+        struct item *item = find(redis, words[i]);
+        if (!item)
+            continue;
+        item_free(redis, item);
+        gone++;
+    }
+    answer_number(ret, gone);
+}
+
+/* Redis's bounds: from the end when negative, both included. */
+static void range(const struct item *item, struct str from, struct str to, size_t *ret_begin,
+                  size_t *ret_end)
+{
+    int64_t count = item ? (int64_t)item->count : 0;
+    int64_t first = number_of(from), last = number_of(to);
+    first = first < 0 ? first + count : first;
+    last = last < 0 ? last + count : last;
+    first = first < 0 ? 0 : first;
+    last = last >= count ? count - 1 : last;
+    *ret_begin = (size_t)first;
+    *ret_end = last < first ? (size_t)first : (size_t)last + 1;
+}
+
+static void do_lrange(struct sim_redis *redis, const struct str *words, size_t count,
+                      struct sim_answer *ret)
+{
+    struct item *item = find(redis, words[1]);
+    size_t begin, end;
+    (void)count;
+    range(item, words[2], words[3], &begin, &end);
+    ret->kind = REDIS_LIST;
+    ret->items = xcalloc(end - begin + 1, sizeof(*ret->items));
+    for (size_t i = begin; i < end; i++)
+        sim_answer_text(&ret->items[ret->count++], item->texts[i]);
+}
+
+static void do_rpush(struct sim_redis *redis, const struct str *words, size_t count,
+                     struct sim_answer *ret)
+{
+    struct item *item = find_or_make(redis, words[1], true);
+    for (size_t i = 2; i < count; i++)
+        item_push(item, words[i]);
+    answer_number(ret, (int64_t)item->count);
+}
+
+static void do_ltrim(struct sim_redis *redis, const struct str *words, size_t count,
+                     struct sim_answer *ret)
+{
+    struct item *item = find(redis, words[1]);
+    size_t begin, end, kept = 0;
+    (void)count;
+    answer_ok(ret);
+    if (!item)
+        return;
+    range(item, words[2], words[3], &begin, &end);
+    for (size_t i = 0; i < item->count; i++) {
+        if (i >= begin && i < end)
+            item->texts[kept++] = item->texts[i];
+        else
+            free((char *)(uintptr_t)item->texts[i].data);
+    }
+    item->count = kept;
+    if (!kept)
+        item_free(redis, item);
+}
+
+static void do_lindex(struct sim_redis *redis, const struct str *words, size_t count,
+                      struct sim_answer *ret)
+{
+    struct item *item = find(redis, words[1]);
+    int64_t at = number_of(words[2]);
+    (void)count;
+    if (item && at < 0)
+        at += (int64_t)item->count;
+    if (item && at >= 0 && at < (int64_t)item->count)
+        sim_answer_text(ret, item->texts[at]);
+}
+
+static void do_llen(struct sim_redis *redis, const struct str *words, size_t count,
+                    struct sim_answer *ret)
+{
+    struct item *item = find(redis, words[1]);
+    (void)count;
+    answer_number(ret, item ? (int64_t)item->count : 0);
+}
+
+static void do_expire(struct sim_redis *redis, const struct str *words, size_t count,
+                      struct sim_answer *ret)
+{
+    struct item *item = find(redis, words[1]);
+    (void)count;
+    if (item)
+        item->expires_us = redis->sim->now_us + number_of(words[2]) * 1000000;
+    answer_number(ret, item != NULL);
+}
+
+static void do_publish(struct sim_redis *redis, const struct str *words, size_t count,
+                       struct sim_answer *ret)
+{
+    (void)count;
+    sim_redis_publish(redis, words[1], words[2]);
+    answer_number(ret, 1);
+}
+
+static const struct command {
+    const char *name;
+    size_t words_min;
+    void (*run)(struct sim_redis *redis, const struct str *words, size_t count,
+                struct sim_answer *ret);
+} commands[] = {
+    {"GET", 2, do_get},         {"SET", 3, do_set},     {"DEL", 2, do_del},
+    {"LRANGE", 4, do_lrange},   {"RPUSH", 3, do_rpush}, {"LTRIM", 4, do_ltrim},
+    {"LINDEX", 3, do_lindex},   {"LLEN", 2, do_llen},   {"EXPIRE", 3, do_expire},
+    {"PUBLISH", 3, do_publish},
+};
+
+void sim_redis_command(struct sim_redis *redis, const struct str *words, size_t count,
+                       struct sim_answer *ret)
+{
+    *ret = (struct sim_answer){.kind = REDIS_NIL};
+    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+        if (!str_eq_nocase(words[0], str_of(commands[i].name)))
+            continue;
+        must(count >= commands[i].words_min);
+        commands[i].run(redis, words, count, ret);
+        return;
+    }
+    must_not_reach("a Redis command that the simulation knows");
+}
+
+/* What scenes do and see */
+
+struct str sim_redis(struct sim *sim, const char *const *words)
+{
+    struct str list[16], text = {0};
+    size_t count = 0;
+    struct sim_answer answer;
+    for (; words[count]; count++)
+        list[count] = str_of(words[count]);
+    sim_redis_command(sim->redis, list, count, &answer);
+    const struct sim_answer *first = answer.count ? &answer.items[0] : &answer;
+    if (first->kind == REDIS_TEXT)
+        text = arena_str(&sim->arena, str_from(first->text, first->len));
+    sim_answer_done(&answer);
+    return text;
+}
+
+struct counting {
+    const char *part;
+    size_t count;
+};
+
+static void count_key(struct map_node *node, void *context)
+{
+    struct counting *counting = context;
+    counting->count += strstr(container_of(node, struct item, node)->key, counting->part) != NULL;
+}
+
+size_t sim_redis_keys(struct sim *sim, const char *part)
+{
+    struct counting counting = {part, 0};
+    map_each(&sim->redis->keys, count_key, &counting);
+    return counting.count;
+}
+
+void sim_redis_latency_ms(struct sim *sim, int64_t ms)
+{
+    sim->redis->latency_us = ms ? ms * 1000 : LATENCY_US;
+}
+
+void sim_redis_deaf(struct sim *sim, bool deaf)
+{
+    sim->redis->deaf = deaf;
+}

@@ -1,0 +1,194 @@
+/*
+ * sim.h -- the language of scenes: a whole fleet in one process, one thread and simulated time.
+ *
+ * A scene says what the world is (providers, topics, settings), starts real worker programs in it,
+ * publishes requests, lets time pass, and asks what a user would notice. Programs run as they are;
+ * only the doors have other bodies here (tests/sim/ instead of common/io, common/loop, common/app),
+ * chosen when the test is linked. Time jumps to whatever happens next, so an hour costs as much as
+ * what happens in it. Everything that is random comes from the seed: the same seed, the same run.
+ *
+ *     struct sim *sim = sim_new(7);
+ *     sim_provider(sim, "alpha", (struct sim_reply){.status = 429, .after_ms = 20});
+ *     sim_provider(sim, "alpha", (struct sim_reply){.after_ms = 35});
+ *     sim_worker(sim, "w1");
+ *     sim_publish(sim, (struct sim_request){.id = "r1", .models = "alpha"});
+ *     assert_true(sim_settle(sim));
+ *
+ * What stands in for the aggregator is a stub (store.c): it stores the final result once all parts
+ * are there, writes the conversation, and runs the scripts that the real one runs.
+ *
+ * Pointers handed out stay valid until sim_free().
+ */
+#ifndef QUERN_TESTS_SIM_SIM_H
+#define QUERN_TESTS_SIM_SIM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/str.h"
+#include "common/contract/contract.h"
+#include "common/data/value.h"
+
+struct sim;
+struct sim_process;
+
+/* ---- the world and its time ---- */
+
+struct sim *sim_new(uint64_t seed);
+void sim_free(struct sim *sim); /* ends what still runs */
+int64_t sim_now_ms(const struct sim *sim);
+void sim_run_ms(struct sim *sim, int64_t ms);
+/* Runs until every record of the request topics is committed, at most an hour; false: it is not. */
+bool sim_settle(struct sim *sim);
+/* Runs until `true_now(sim, context)`, looked at after each turn, at most so long; what it said. */
+bool sim_run_until(struct sim *sim, bool (*true_now)(struct sim *sim, void *context), void *context,
+                   int64_t ms_max);
+/* A number below `bound` from the seed, for scenes that vary. */
+uint64_t sim_random(struct sim *sim, uint64_t bound);
+
+/* ---- processes ---- */
+
+/* A setting "worker.max_in_flight" of all workers that start or reload from now on;
+ * "models.alpha.timeout" of one model. */
+void sim_set(struct sim *sim, const char *key, const char *value);
+/* Starts the worker program; `name` is its instance. The name of a worker that has ended may be
+ * used again: that is its restart. */
+struct sim_process *sim_worker(struct sim *sim, const char *name);
+/* kill -9: what has not reached a server by now never will. */
+void sim_kill(struct sim_process *process);
+void sim_term(struct sim_process *process);   /* SIGTERM */
+void sim_reload(struct sim_process *process); /* SIGHUP */
+/* SIGSTOP for so long. */
+void sim_freeze(struct sim_process *process, int64_t ms);
+bool sim_running(const struct sim_process *process);
+int sim_exit_code(const struct sim_process *process);
+/* app_drained() was heard, not the drain's time-out. */
+bool sim_drained(const struct sim_process *process);
+
+/* ---- providers ---- */
+
+enum sim_trouble { SIM_NO_TROUBLE, SIM_REFUSED, SIM_CUT, SIM_SILENT };
+
+struct sim_reply {
+    int status;          /* 0: 200 */
+    int64_t after_ms;    /* 0: 1 ms */
+    const char *headers; /* "Retry-After: 2\r\n.." */
+    const char *body;    /* NULL: 200 answers with a digest of the messages, others with an error */
+    enum sim_trouble trouble;
+};
+/* The first call for a name makes a provider and the model of that name. Replies are used in order,
+ * the last one for all further calls. */
+void sim_provider(struct sim *sim, const char *name, struct sim_reply reply);
+/* Forgets the replies that are left. */
+void sim_provider_now(struct sim *sim, const char *name, struct sim_reply reply);
+
+/* One line of the ledger: a call as the provider saw it. */
+struct sim_call {
+    const char *provider;
+    struct str id; /* X-Request-Id */
+    struct str body;
+    int64_t at_ms, end_ms; /* end_ms -1: under way */
+    int status;
+    bool delivered;               /* the caller got the whole reply */
+    const struct value *messages; /* of the body */
+};
+size_t sim_call_count(const struct sim *sim);
+const struct sim_call *sim_call(const struct sim *sim, size_t index);
+/* Calls whose id begins like this, "" counts all. */
+size_t sim_calls_of(const struct sim *sim, const char *id_prefix);
+size_t sim_calls_at_once_max(const struct sim *sim);
+
+/* ---- Kafka ---- */
+
+struct sim_request {
+    const char *id, *tenant, *session, *input; /* input NULL: "hello" */
+    const char *models;                        /* "alpha,beta"; NULL: the default model */
+    const char *reply_to;
+    int64_t deadline_ms, created_at_ms; /* 0: none */
+    const char *raw;                    /* these bytes instead */
+    size_t raw_len;                     /* 0: up to the NUL */
+    const char *topic;                  /* NULL: quern.requests */
+};
+struct sim_place {
+    const char *topic;
+    int32_t partition;
+    int64_t offset;
+};
+struct sim_place sim_publish(struct sim *sim, struct sim_request request);
+/* Partitions of the request topics; before anything is published. Default 4. */
+void sim_partitions(struct sim *sim, int32_t count);
+
+/* Parts on quern.results, decoded, in the order they were written. */
+size_t sim_result_count(struct sim *sim);
+const struct result *sim_result(struct sim *sim, size_t index);
+/* The only part of that slot; NULL: none, fails the test when there are two that differ in bytes.
+ */
+const struct result *sim_part(struct sim *sim, const char *id, int slot);
+size_t sim_parts_of(struct sim *sim, const char *id);
+
+struct sim_dead {
+    struct str id, code, reason, value;
+    int32_t partition;
+    int64_t offset;
+};
+size_t sim_dead_count(struct sim *sim);
+struct sim_dead sim_dead(struct sim *sim, size_t index);
+/* NULL: no conflict replies of this id on quern.replies. */
+const struct reply *sim_reply_of(struct sim *sim, const char *id);
+
+/* What the group has committed of quern.requests; -1: nothing. */
+int64_t sim_committed(const struct sim *sim, int32_t partition);
+bool sim_commit_went_back(const struct sim *sim);
+size_t sim_commits(const struct sim *sim); /* how many were taken */
+
+/* A rebalance in which everybody gives up its partitions; the same members share them anew. */
+void sim_rebalance(struct sim *sim);
+/* The group has thrown this member out; it finds out now, and joins again. */
+void sim_lose(struct sim_process *process);
+size_t sim_owned(const struct sim_process *process); /* partitions assigned */
+size_t sim_paused(const struct sim_process *process);
+
+enum sim_produce_fault { SIM_NOT_WRITTEN, SIM_WRITTEN_UNKNOWN, SIM_LOST_UNKNOWN };
+/* The next `count` produces end like this. */
+void sim_produce_fails(struct sim *sim, enum sim_produce_fault fault, unsigned count);
+/* The local queue is full for the next `count` tries. */
+void sim_produce_full(struct sim *sim, unsigned count);
+void sim_commits_fail(struct sim *sim, unsigned count);
+void sim_kafka_down(struct sim *sim, bool down);
+void sim_topic_bytes_max(struct sim *sim, const char *topic, size_t bytes);
+
+/* ---- Redis ---- */
+
+void sim_redis_down(struct sim *sim, bool down); /* keeps its data */
+void sim_redis_flush(struct sim *sim);
+void sim_redis_latency_ms(struct sim *sim, int64_t ms);
+/* Published messages reach nobody. */
+void sim_redis_deaf(struct sim *sim, bool deaf);
+/* One command, at once; text of the answer, absent when nil. Lists: their first item. */
+struct str sim_redis(struct sim *sim, const char *const *words);
+size_t sim_redis_keys(struct sim *sim, const char *part); /* keys that contain it */
+
+/* ---- PostgreSQL and what stands in for the aggregator ---- */
+
+void sim_postgres_down(struct sim *sim, bool down); /* cuts what is under way */
+void sim_postgres_latency_ms(struct sim *sim, int64_t ms);
+void sim_aggregator_pause(struct sim *sim, bool pause);
+
+struct sim_final {
+    struct str tenant, id, status, text, body_hash, session;
+    struct str topic;
+    int32_t partition;
+    int64_t offset;
+    int64_t turn, stored_ms;
+    unsigned slots_stored; /* bit per slot */
+    unsigned repeats;      /* how often its reply was asked for again */
+};
+/* NULL: not stored as final. */
+const struct sim_final *sim_final(const struct sim *sim, const char *id);
+const struct sim_final *sim_final_of(const struct sim *sim, const char *tenant, const char *id);
+size_t sim_final_count(const struct sim *sim);
+/* How often a statement was asked of PostgreSQL. */
+size_t sim_asked(const struct sim *sim, const char *statement);
+
+#endif
