@@ -68,6 +68,7 @@ CREATE TABLE inference_runs (
     id                  uuid             PRIMARY KEY,
     tenant              text             NOT NULL,
     request_id          text             NOT NULL,
+    user_id             text,
     slot                integer          NOT NULL,
     attempt             integer          NOT NULL,
     call_id             text,
@@ -218,4 +219,3 @@ CREATE TABLE outbox (
     last_error       text,
     created_at       timestamptz NOT NULL DEFAULT now()
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 20000);
-CREATE INDEX outbox_partition ON outbox (result_partition, id);

@@ -73,8 +73,8 @@ CREATE FUNCTION quern_store(
     r_created bigint[])
 RETURNS TABLE (s_ord bigint, s_turn bigint, s_outbox bigint)
 LANGUAGE plpgsql
-SET enable_seqscan = off SET enable_nestloop = off SET enable_mergejoin = off SET jit = off
-SET work_mem = '64MB'
+SET enable_seqscan = off SET enable_nestloop = off SET enable_mergejoin = off SET enable_sort = off
+SET jit = off SET work_mem = '64MB'
 AS $$
 BEGIN
 RETURN QUERY
@@ -179,16 +179,14 @@ kept AS (
 ),
 ran AS (
     INSERT INTO inference_runs AS n (
-        id, tenant, request_id, slot, attempt, call_id, provider, model, prompt, response, tokens,
-        input_tokens, output_tokens, cached_input_tokens, reasoning_tokens, cost_microusd,
-        latency_ms, http_status, outcome, error_code, error_message, metadata, created_at)
-    SELECT r.id, r.tenant, r.request, r.slot, r.attempt, r.call_id, r.provider, r.model, r.prompt,
+        id, tenant, request_id, user_id, slot, attempt, call_id, provider, model, prompt, response,
+        tokens, input_tokens, output_tokens, cached_input_tokens, reasoning_tokens, cost_microusd,
+        latency_ms, http_status, outcome, error_code, error_message, created_at)
+    SELECT r.id, r.tenant, r.request, r.user_id, r.slot, r.attempt, r.call_id, r.provider, r.model, r.prompt,
         r.response, r.input_tokens + r.output_tokens, r.input_tokens, r.output_tokens,
         r.cached_input_tokens, r.reasoning_tokens, r.cost, r.latency, nullif(r.http_status, 0),
         CASE WHEN r.ord > 0 AND s.ord IS NULL AND r.outcome = 'ok' THEN 'late' ELSE r.outcome END,
-        r.error_code, r.error_message,
-        CASE WHEN r.user_id IS NOT NULL THEN jsonb_build_object('user', r.user_id) END,
-        to_timestamp(r.created / 1000::float8)
+        r.error_code, r.error_message, to_timestamp(r.created / 1000::float8)
     FROM unnest(r_ord, r_id, r_tenant, r_request, r_user, r_slot, r_attempt, r_call_id, r_provider,
                 r_model, r_prompt, r_response, r_input, r_output, r_cached_input, r_reasoning,
                 r_cost, r_latency, r_http_status, r_outcome, r_error_code, r_error_message,
@@ -200,7 +198,7 @@ ran AS (
     LEFT JOIN settled s ON s.ord = r.ord
     ON CONFLICT (id) DO NOTHING
     RETURNING n.tenant, n.model, n.provider, n.outcome, n.input_tokens, n.output_tokens,
-        n.cached_input_tokens, n.reasoning_tokens, n.cost_microusd, n.latency_ms, n.metadata,
+        n.cached_input_tokens, n.reasoning_tokens, n.cost_microusd, n.latency_ms, n.user_id,
         n.created_at
 ),
 used AS (
@@ -219,7 +217,7 @@ used AS (
           FROM settled s WHERE s.status <> 'open'
           UNION ALL
           SELECT (n.created_at AT TIME ZONE 'UTC')::date, n.tenant,
-              coalesce(n.metadata->>'user', ''), coalesce(n.model, ''), coalesce(n.provider, ''),
+              coalesce(n.user_id, ''), coalesce(n.model, ''), coalesce(n.provider, ''),
               0, 1, (n.outcome = 'failed')::integer, n.input_tokens, n.output_tokens,
               n.cached_input_tokens, n.reasoning_tokens, coalesce(n.cost_microusd, 0), n.latency_ms
           FROM ran n) a

@@ -212,13 +212,13 @@ static const char *const yard_sql[YARD_COUNT] = {
     " f, t)",
     "INSERT INTO inference_runs (id, tenant, request_id, slot, attempt, call_id, provider, model,"
     " prompt, response, tokens, input_tokens, output_tokens, cached_input_tokens,"
-    " reasoning_tokens, cost_microusd, latency_ms, http_status, outcome, metadata, created_at)"
+    " reasoning_tokens, cost_microusd, latency_ms, http_status, outcome, user_id, created_at)"
     " SELECT id, tenant, request, slot, attempt, call, provider, model, prompt, response, i + o, i,"
     " o, c, re, cost, latency, http, outcome, metadata, to_timestamp(created / 1000::float8)"
     " FROM unnest($1::uuid[], $2::text[], $3::text[], $4::integer[], $5::integer[], $6::text[],"
     " $7::text[], $8::text[], $9::text[], $10::text[], $11::bigint[], $12::bigint[],"
     " $13::bigint[], $14::bigint[], $15::bigint[], $16::bigint[], $17::integer[], $18::text[],"
-    " $19::jsonb[], $20::bigint[]) AS x (id, tenant, request, slot, attempt, call, provider, model,"
+    " $19::text[], $20::bigint[]) AS x (id, tenant, request, slot, attempt, call, provider, model,"
     " prompt, response, i, o, c, re, cost, latency, http, outcome, metadata, created)",
     "INSERT INTO messages (id, tenant, conversation_id, request_id, turn, position, role, content)"
     " SELECT * FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[], $5::bigint[],"
@@ -291,7 +291,7 @@ static void yard_add(const struct part *part)
     put_s(t, &c, question), put_s(t, &c, r->text), put_n(t, &c, 120), put_n(t, &c, 80),
         put_n(t, &c, 0);
     put_n(t, &c, 0), put_n(t, &c, 42), put_n(t, &c, 20), put_n(t, &c, 200), put_s(t, &c, STR("ok"));
-    put_s(t, &c, STR("{\"user\": \"user-1\"}")), put_n(t, &c, a->started_at);
+    put_s(t, &c, k->user), put_n(t, &c, a->started_at);
     yard_message(r, conversation, 0, STR("user"), question);
     yard_message(r, conversation, 1, STR("assistant"), r->text);
 }
