@@ -40,6 +40,20 @@ static const struct option_row submit_options[] = {
     {0},
 };
 
+static const struct option_row batch_options[] = {
+    {"output", 'O', "FILE", "one line per line of the input (FILE.out.jsonl)"},
+    {"resume", 'r', NULL, "go on where an earlier run ended, with its output file"},
+    {"model", 'm', "NAME", "instead of the models in the file"},
+    {"tenant", 't', "NAME", "of lines that name none"},
+    {"batch-id", 0, "ID", "beginning of the requests' ids; otherwise made from name and content of the file"},
+    {"encoding", 'e', "NAME", "json, msgpack or alternate"},
+    {"in-flight", 0, "N", "most unanswered requests (10000)"},
+    {"deadline", 'd', "TIME", "after that no answer is wanted (24h)"},
+    {"timeout", 0, "TIME", "give up when no reply comes for so long (never)"},
+    {"progress", 0, "auto|never", "progress on stderr"},
+    {0},
+};
+
 static const struct option_row topics_create_options[] = {
     {"partitions", 'p', "N", "instead of the count in topic.def"},
     {"replication", 'r', "N", "copies of each partition; otherwise the broker's default"},
@@ -58,6 +72,7 @@ static const struct option_row migrate_up_options[] = {
 
 const struct command commands[] = {
     {"submit", "[TEXT|-]", "publish a request, or many", submit_options, 0, 1, 0, run_submit},
+    {"batch run", "FILE", "answer all lines of a file, OpenAI's batch form or request documents", batch_options, 1, 1, 0, run_batch},
     {"topics create", "", "make the topics that are missing", topics_create_options, 0, 0, 0, run_topics_create},
     {"topics check", "", "say what differs from what the topics should be", topics_check_options, 0, 0, 0, run_topics_check},
     {"migrate up", "", "bring the database's tables up to date", migrate_up_options, 0, 0, 0, run_migrate_up},
