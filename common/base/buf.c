@@ -55,6 +55,12 @@ static bool make_room(struct buf *buf, size_t more)
     return true;
 }
 
+void buf_reserve(struct buf *buf, size_t bytes)
+{
+    if (!buf->overflowed && bytes <= buf->max - buf->len)
+        make_room(buf, bytes);
+}
+
 void buf_add(struct buf *buf, const void *data, size_t len)
 {
     if (len == 0 || !make_room(buf, len))

@@ -26,6 +26,8 @@ struct buf {
 void buf_init(struct buf *buf, size_t max_bytes); /* allocates nothing yet */
 void buf_done(struct buf *buf);
 void buf_clear(struct buf *buf); /* keeps the memory */
+/* Room for `bytes` more in one piece, as far as the maximum goes; saves growing step by step. */
+void buf_reserve(struct buf *buf, size_t bytes);
 void buf_add(struct buf *buf, const void *data, size_t len);
 void buf_add_str(struct buf *buf, struct str s);
 void buf_add_char(struct buf *buf, char c);

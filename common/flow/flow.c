@@ -123,6 +123,7 @@ static void walk_run(struct walk *walk)
         id.data = id_bytes;
     }
     log_subject_set(id);
+    walk->flow->now_us = loop_exact_us(walk->flow->loop);
     while (walk_obey(walk, walk_call_step(walk)))
         ;
     log_subject_set((struct str){NULL, 0});
@@ -197,7 +198,7 @@ static void walk_enter(struct walk *walk, unsigned at)
 {
     struct step_stats *stats = &walk->flow->stats[at];
 
-    walk->entered_us = loop_exact_us(walk->flow->loop);
+    walk->entered_us = walk->flow->now_us;
     stats->entered++;
     stats->inside++;
 }
@@ -207,7 +208,7 @@ static void walk_leave(struct walk *walk)
     struct step_stats *stats = &walk->flow->stats[walk->at];
 
     stats->inside--;
-    stats->spent_us += (uint64_t)(loop_exact_us(walk->flow->loop) - walk->entered_us);
+    stats->spent_us += (uint64_t)(walk->flow->now_us - walk->entered_us);
 }
 
 /* Nothing of the walk is touched behind ended(): the subject may be freed in it. */

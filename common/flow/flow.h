@@ -59,6 +59,7 @@ struct flow {
     struct list ready;
     struct loop_hook hook;
     struct step_stats stats[FLOW_STEPS_MAX];
+    int64_t now_us; /* read once each time a walk goes on: steps wait long and run shortly */
     size_t walking;
 };
 

@@ -99,8 +99,9 @@ static void copy_headers(const struct slot *slot, struct str id, struct http_hea
     for (size_t i = 0; i < request->header_count; i++)
         ret[count++] = (struct http_header){request->headers[i].name, request->headers[i].value};
     ret[count++] = (struct http_header){STR("X-Request-Id"), id};
-    ret[count++] = (struct http_header){STR("X-Client-Request-Id"), id};
     ret[count++] = (struct http_header){STR("Idempotency-Key"), id};
+    if (str_empty(slot->model->dialect.base_url)) /* OpenAI's own servers log it */
+        ret[count++] = (struct http_header){STR("X-Client-Request-Id"), id};
     *ret_count = count;
 }
 

@@ -27,7 +27,7 @@ static const char *const names[] = {
     NULL,
 };
 
-enum { VENDOR_WORDS_MAX = 200, RETRY_AFTER_MS_MAX = 3600000 };
+enum { VENDOR_WORDS_MAX = 200, RETRY_AFTER_MS_MAX = 3600000, PROVIDER_BODY_FIRST = 1000 };
 
 const struct provider *provider_by_name(struct str name)
 {
@@ -174,6 +174,7 @@ void provider_body_open(struct provider_body *body, struct arena *arena)
 {
     struct provider_body fresh = {.bytes = arena_new(arena, struct buf)};
     buf_init(fresh.bytes, PROVIDER_BODY_MAX);
+    buf_reserve(fresh.bytes, PROVIDER_BODY_FIRST);
     arena_defer(arena, free_body, fresh.bytes);
     fresh.json.out = fresh.bytes;
     *body = fresh;

@@ -92,7 +92,7 @@ static void take_partition(struct worker *worker, const struct kafka_partition *
     p->lane = lane_of(worker->intake, given->topic);
     p->topic = given->topic;
     p->number = given->partition;
-    p->owned = true;
+    p->owned = p->listed = true;
     p->high = given->high;
     p->low = given->low;
     list_append(&worker->intake->partitions, &p->node);
@@ -112,10 +112,11 @@ void intake_assigned(const struct kafka_partition *partitions, size_t count, voi
     log_info("partitions assigned", LOG_I("count", count));
 }
 
-/* Frees a partition that is neither ours nor pointed to any more. */
+/* Frees a partition that is neither ours nor pointed to any more. During the drain of a revoke it is
+ * not ours any more, and still in the list for its last commit. */
 static void partition_free_if_unused(struct partition *p)
 {
-    if (p->jobs || p->owned)
+    if (p->jobs || p->owned || p->listed)
         return;
     timer_cancel(p->worker->loop, &p->retry);
     offset_tracker_free(p->tracker);
@@ -168,7 +169,7 @@ static void forget_partitions(struct intake *intake)
         timer_cancel(p->worker->loop, &p->retry);
         offset_tracker_free(p->tracker);
         p->tracker = NULL;
-        p->owned = false;
+        p->owned = p->listed = false;
         partition_free_if_unused(p);
     }
     sessions_forget_idle(intake);

@@ -19,11 +19,12 @@ struct lane {
 };
 
 struct partition {
-    struct list_node node; /* in intake->partitions while owned, else in none */
+    struct list_node node; /* in intake->partitions from assignment to release, then in none */
     struct lane *lane;
     const char *topic;
     int32_t number;
     bool owned;     /* assigned to us and not revoked */
+    bool listed;    /* in that list */
     bool held_back; /* paused by itself: reading is too far ahead of the lowest unfinished offset */
     int64_t high;   /* watermark at assignment: records below it may be known already */
     struct offset_tracker *tracker; /* NULL until reading begins */
