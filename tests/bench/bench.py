@@ -76,6 +76,7 @@ class Bench:
         self.run_dir = os.environ["QUERN_RUN_DIR"]
         self.rows = []
         self.serial = 0
+        self.began = int(time.time())
         self.admin = AdminClient({"bootstrap.servers": BROKERS})
         self.fake = Process("fake", [f"{build}/tests/fake/quern-fake", "--port", "0"], self.run_dir, r"listening on 127\.0\.0\.1:(\d+)")
         self.fake_url = f"http://127.0.0.1:{self.fake.port}"
@@ -94,7 +95,7 @@ class Bench:
     def fresh(self):
         """A topic prefix of its own, so that every measurement begins with empty topics."""
         self.serial += 1
-        prefix = f"bench{self.serial}"
+        prefix = f"bench{self.began}x{self.serial}"
         names = ["requests", "requests.batch", "results", "replies", "dead", "floor"]
         made = self.admin.create_topics(
             [NewTopic(f"{prefix}.{n}", num_partitions=12, replication_factor=1, config={"max.message.bytes": "33554432"}) for n in names]
@@ -155,11 +156,13 @@ class Bench:
         self.provider(latency)
         self.publish(f"{prefix}.requests", count, prefix)
         words = [f"{self.build}/tests/bench/quern-bench-floor", "--brokers", BROKERS, "--group", prefix, "--topic", f"{prefix}.requests",
-                 "--out-topic", f"{prefix}.floor", "--url", self.fake_url + "/v1/chat/completions", "--in-flight", str(in_flight), "--count", str(count)]
+                 "--out-topic", f"{prefix}.floor", "--url", self.fake_url + "/v1", "--in-flight", str(in_flight), "--count", str(count)]
         if shards:
             words += ["--shards", str(shards)]
         done = subprocess.run(words, check=True, capture_output=True, text=True, timeout=900)
         figures = json.loads(done.stdout.strip().splitlines()[-1])
+        if figures["failed"]:
+            raise SystemExit(f"the floor's calls failed: {figures}")
         figures["cpu_us"] = (figures["cpu_user_s"] + figures["cpu_sys_s"]) * 1e6 / count
         return figures
 
