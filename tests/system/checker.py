@@ -175,7 +175,7 @@ class Load:
         columns = "sum(calls), sum(failed_calls), sum(input_tokens), sum(output_tokens), sum(cost_microusd)"
         used = self.w.sql("SELECT user_id, model, %s FROM usage_daily WHERE tenant = %%s AND calls > 0 GROUP BY 1, 2 ORDER BY 1, 2" % columns, self.tenant)
         ran = self.w.sql(
-            "SELECT coalesce(metadata->>'user', ''), model, count(*), count(*) FILTER (WHERE outcome = 'failed'), sum(input_tokens),"
+            "SELECT coalesce(user_id, ''), model, count(*), count(*) FILTER (WHERE outcome = 'failed'), sum(input_tokens),"
             " sum(output_tokens), sum(coalesce(cost_microusd, 0)) FROM inference_runs WHERE tenant = %s GROUP BY 1, 2 ORDER BY 1, 2",
             self.tenant,
         )
