@@ -78,26 +78,33 @@ SET jit = off SET work_mem = '64MB'
 AS $$
 BEGIN
 RETURN QUERY
+-- Columns that many steps read stand first: a row is taken apart from its beginning.
 WITH fresh AS MATERIALIZED (
-    SELECT *, CASE WHEN k.status <> 'open' AND k.reply_topic IS NOT NULL
-                   THEN nextval('outbox_id_seq') END AS outbox_id
+    SELECT k.was, CASE WHEN k.status <> 'open' AND k.reply_topic IS NOT NULL
+                       THEN nextval('outbox_id_seq') END AS outbox_id, k.ord, k.status, k.tenant, k.id,
+        k.session_id, k.user_id, k.title, k.model, k.provider, k.created, k.reply_topic,
+        k.traceparent, k.result_partition, k.kind, k.body_hash, k.slots, k.policy, k.quorum,
+        k.deadline, k.reply_to, k.text, k.message, k.finish_reason, k.winner, k.agreement,
+        k.input_tokens, k.output_tokens, k.cached_input_tokens, k.reasoning_tokens, k.cost,
+        k.error_code, k.error_message, k.origin_topic, k.origin_partition, k.origin_offset,
+        k.metadata, k.extra, k.accepted, k.queued_ms, k.first_token_ms, k.total_ms
     FROM (SELECT i.*, (SELECT r.status FROM requests r
                        WHERE r.tenant = i.tenant AND r.id = i.id) AS was
-          FROM unnest(q_tenant, q_id, q_status, q_kind, q_user, q_session, q_title, q_body_hash,
-                      q_slots, q_policy, q_quorum, q_deadline, q_reply_to, q_partition, q_text,
+          FROM unnest(q_status, q_tenant, q_id, q_session, q_user, q_title, q_model, q_provider,
+                      q_created, q_reply_topic, q_traceparent, q_partition, q_kind, q_body_hash,
+                      q_slots, q_policy, q_quorum, q_deadline, q_reply_to, q_text,
                       q_message, q_finish_reason, q_winner, q_agreement, q_input, q_output,
                       q_cached_input, q_reasoning, q_cost, q_error_code, q_error_message,
                       q_origin_topic, q_origin_partition, q_origin_offset, q_metadata, q_extra,
-                      q_created, q_accepted, q_queued, q_first_token, q_total, q_reply_topic,
-                      q_traceparent, q_model, q_provider)
+                      q_accepted, q_queued, q_first_token, q_total)
                WITH ORDINALITY AS i (
-                      tenant, id, status, kind, user_id, session_id, title, body_hash,
-                      slots, policy, quorum, deadline, reply_to, result_partition, text,
+                      status, tenant, id, session_id, user_id, title, model, provider,
+                      created, reply_topic, traceparent, result_partition, kind, body_hash,
+                      slots, policy, quorum, deadline, reply_to, text,
                       message, finish_reason, winner, agreement, input_tokens, output_tokens,
                       cached_input_tokens, reasoning_tokens, cost, error_code, error_message,
                       origin_topic, origin_partition, origin_offset, metadata, extra,
-                      created, accepted, queued_ms, first_token_ms, total_ms, reply_topic,
-                      traceparent, model, provider, ord)
+                      accepted, queued_ms, first_token_ms, total_ms, ord)
           OFFSET 0) k -- keeps the look-up from being done twice
     WHERE k.was IS NULL OR k.was = 'open'
 ),
@@ -110,7 +117,13 @@ conversation AS (
     RETURNING c.id, c.tenant, c.last_request_id, c.turn
 ),
 settled AS MATERIALIZED (
-    SELECT f.*, c.id AS conversation_id, c.turn
+    SELECT f.ord, f.outbox_id, f.was, c.id AS conversation_id, c.turn, f.status, f.tenant, f.id,
+        f.session_id, f.user_id, f.title, f.model, f.provider, f.created, f.reply_topic,
+        f.traceparent, f.result_partition, f.kind, f.body_hash, f.slots, f.policy, f.quorum,
+        f.deadline, f.reply_to, f.text, f.message, f.finish_reason, f.winner, f.agreement,
+        f.input_tokens, f.output_tokens, f.cached_input_tokens, f.reasoning_tokens, f.cost,
+        f.error_code, f.error_message, f.origin_topic, f.origin_partition, f.origin_offset,
+        f.metadata, f.extra, f.accepted, f.queued_ms, f.first_token_ms, f.total_ms
     FROM fresh f LEFT JOIN conversation c ON c.tenant = f.tenant AND c.last_request_id = f.id
 ),
 created AS (
