@@ -13,11 +13,11 @@ def name(line):
     return line.get("custom_id") or line.get("id") or line.get("request_id", "")
 
 
-def outcome(line):
+def outcome(line, wanted):
     """(id, error code or None, text) of one output line in either form."""
     if "response" in line:
-        if line.get("error"):
-            return name(line), line["error"]["code"], ""
+        if line.get("error"):  # a line that was refused before it was published has its number only
+            return name(line) if line.get("custom_id") else wanted[line["line"] - 1], line["error"]["code"], ""
         return name(line), None, line["response"]["body"]["choices"][0]["message"]["content"]
     ident = line.get("request_id", "").split(":", 1)[-1]
     if line.get("status", "done") != "done":
@@ -27,7 +27,8 @@ def outcome(line):
 
 def main(input_path, output_path, expected_path, mode):
     wanted = [name(json.loads(line)) for line in open(input_path, encoding="utf-8")]
-    results = [outcome(json.loads(line)) for line in open(output_path, encoding="utf-8")]
+    results = [outcome(json.loads(line), wanted) for line in open(output_path, encoding="utf-8")]
+    refused = sum(1 for line in open(output_path, encoding="utf-8") if json.loads(line).get("line"))
     failed = {ident: code for ident, code, _ in results if code}
     expected = {}
     if mode == "fake":
@@ -45,7 +46,8 @@ def main(input_path, output_path, expected_path, mode):
     print("\nsome of the answers:")
     for ident, code, text in sorted(results)[:: max(1, len(results) // 8)][:8]:
         print(f"  {ident:<28} {'failed: ' + code if code else text[:80]}")
-    print(f"\n{len(wanted)} accepted, {len(counts)} final, {len(failed)} failed, {len(expected)} meant to fail")
+    print(f"\n{len(wanted)} lines: {refused} refused before publishing, {len(wanted) - refused} accepted, "
+          f"{len(counts) - refused} final; {len(failed)} failed, {len(expected)} meant to fail")
     for problem in problems[:20]:
         print("  " + problem, file=sys.stderr)
     return 1 if problems else 0
