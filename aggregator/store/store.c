@@ -13,14 +13,13 @@
  *
  * At most `backlog_*_max` wait; beyond it reading is held until half of it is gone.
  */
+#include "aggregator/store/extras.h"
 #include "aggregator/store/rows.h"
 
 #include "common/base/log.h"
 #include "common/base/must.h"
 #include "common/base/rand.h"
 #include "common/base/xalloc.h"
-#include "common/data/digest.h"
-#include "common/data/json.h"
 
 enum { PAUSE_MS_MIN = 50, PAUSE_MS_MAX = 5000, QUERIES_MAX = 6, SETTLE_PENDING_MAX = 20000 };
 #define NO_LIMIT SIZE_MAX
@@ -55,9 +54,9 @@ struct store {
     struct rows rows;
     struct map sessions; /* of the final rows in the transaction being made */
     struct buf partitions, epochs, froms, tos;
-    struct buf columns[8]; /* of repeat and bury */
-    struct buf repeats[5];
+    struct extras extras;
     struct buf sent, failed, errors;
+    char pause[24];
 };
 
 struct session_mark {
@@ -68,11 +67,7 @@ static struct buf *all_bufs(struct store *store, size_t index)
 {
     struct buf *singles[] = {&store->partitions, &store->epochs, &store->froms, &store->tos,
                              &store->sent,       &store->failed, &store->errors};
-    if (index < 7)
-        return singles[index];
-    if (index < 15)
-        return &store->columns[index - 7];
-    return index < 20 ? &store->repeats[index - 15] : NULL;
+    return index < sizeof(singles) / sizeof(singles[0]) ? singles[index] : NULL;
 }
 
 struct store *store_new(struct aggregator *aggregator)
@@ -84,6 +79,7 @@ struct store *store_new(struct aggregator *aggregator)
     list_init(&store->wire);
     map_init(&store->sessions);
     rows_init(&store->rows, aggregator);
+    extras_init(&store->extras, aggregator);
     struct buf *buf;
     for (size_t i = 0; (buf = all_bufs(store, i)); i++)
         buf_init(buf, (size_t)1 << 29);
@@ -104,6 +100,7 @@ void store_free(struct store *store)
     free_entries(&store->wire);
     map_done(&store->sessions);
     rows_done(&store->rows);
+    extras_done(&store->extras);
     struct buf *buf;
     for (size_t i = 0; (buf = all_bufs(store, i)); i++)
         buf_done(buf);
@@ -255,153 +252,73 @@ static size_t make_fence(struct store *store, struct str *params)
     return 6;
 }
 
-static void begin_columns(struct buf *columns, size_t count)
+static void stored(const struct postgres_result *result, const struct err *err, void *context);
+
+/* The entries on `wire`: the fence, their rows, their extras. */
+static size_t make_entries(struct store *store, struct postgres_query *queries, struct str *fence,
+                           struct str *columns)
 {
-    for (size_t i = 0; i < count; i++) {
-        buf_clear(&columns[i]);
-        postgres_array_begin(&columns[i]);
+    size_t count = 0;
+    rows_begin(&store->rows);
+    extras_begin(&store->extras);
+    LIST_EACH(&store->wire, node)
+    rows_mark(container_of(node, struct entry, node));
+    LIST_EACH(&store->wire, node)
+    {
+        struct entry *entry = container_of(node, struct entry, node);
+        rows_add(&store->rows, entry);
+        extras_add(&store->extras, entry);
     }
+    queries[count++] =
+        (struct postgres_query){STATEMENT_FENCE, fence, (int)make_fence(store, fence)};
+    must(rows_params(&store->rows, columns)); /* batch_bytes_max is far below a column's limit */
+    store->store_at = (int)count;
+    queries[count++] = (struct postgres_query){STATEMENT_STORE, columns, COLUMN_COUNT};
+    size_t extras = extras_queries(&store->extras, queries + count);
+    store->look_again = extras > 0;
+    return count + extras;
 }
 
-static size_t end_columns(struct buf *columns, size_t count, struct str *params)
+/* News about the outbox: what was delivered, what was not. */
+static size_t make_outbox(struct store *store, struct postgres_query *queries, struct str *params,
+                          bool force)
 {
-    for (size_t i = 0; i < count; i++) {
-        postgres_array_end(&columns[i]);
-        params[i] = buf_str(&columns[i]);
-    }
+    struct aggregator *aggregator = store->aggregator;
+    size_t count = 0;
+    if (!store->outbox_taken)
+        store->outbox_taken = settle_outbox_take(aggregator->settle, force, &store->sent,
+                                                 &store->failed, &store->errors);
+    if (!store->outbox_taken)
+        return 0;
+    snprintf(store->pause, sizeof(store->pause), "%lld",
+             (long long)aggregator->conf->reply_retry_ms);
+    params[0] = buf_str(&store->sent);
+    params[1] = buf_str(&store->failed);
+    params[2] = buf_str(&store->errors);
+    params[3] = str_of(store->pause);
+    if (store->sent.len > 2) /* more than {} */
+        queries[count++] = (struct postgres_query){STATEMENT_OUTBOX_SENT, &params[0], 1};
+    if (store->failed.len > 2)
+        queries[count++] = (struct postgres_query){STATEMENT_OUTBOX_FAILED, &params[1], 3};
     return count;
 }
-
-static void add_repeat(struct store *store, const struct entry *entry)
-{
-    const struct result *result = &entry->part->result;
-    postgres_array_add(&store->repeats[0], result->tenant);
-    postgres_array_add(&store->repeats[1], result->request_id);
-    postgres_array_add(&store->repeats[2], result->request.body_hash);
-    postgres_array_add(&store->repeats[3],
-                       aggregator_reply_topic(store->aggregator, result->request.reply_to));
-    postgres_array_add_i64(&store->repeats[4], entry->partition);
-}
-
-static void dead_headers(struct store *store, const struct entry *entry, struct buf *ret)
-{
-    const struct part *part = entry->part;
-    char number[24], hash[DIGEST_HEX + 1];
-    struct json_writer w = {.out = ret};
-    json_open(&w, '{');
-    json_key(&w, HEADER_DEAD_CODE);
-    json_str(&w, str_of(err_name(entry->dead_code)));
-    json_key(&w, HEADER_DEAD_REASON);
-    json_str(&w, str_of(entry->dead_reason));
-    json_key(&w, HEADER_DEAD_TOPIC);
-    json_str(&w, store->aggregator->topic_results);
-    json_key(&w, HEADER_DEAD_PARTITION);
-    snprintf(number, sizeof(number), "%d", entry->partition);
-    json_str(&w, str_of(number));
-    json_key(&w, HEADER_DEAD_OFFSET);
-    snprintf(number, sizeof(number), "%lld", (long long)entry->offset);
-    json_str(&w, str_of(number));
-    if (part->raw.len > DEAD_ORIGINAL_BYTES_MAX) {
-        digest_sha256_hex(part->raw, hash, DIGEST_HEX);
-        json_key(&w, HEADER_DEAD_SHA256);
-        json_str(&w, str_of(hash));
-        json_key(&w, HEADER_DEAD_ORIGINAL_BYTES);
-        snprintf(number, sizeof(number), "%zu", part->raw.len);
-        json_str(&w, str_of(number));
-    }
-    json_close(&w, '}');
-}
-
-static void add_burial(struct store *store, const struct entry *entry)
-{
-    struct buf *columns = store->columns, scratch;
-    const struct part *part = entry->part;
-    buf_init(&scratch, DEAD_ORIGINAL_BYTES_MAX * 4);
-    postgres_array_add(&columns[0], part->result.tenant.data ? part->result.tenant : STR(""));
-    postgres_array_add(&columns[1],
-                       part->result.request_id.data ? part->result.request_id : STR(""));
-    postgres_array_add(&columns[2], store->aggregator->topic_dead);
-    /* The key is anybody's bytes; only text can be kept. */
-    postgres_array_add(&columns[3],
-                       str_utf8_valid(part->key) &&
-                               !memchr(part->key.data ? part->key.data : "", 0, part->key.len)
-                           ? part->key
-                           : (struct str){0});
-    postgres_array_add(&columns[4], STR("application/octet-stream"));
-    buf_add_str(&scratch, STR("\\x"));
-    struct str bytes = str_slice(part->raw, 0, DEAD_ORIGINAL_BYTES_MAX);
-    for (size_t i = 0; i < bytes.len; i++)
-        buf_printf(&scratch, "%02x", (unsigned char)bytes.data[i]);
-    postgres_array_add(&columns[5], buf_str(&scratch));
-    buf_clear(&scratch);
-    dead_headers(store, entry, &scratch);
-    postgres_array_add(&columns[6], buf_str(&scratch));
-    postgres_array_add_i64(&columns[7], entry->partition);
-    buf_done(&scratch);
-}
-
-static void stored(const struct postgres_result *result, const struct err *err, void *context);
 
 /* Sends what stands on `wire`, with the news about the outbox. */
 static void send(struct store *store)
 {
     struct aggregator *aggregator = store->aggregator;
-    struct str fence[6], columns[COLUMN_COUNT], repeats[5], burials[8], outbox[3];
+    struct str fence[6], columns[COLUMN_COUNT], outbox[4];
     struct postgres_query queries[QUERIES_MAX];
-    size_t count = 0, repeat_count = 0, burial_count = 0;
-    bool whole = true;
-
+    size_t count = 0;
     store->store_at = -1;
+    store->look_again = false;
     measure_ranges(store);
-    if (!list_empty(&store->wire)) {
-        rows_begin(&store->rows);
-        begin_columns(store->repeats, 5);
-        begin_columns(store->columns, 8);
-        LIST_EACH(&store->wire, node)
-        rows_mark(container_of(node, struct entry, node));
-        LIST_EACH(&store->wire, node)
-        {
-            struct entry *entry = container_of(node, struct entry, node);
-            rows_add(&store->rows, entry);
-            if (entry->kind == ENTRY_REPEAT) {
-                add_repeat(store, entry);
-                repeat_count++;
-            } else if (entry->kind == ENTRY_DEAD) {
-                add_burial(store, entry);
-                burial_count++;
-            }
-        }
-        queries[count++] =
-            (struct postgres_query){STATEMENT_FENCE, fence, (int)make_fence(store, fence)};
-        whole = rows_params(&store->rows, columns);
-        store->store_at = (int)count;
-        queries[count++] = (struct postgres_query){STATEMENT_STORE, columns, COLUMN_COUNT};
-    }
-    if (repeat_count)
-        queries[count++] = (struct postgres_query){STATEMENT_REPEAT, repeats,
-                                                   (int)end_columns(store->repeats, 5, repeats)};
-    if (burial_count)
-        queries[count++] = (struct postgres_query){STATEMENT_BURY, burials,
-                                                   (int)end_columns(store->columns, 8, burials)};
-    store->look_again = repeat_count || burial_count;
-    must(whole); /* batch_bytes_max is far below what a column holds */
-
-    char pause[24];
-    if (!store->outbox_taken)
-        store->outbox_taken = settle_outbox_take(aggregator->settle, count > 0, &store->sent,
-                                                 &store->failed, &store->errors);
-    struct str sent = buf_str(&store->sent);
-    if (store->outbox_taken && store->sent.len > 2)
-        queries[count++] = (struct postgres_query){STATEMENT_OUTBOX_SENT, &sent, 1};
-    if (store->outbox_taken && store->failed.len > 2) {
-        snprintf(pause, sizeof(pause), "%lld", (long long)aggregator->conf->reply_retry_ms);
-        outbox[0] = buf_str(&store->failed);
-        outbox[1] = buf_str(&store->errors);
-        outbox[2] = str_of(pause);
-        queries[count++] = (struct postgres_query){STATEMENT_OUTBOX_FAILED, outbox, 3};
-    }
+    if (!list_empty(&store->wire))
+        count = make_entries(store, queries, fence, columns);
+    count += make_outbox(store, queries + count, outbox, count > 0);
     if (count == 0)
         return;
+    must(count <= QUERIES_MAX);
     struct err err;
     store->busy = true;
     store->dropped = false;
