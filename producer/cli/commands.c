@@ -70,9 +70,37 @@ static const struct option_row migrate_up_options[] = {
     {0},
 };
 
+static const struct option_row show_options[] = {
+    {"tenant", 't', "NAME", "whose request it is (default)"},
+    {0},
+};
+
+static const struct option_row dead_list_options[] = {
+    {"limit", 'n', "N", "the newest N (50)"},
+    {"code", 0, "CODE", "only with this error"},
+    {0},
+};
+
+static const struct option_row dead_show_options[] = {
+    {"bytes", 'b', NULL, "only the original bytes"},
+    {0},
+};
+
+static const struct option_row dead_retry_options[] = {
+    {"code", 0, "CODE", "with all: only with this error"},
+    {"new-id", 0, NULL, "under fresh ids: a request whose failure is stored would get that again"},
+    {0},
+};
+
+static const struct option_row reference_options[] = {
+    {"prefix", 0, "NAME", "of the topics' names (quern)"},
+    {0},
+};
+
 const struct command commands[] = {
     {"submit", "[TEXT|-]", "publish a request, or many", submit_options, 0, 1, 0, run_submit},
     {"batch run", "FILE", "answer all lines of a file, OpenAI's batch form or request documents", batch_options, 1, 1, 0, run_batch},
+    {"show", "ID", "what became of a request", show_options, 1, 1, 0, run_show},
     {"topics create", "", "make the topics that are missing", topics_create_options, 0, 0, 0, run_topics_create},
     {"topics check", "", "say what differs from what the topics should be", topics_check_options, 0, 0, 0, run_topics_check},
     {"migrate up", "", "bring the database's tables up to date", migrate_up_options, 0, 0, 0, run_migrate_up},
@@ -82,6 +110,12 @@ const struct command commands[] = {
     {"config sample", "", "a commented file with all defaults", NULL, 0, 0, COMMAND_NO_CONF, run_config_sample},
     {"config reference", "", "all settings as a page", NULL, 0, 0, COMMAND_NO_CONF, run_config_reference},
     {"config schema", "", "JSON Schema of the file, for editors", NULL, 0, 0, COMMAND_NO_CONF, run_config_schema},
+    {"doctor", "", "look at everything the fleet needs, and say how to mend it", NULL, 0, 0, 0, run_doctor},
+    {"dead list", "", "records that could not be processed, newest last", dead_list_options, 0, 0, 0, run_dead_list},
+    {"dead show", "PARTITION:OFFSET", "one of them, with its reason and original bytes", dead_show_options, 1, 1, 0, run_dead_show},
+    {"dead retry", "PARTITION:OFFSET|all", "publish the original bytes again", dead_retry_options, 1, 1, 0, run_dead_retry},
+    {"reference", "PAGE", "messages, errors, topics, metrics, commands, asyncapi, schema NAME", reference_options, 1, 2, COMMAND_NO_CONF, run_reference},
+    {"completion", "bash", "completion for the shell: source <(quern completion bash)", NULL, 1, 1, COMMAND_NO_CONF, run_completion},
     {0},
 };
 /* clang-format on */

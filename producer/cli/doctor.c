@@ -1,0 +1,318 @@
+/*
+ * doctor.c -- `quern doctor`: every dependency, a line each, with what to do about what is wrong.
+ *
+ * To add a check: a function that reports, and a line in run_doctor().
+ */
+#include "common/app/app.h"
+#include "common/contract/contract.h"
+#include "common/io/http_client.h"
+#include "common/io/redis.h"
+#include "common/settings/settings.h"
+#include "producer/cli/cli.h"
+#include "producer/cli/migrate.h"
+#include "producer/cli/topics.h"
+
+enum { ASK_MS = 5000, PAGE_BYTES_MAX = 1 << 20, TURN_MS = 100, URL_BYTES_MAX = 2048 };
+
+enum health { HEALTH_OK, HEALTH_WARN, HEALTH_FAIL, HEALTH_DOWN };
+
+struct doctor {
+    struct cli *cli;
+    struct table table;
+    enum health worst;
+    struct loop *loop;
+};
+
+static void report(struct doctor *doctor, const char *what, enum health health, struct str finding,
+                   const char *fix)
+{
+    static const char *const names[] = {"ok", "warn", "fail", "fail"};
+    table_add(&doctor->table, str_of(what));
+    table_add(&doctor->table, str_of(names[health]));
+    table_add(&doctor->table, finding);
+    table_add(&doctor->table, str_of(health == HEALTH_OK ? "" : fix));
+    if (health > doctor->worst)
+        doctor->worst = health;
+}
+
+/* ---- configuration ---- */
+
+static void check_configuration(struct doctor *doctor)
+{
+    struct cli *cli = doctor->cli;
+    struct settings *settings = arena_new(&cli->arena, struct settings);
+    struct err err;
+    if (!cli_load(cli, settings_rows(&cli->arena), "producer", settings, &err) ||
+        !settings_check(settings, &err)) {
+        report(doctor, "configuration", HEALTH_FAIL, str_of(err.text),
+               "see 'quern config reference'");
+        return;
+    }
+    report(doctor, "configuration", HEALTH_OK,
+           arena_printf(&cli->arena, "%s, %zu model(s)", cli->file ? cli->file : "no file",
+                        settings->worker.shared.models.count),
+           "");
+}
+
+/* ---- kafka ---- */
+
+static void check_topics(struct doctor *doctor, struct kafka_admin *admin)
+{
+    struct table table;
+    struct err err;
+    if (!topics_check(doctor->cli, admin, 0, &table, &err)) {
+        report(doctor, "topics", HEALTH_FAIL, str_of(err.text), "see 'quern topics check'");
+        return;
+    }
+    size_t missing = 0, rows = table_rows(&table);
+    for (size_t i = 0; i < rows; i++)
+        missing += str_is(table.cells[i * table.columns + 3], "missing");
+    if (missing > 0)
+        report(doctor, "topics", HEALTH_FAIL,
+               arena_printf(&doctor->cli->arena, "%zu of %d missing", missing, (int)TOPIC_COUNT),
+               "quern topics create");
+    else if (rows > 0)
+        report(doctor, "topics", HEALTH_WARN,
+               arena_printf(&doctor->cli->arena, "%zu setting(s) differ", rows),
+               "see 'quern topics check'");
+    else
+        report(doctor, "topics", HEALTH_OK,
+               arena_printf(&doctor->cli->arena, "all %d are as they should be", (int)TOPIC_COUNT),
+               "");
+}
+
+static void check_kafka(struct doctor *doctor)
+{
+    struct err err;
+    struct str cluster;
+    int brokers;
+    struct kafka_admin *admin = cli_kafka_admin(doctor->cli, &err);
+    if (!admin) {
+        report(doctor, "kafka", HEALTH_FAIL, str_of(err.text), "correct kafka.properties");
+        return;
+    }
+    if (kafka_admin_cluster(admin, ASK_MS, &brokers, &cluster, &err)) {
+        report(doctor, "kafka", HEALTH_OK,
+               arena_printf(&doctor->cli->arena, "%d broker(s), cluster " STR_FMT ", librdkafka %s",
+                            brokers, STR_ARG(cluster), kafka_library_version()),
+               "");
+        check_topics(doctor, admin);
+    } else {
+        report(doctor, "kafka", HEALTH_DOWN,
+               arena_printf(&doctor->cli->arena, STR_FMT ": %s",
+                            STR_ARG(doctor->cli->conf->kafka_servers), err.text),
+               "start Kafka, or correct kafka.bootstrap_servers");
+    }
+    kafka_admin_free(admin);
+}
+
+/* ---- postgresql ---- */
+
+static void take_text(const struct postgres_rows *rows, void *context)
+{
+    struct doctor *doctor = context;
+    if (rows->count > 0)
+        report(doctor, "postgresql", HEALTH_OK,
+               arena_printf(&doctor->cli->arena, "server " STR_FMT ", %s",
+                            STR_ARG(postgres_cell(rows, 0, 0)), postgres_library_version()),
+               "");
+}
+
+static void report_migrations(struct doctor *doctor, const struct migration_state *state)
+{
+    struct arena *arena = &doctor->cli->arena;
+    if (state->changed > 0)
+        report(doctor, "migrations", HEALTH_FAIL,
+               arena_printf(arena, "%d changed since applied", state->changed),
+               "see 'quern migrate status'");
+    else if (state->pending > 0)
+        report(doctor, "migrations", HEALTH_FAIL, arena_printf(arena, "%d pending", state->pending),
+               "quern migrate up");
+    else if (state->unknown > 0)
+        report(doctor, "migrations", HEALTH_WARN,
+               arena_printf(arena, "%d unknown to this program", state->unknown),
+               "the database belongs to a newer version: update this program");
+    else
+        report(doctor, "migrations", HEALTH_OK, arena_printf(arena, "%d applied", state->applied),
+               "");
+}
+
+static void check_postgres(struct doctor *doctor)
+{
+    struct err err;
+    struct migration_state *state = arena_new(&doctor->cli->arena, struct migration_state);
+    struct postgres_session *session = cli_postgres(doctor->cli, ASK_MS, &err);
+    if (!session || !postgres_session_query(session, "SELECT current_setting('server_version')",
+                                            NULL, 0, take_text, doctor, &err))
+        report(doctor, "postgresql", HEALTH_DOWN, str_of(err.text),
+               "start PostgreSQL, or correct postgres.conninfo (or PG* variables)");
+    else if (migrate_look(doctor->cli, session, state, &err))
+        report_migrations(doctor, state);
+    else
+        report(doctor, "migrations", HEALTH_FAIL, str_of(err.text), "see 'quern migrate status'");
+    postgres_session_close(session);
+}
+
+/* ---- redis ---- */
+
+struct policy {
+    bool back;
+    char name[64];
+};
+
+static void take_policy(const struct redis_reply *reply, void *context)
+{
+    struct policy *policy = context;
+    policy->back = true;
+    if (!reply || reply->kind != REDIS_LIST || reply->count < 2)
+        return;
+    struct redis_reply item = redis_item(reply, 1);
+    snprintf(policy->name, sizeof(policy->name), STR_FMT, STR_ARG(item.text));
+}
+
+/* "" when the server does not tell (managed ones forbid CONFIG). */
+static void ask_policy(struct doctor *doctor, const struct redis_conf *conf, struct policy *ret)
+{
+    static const struct str words[] = {{"CONFIG", 6}, {"GET", 3}, {"maxmemory-policy", 16}};
+    struct err err;
+    struct redis *redis = redis_new(doctor->loop, conf, &err);
+    int64_t until_ms = loop_now_ms(doctor->loop) + ASK_MS;
+    while (redis && !redis_up(redis) && loop_now_ms(doctor->loop) < until_ms)
+        loop_turn(doctor->loop, TURN_MS);
+    if (redis)
+        redis_ask(redis, words, 3, take_policy, ret);
+    while (redis && !ret->back && loop_now_ms(doctor->loop) < until_ms)
+        loop_turn(doctor->loop, TURN_MS);
+    redis_free(redis);
+}
+
+static void check_redis(struct doctor *doctor)
+{
+    struct redis_conf conf;
+    struct policy policy = {0};
+    struct err err;
+    shared_redis_conf(doctor->cli->conf, &conf);
+    if (!conf.url.data) {
+        report(doctor, "redis", HEALTH_WARN, STR("switched off"),
+               "answers may be paid twice after a crash; set redis.url");
+        return;
+    }
+    if (!redis_check(&conf, ASK_MS, &err)) {
+        report(doctor, "redis", HEALTH_DOWN, str_of(err.text), "start Redis, or correct redis.url");
+        return;
+    }
+    ask_policy(doctor, &conf, &policy);
+    struct str finding = arena_printf(&doctor->cli->arena, "maxmemory-policy %s",
+                                      *policy.name ? policy.name : "not told");
+    if (strncmp(policy.name, "allkeys", 7) == 0)
+        report(doctor, "redis", HEALTH_WARN, finding,
+               "claims and kept answers may be thrown out: use noeviction or volatile-ttl");
+    else
+        report(doctor, "redis", HEALTH_OK, finding, "");
+}
+
+/* ---- models ---- */
+
+struct probe {
+    bool back;
+    int status;
+    struct err err;
+};
+
+static void take_probe(const struct http_reply *reply, const struct err *err, void *context)
+{
+    struct probe *probe = context;
+    probe->back = true;
+    probe->status = reply ? reply->status : 0;
+    if (err)
+        probe->err = *err;
+}
+
+/* The providers' own addresses, as the workers use them. */
+static const char *default_url(const struct model_conf *model)
+{
+    if (str_is(model->provider, "anthropic"))
+        return "https://api.anthropic.com";
+    return str_is(model->provider, "ollama") ? "http://localhost:11434" : "https://api.openai.com";
+}
+
+/* Any HTTP answer will do: it shows that the address is right and somebody is there. */
+static void check_model(struct doctor *doctor, struct http_client *http,
+                        const struct model_conf *model)
+{
+    struct arena *arena = &doctor->cli->arena;
+    struct probe probe = {0};
+    struct err err;
+    bool own = str_empty(model->base_url);
+    struct str url = own ? str_of(default_url(model)) : model->base_url;
+    const struct http_request request = {
+        .method = STR("GET"), .url = url, .connect_timeout_ms = ASK_MS, .total_timeout_ms = ASK_MS};
+    const char *name = arena_printf(arena, "model " STR_FMT, STR_ARG(model->name)).data;
+    if (own && str_empty(model->api_key) && !str_is(model->provider, "ollama")) {
+        report(doctor, name, HEALTH_FAIL, STR("no api_key"),
+               "set api_key: ${OPENAI_API_KEY}, or api_key_file");
+        return;
+    }
+    if (!http_call(http, &request, take_probe, &probe, &err)) {
+        report(doctor, name, HEALTH_FAIL, str_of(err.text), "correct its base_url");
+        return;
+    }
+    while (!probe.back)
+        loop_turn(doctor->loop, TURN_MS);
+    if (probe.status == 0)
+        report(doctor, name, HEALTH_DOWN,
+               arena_printf(arena, STR_FMT ": %s", STR_ARG(url), probe.err.text),
+               "start the server, or correct base_url");
+    else
+        report(doctor, name, HEALTH_OK, arena_printf(arena, STR_FMT " answers", STR_ARG(url)), "");
+}
+
+static void check_models(struct doctor *doctor)
+{
+    const struct conf_items *models = &doctor->cli->conf->models;
+    const struct http_client_conf conf = {.calls_max = 4,
+                                          .user_agent = STR("quern/" QUERN_VERSION)};
+    struct err err;
+    if (models->count == 0) {
+        report(doctor, "models", HEALTH_WARN, STR("none configured"),
+               "every request will fail; see 'models' in 'quern config sample'");
+        return;
+    }
+    struct http_client *http = http_client_new(doctor->loop, &conf, &err);
+    for (size_t i = 0; http && i < models->count; i++)
+        check_model(doctor, http, &((const struct model_conf *)models->items)[i]);
+    http_client_free(http);
+}
+
+static int print_findings(const struct doctor *doctor)
+{
+    struct buf text;
+    buf_init(&text, PAGE_BYTES_MAX);
+    if (doctor->cli->json)
+        table_json(&doctor->table, &text);
+    else
+        table_text(&doctor->table, doctor->cli->color, &text);
+    int code = cli_out(&text);
+    buf_done(&text);
+    if (code != EXIT_OK || doctor->worst <= HEALTH_WARN)
+        return code;
+    return doctor->worst == HEALTH_DOWN ? EXIT_UNAVAILABLE : EXIT_FAILED;
+}
+
+int run_doctor(struct cli *cli)
+{
+    struct doctor doctor = {.cli = cli};
+    struct err err;
+    doctor.loop = loop_new(&err);
+    if (!doctor.loop)
+        return cli_fail(cli, &err);
+    table_init(&doctor.table, &cli->arena,
+               (const char *const[]){"what", "state", "finding", "fix", NULL});
+    check_configuration(&doctor);
+    check_kafka(&doctor);
+    check_postgres(&doctor);
+    check_redis(&doctor);
+    check_models(&doctor);
+    loop_free(doctor.loop);
+    return print_findings(&doctor);
+}
