@@ -161,7 +161,7 @@ static void print_help(const struct app_program *program)
 
 void app_version(const char *program, struct buf *ret)
 {
-    buf_printf(ret, "%s %s\nlibrdkafka %s\n%s\nlibpq %s\n", program, QUERN_VERSION,
+    buf_printf(ret, "%s %s\nlibrdkafka %s\n%s\n%s\n", program, QUERN_VERSION,
                kafka_library_version(), http_library_version(), postgres_library_version());
 }
 
