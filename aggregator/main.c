@@ -176,8 +176,11 @@ static void *start(struct app *app, const void *conf, struct err *err)
     aggregator->conf = conf;
     arena_init(&aggregator->names, NULL, 65536);
     if (!instance_acquire(aggregator->conf->lock_dir, "aggregator", aggregator->conf->instance,
-                          aggregator->instance, sizeof(aggregator->instance), err))
+                          aggregator->instance, sizeof(aggregator->instance), err)) {
+        arena_done(&aggregator->names);
+        free(aggregator);
         return NULL;
+    }
     name_things(aggregator);
     aggregator->pool = arena_pool_new(8192, 16384);
     aggregator->gather = gather_new(aggregator);
@@ -187,8 +190,10 @@ static void *start(struct app *app, const void *conf, struct err *err)
     /* Before the doors are open: their turn-end hooks send what this one gives them. */
     loop_add_turn_end(aggregator->loop, &aggregator->hook);
     if (!open_postgres(aggregator, err) || !open_redis(aggregator, err) ||
-        !open_kafka(aggregator, err))
+        !open_kafka(aggregator, err)) {
+        stop(aggregator);
         return NULL;
+    }
     log_info("aggregator starts", LOG_C("instance", aggregator->instance));
     return aggregator;
 }

@@ -218,13 +218,17 @@ static void *start(struct app *app, const void *conf, struct err *err)
     worker->conf = conf;
     worker->wake_lost = wake_lost;
     arena_init(&worker->names, NULL, 65536);
-    if (!prepare(worker, err) || !open_stores(worker, err) || !open_http(worker, err))
+    if (!prepare(worker, err) || !open_stores(worker, err) || !open_http(worker, err)) {
+        stop(worker);
         return NULL;
+    }
     worker->lookup = lookup_new(worker->loop, worker->pg, STATEMENT_LOOKUP);
     worker->claims = claims_new(worker);
     worker->stored = stored_new(worker);
-    if (!open_kafka(worker, err))
+    if (!open_kafka(worker, err)) {
+        stop(worker);
         return NULL;
+    }
     log_info("worker starts", LOG_C("instance", worker->instance),
              LOG_I("max_in_flight", worker->conf->max_in_flight));
     return worker;
