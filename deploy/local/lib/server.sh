@@ -66,13 +66,14 @@ detached() {
     disown # its end is none of this shell's news
 }
 
-# True when nobody holds the port on this machine. Sockets of closed connections (TIME_WAIT) do not count: servers
-# bind over them.
+# True when nobody holds the port on this machine. What is left of connections that our side closed does not count
+# (FIN_WAIT, TIME_WAIT, LAST_ACK, CLOSING; a client that still holds its end keeps them for a while): servers bind over
+# them, and a restarted server must be found at the port it had.
 port_free() {
     local hex
     printf -v hex ':%04X' "$1"
     cat /proc/net/tcp /proc/net/tcp6 2>/dev/null |
-        awk -v port="$hex" '$4 != "06" && substr($2, length($2) - 4) == port { taken = 1 } END { exit taken }'
+        awk -v port="$hex" '$4 !~ /^(04|05|06|09|0B)$/ && substr($2, length($2) - 4) == port { taken = 1 } END { exit taken }'
 }
 
 # choose_port KEPT BASE: the kept port while it is free, else a free one of the thousand from BASE. All bases are below
