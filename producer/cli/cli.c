@@ -31,7 +31,7 @@ extern char **environ;
 
 /* ---- messages ---- */
 
-static void say(const char *format, va_list args)
+__attribute__((format(printf, 1, 0))) static void say(const char *format, va_list args)
 {
     struct buf text;
     buf_init(&text, 65536);
