@@ -278,11 +278,13 @@ static void commit(void *context)
         struct partition *p = &aggregator->partitions[i];
         if (!p->owned || p->committed == p->next_offset)
             continue;
-        p->committed = p->next_offset;
+        p->committed = p->next_offset; /* a commit that fails is overtaken by the next one */
         offsets[count++] =
             (struct kafka_offset){aggregator->topic_results.data, (int32_t)i, p->next_offset};
     }
-    if (count)
+    /* A commit that waits for a broker may reach it under a membership that has ended meanwhile,
+     * and the broker then believes that somebody else has our place. */
+    if (count && kafka_consumer_up(aggregator->consumer))
         kafka_commit(aggregator->consumer, offsets, count);
     free(offsets);
     timer_set(aggregator->loop, &gather->commit_timer,

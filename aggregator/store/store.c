@@ -333,9 +333,8 @@ void store_run(struct store *store)
     struct aggregator *aggregator = store->aggregator;
     if (store->busy || loop_now_ms(aggregator->loop) < store->retry_at_ms)
         return;
-    if (settle_pending(aggregator->settle) > SETTLE_PENDING_MAX)
-        return;
-    if (!store->resend)
+    /* With many replies under way only the outbox is written, which makes them fewer. */
+    if (!store->resend && settle_pending(aggregator->settle) <= SETTLE_PENDING_MAX)
         take_entries(store);
     store->resend = false;
     send(store);
