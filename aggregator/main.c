@@ -64,26 +64,17 @@ static bool turn(void *context)
 
 /* ---- doors ---- */
 
-static void server_state(const char *name, bool up, const struct err *why)
-{
-    metric_set_for(METRIC_dependency_up, str_of(name), up);
-    if (up)
-        log_info("server is reachable", LOG_C("server", name));
-    else
-        log_warn("server is away, tried again by itself", LOG_C("server", name),
-                 LOG_C("error", why ? why->text : ""));
-}
-
+/* The doors say in the log what comes and goes. */
 static void postgres_state(bool up, const struct err *why, void *context)
 {
-    (void)context;
-    server_state("postgres", up, why);
+    (void)why, (void)context;
+    metric_set_for(METRIC_dependency_up, STR("postgres"), up);
 }
 
 static void redis_state(bool up, const struct err *why, void *context)
 {
-    (void)context;
-    server_state("redis", up, why);
+    (void)why, (void)context;
+    metric_set_for(METRIC_dependency_up, STR("redis"), up);
 }
 
 static void kafka_fatal(const struct err *err, void *context)
