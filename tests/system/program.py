@@ -131,8 +131,8 @@ class Program:
         found = []
         if not self.expected_end and not self.alive():
             found.append("%s ended by itself with code %s" % (self.name, self.process.poll()))
-        # A line cut by kill -9 may be broken; that of a program that ended otherwise may not.
-        if self.process.poll() != -signal.SIGKILL:
+        # kill -9 may cut a line, and a mistake in the configuration (78) is told before the format is known.
+        if self.process.poll() not in (-signal.SIGKILL, 78):
             broken = [line["broken"] for line in self.lines() if "broken" in line]
             if broken:
                 found.append("%s: %d log lines are no JSON, the first: %s" % (self.name, len(broken), broken[0][:300]))
