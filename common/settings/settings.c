@@ -32,17 +32,27 @@ static bool is_there(const struct conf_row *rows, const char *key)
     return false;
 }
 
+static bool is_shared(const char *key)
+{
+    for (size_t i = 0; i < PROGRAMS; i++)
+        if (!is_there(programs[i].rows, key))
+            return false;
+    return true;
+}
+
 const struct conf_row *settings_rows(struct arena *arena)
 {
     struct conf_row *rows = arena_array(arena, struct conf_row, count_rows() + 1);
     size_t n = 0;
-    for (size_t i = 0; i < PROGRAMS; i++)
-        for (const struct conf_row *row = programs[i].rows; row->key; row++) {
-            if (is_there(rows, row->key))
-                continue;
-            rows[n] = *row;
-            rows[n++].offset += programs[i].offset;
-        }
+    /* What all programs share comes first, and once. */
+    for (int shared = 1; shared >= 0; shared--)
+        for (size_t i = 0; i < PROGRAMS; i++)
+            for (const struct conf_row *row = programs[i].rows; row->key; row++) {
+                if (is_shared(row->key) != (bool)shared || is_there(rows, row->key))
+                    continue;
+                rows[n] = *row;
+                rows[n++].offset += programs[i].offset;
+            }
     return rows;
 }
 

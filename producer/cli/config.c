@@ -54,6 +54,17 @@ static void schema(const struct conf_row *rows, struct buf *ret)
     conf_json_schema(rows, "Configuration of quern", ret);
 }
 
+static void reference(const struct conf_row *rows, struct buf *ret)
+{
+    buf_add_str(ret,
+                STR("# Configuration\n\nPrinted from the programs' tables; do not edit. Later"
+                    " sources win: these defaults, the file (`--config`, `QUERN_CONFIG`), the"
+                    " environment (`QUERN_KAFKA__BOOTSTRAP_SERVERS` for"
+                    " `kafka.bootstrap_servers`; with `_FILE` behind it the name of a file that"
+                    " holds the value), flags (`--set`, `-X`).\n\n"));
+    conf_reference(rows, ret);
+}
+
 int run_config_sample(struct cli *cli)
 {
     return print_page(cli, conf_sample);
@@ -61,7 +72,7 @@ int run_config_sample(struct cli *cli)
 
 int run_config_reference(struct cli *cli)
 {
-    return print_page(cli, conf_reference);
+    return print_page(cli, reference);
 }
 
 int run_config_schema(struct cli *cli)

@@ -44,6 +44,8 @@ static void topics_page(struct cli *cli, struct buf *ret)
 static void metrics_page(struct cli *cli, struct buf *ret)
 {
     (void)cli;
+    buf_add_str(ret, STR("# Metrics\n\nPrinted from `schemas/metric.def`; do not edit. Each program"
+                         " serves its own at `/metrics`, in Prometheus' text format.\n\n"));
     metrics_reference(ret);
 }
 

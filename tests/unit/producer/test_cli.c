@@ -1,0 +1,174 @@
+/*
+ * Goal: tables line up, lines of files are read whole and bounded, records have the right key, and
+ * the settings of all programs fit one file.
+ * Method: small inputs, texts byte for byte.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "common/settings/settings.h"
+#include "producer/cli/cli.h"
+#include "producer/cli/input.h"
+#include "producer/cli/migrate.h"
+#include "producer/cli/table.h"
+#include "producer/record.h"
+
+static struct arena arena;
+
+static int begin(void **state)
+{
+    (void)state;
+    arena_init(&arena, NULL, 4 << 20);
+    return 0;
+}
+
+static int end(void **state)
+{
+    (void)state;
+    arena_done(&arena);
+    return 0;
+}
+
+static void columns_are_as_wide_as_their_cells(void **state)
+{
+    (void)state;
+    struct table table;
+    struct buf text;
+    buf_init(&text, 4096);
+    table_init(&table, &arena, (const char *const[]){"name", "n", "last", NULL});
+    table_add(&table, STR("caf\xc3\xa9 long"));
+    table_add(&table, STR("5"));
+    table_add(&table, STR("a\033[31m\nb")); /* no control character reaches the terminal */
+    table_add(&table, STR("x"));
+    table_printf(&table, "%d", 1234);
+    table_add(&table, STR(""));
+    table_text(&table, false, &text);
+    assert_string_equal(text.data, "name          n  last\n"
+                                   "caf\xc3\xa9 long     5  a [31m b\n"
+                                   "x          1234  \n");
+    buf_clear(&text);
+    table_json(&table, &text);
+    assert_non_null(strstr(text.data, "\"n\": 1234,\n    \"last\": null"));
+    buf_done(&text);
+}
+
+static void counts_and_durations_are_readable(void **state)
+{
+    (void)state;
+    assert_true(str_is(table_count(&arena, 0), "0"));
+    assert_true(str_is(table_count(&arena, 999), "999"));
+    assert_true(str_is(table_count(&arena, 1234567), "1 234 567"));
+    assert_true(str_is(table_count(&arena, -1000), "-1 000"));
+    assert_true(str_is(table_ms(&arena, 20), "20 ms"));
+    assert_true(str_is(table_ms(&arena, 1500), "1.5 s"));
+    assert_true(str_is(table_ms(&arena, 62000), "1:02 min"));
+    assert_true(str_is(table_ms(&arena, 3720000), "1:02 h"));
+}
+
+static void lines_are_read_whole_and_bounded(void **state)
+{
+    (void)state;
+    static const char text[] = "one\r\n\nthree\0x\nfar too long\nlast";
+    FILE *file = fmemopen((void *)(uintptr_t)text, sizeof(text) - 1, "r");
+    struct buf line;
+    buf_init(&line, 8);
+    assert_int_equal(input_next(file, &line), INPUT_LINE);
+    assert_string_equal(line.data, "one");
+    assert_int_equal(input_next(file, &line), INPUT_LINE);
+    assert_int_equal(line.len, 0);
+    assert_int_equal(input_next(file, &line), INPUT_LINE);
+    assert_int_equal(line.len, 7);
+    assert_int_equal(input_next(file, &line), INPUT_LONG);
+    assert_int_equal(input_next(file, &line), INPUT_LINE);
+    assert_string_equal(line.data, "last");
+    assert_int_equal(input_next(file, &line), INPUT_END);
+    buf_done(&line);
+    fclose(file);
+}
+
+static void the_key_is_the_session_else_the_id(void **state)
+{
+    (void)state;
+    struct request request;
+    contract_init(&contract_request, &request);
+    request.id = STR("i");
+    assert_true(str_is(record_key(&request), "i"));
+    assert_int_equal(record_lane(&request, true), TOPIC_REQUESTS_BATCH);
+    assert_int_equal(record_lane(&request, false), TOPIC_REQUESTS);
+    request.session = STR("s");
+    assert_true(str_is(record_key(&request), "s"));
+    assert_int_equal(record_lane(&request, true), TOPIC_REQUESTS); /* sessions keep an order */
+}
+
+static void the_names_of_raw_bytes_are_found_where_they_can_be(void **state)
+{
+    (void)state;
+    struct record_names names;
+    assert_true(record_names_of(STR("{\"id\":\"i\",\"session\":\"s\",\"input\":5}"), ENCODING_JSON,
+                                &arena, &names));
+    assert_true(str_is(names.id, "i") && str_is(names.session, "s"));
+    assert_false(record_names_of(STR("nonsense"), ENCODING_JSON, &arena, &names));
+    assert_null(names.id.data);
+}
+
+static void every_setting_of_the_file_stands_once(void **state)
+{
+    (void)state;
+    const struct conf_row *rows = settings_rows(&arena);
+    struct settings *settings = arena_new(&arena, struct settings);
+    struct err err = {0};
+    const struct conf_source source = {0};
+    for (const struct conf_row *row = rows; row->key; row++)
+        for (const struct conf_row *other = row + 1; other->key; other++)
+            assert_string_not_equal(row->key, other->key);
+    if (!conf_load(rows, &source, &arena, settings, &err))
+        fail_msg("%s", err.text);
+    assert_int_equal(settings->worker.max_in_flight, 2000);
+    assert_int_equal(settings->aggregator.history_turns, 50);
+    assert_true(settings_check(settings, &err));
+}
+
+static void migrations_are_numbered_without_a_gap(void **state)
+{
+    (void)state;
+    int version = 1;
+    for (const struct migration *m = migrations; m->version; m++) {
+        assert_int_equal(m->version, version++);
+        assert_true(strlen(m->sql) > 0);
+    }
+    assert_true(version > 2);
+}
+
+static void every_command_has_help_and_a_unique_name(void **state)
+{
+    (void)state;
+    for (const struct command *command = commands; command->name; command++) {
+        struct buf text;
+        buf_init(&text, 1 << 20);
+        cli_help(command, &text);
+        assert_non_null(strstr(text.data, command->about));
+        buf_done(&text);
+        for (const struct command *other = command + 1; other->name; other++)
+            assert_string_not_equal(command->name, other->name);
+    }
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, begin, end)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(columns_are_as_wide_as_their_cells),
+        TEST(counts_and_durations_are_readable),
+        TEST(lines_are_read_whole_and_bounded),
+        TEST(the_key_is_the_session_else_the_id),
+        TEST(the_names_of_raw_bytes_are_found_where_they_can_be),
+        TEST(every_setting_of_the_file_stands_once),
+        TEST(migrations_are_numbered_without_a_gap),
+        TEST(every_command_has_help_and_a_unique_name),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
