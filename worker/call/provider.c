@@ -211,3 +211,38 @@ int64_t provider_count(const struct value *map, const char *key)
     int64_t n = value_get_int(map, key, 0);
     return n < 0 || n > PROVIDER_TOKENS_MAX ? 0 : n;
 }
+
+void provider_write_real(struct json_writer *json, const char *key, double value)
+{
+    if (isnan(value))
+        return;
+    json_key(json, key);
+    json_real(json, value);
+}
+
+void provider_write_int(struct json_writer *json, const char *key, int64_t value)
+{
+    if (value == INT_ABSENT)
+        return;
+    json_key(json, key);
+    json_int(json, value);
+}
+
+void provider_write_any(struct json_writer *json, const char *key, const struct value *value)
+{
+    if (!value)
+        return;
+    json_key(json, key);
+    json_value(json, value);
+}
+
+void provider_write_strs(struct json_writer *json, const char *key, struct str_list strs)
+{
+    if (!strs.count)
+        return;
+    json_key(json, key);
+    json_open(json, '[');
+    for (size_t i = 0; i < strs.count; i++)
+        json_str(json, strs.items[i]);
+    json_close(json, ']');
+}

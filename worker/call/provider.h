@@ -123,6 +123,12 @@ struct provider_body {
 void provider_body_open(struct provider_body *body, struct arena *arena);
 bool provider_body_close(struct provider_body *body, struct str *ret, struct err *err);
 
+/* A setting with its key; nothing when it is absent (NAN, INT_ABSENT, NULL, no items). */
+void provider_write_real(struct json_writer *json, const char *key, double value);
+void provider_write_int(struct json_writer *json, const char *key, int64_t value);
+void provider_write_any(struct json_writer *json, const char *key, const struct value *value);
+void provider_write_strs(struct json_writer *json, const char *key, struct str_list strs);
+
 /* The reply as a JSON object; an error page without JSON is judged by its status. */
 bool provider_read_json(const struct provider_reply *reply, struct arena *arena, struct value *ret,
                         struct err *err);

@@ -197,21 +197,9 @@ static void write_params(struct json_writer *w, const struct provider_model *mod
         json_key(w, "temperature");
         json_real(w, temperature > 1 ? 1 : temperature); /* theirs ends at 1 */
     }
-    if (!isnan(params->top_p)) {
-        json_key(w, "top_p");
-        json_real(w, params->top_p);
-    }
-    if (params->top_k != INT_ABSENT) {
-        json_key(w, "top_k");
-        json_int(w, params->top_k);
-    }
-    if (params->stop.count) {
-        json_key(w, "stop_sequences");
-        json_open(w, '[');
-        for (size_t i = 0; i < params->stop.count; i++)
-            json_str(w, params->stop.items[i]);
-        json_close(w, ']');
-    }
+    provider_write_real(w, "top_p", params->top_p);
+    provider_write_int(w, "top_k", params->top_k);
+    provider_write_strs(w, "stop_sequences", params->stop);
     if (params->tools)
         write_tools(w, params->tools);
 }

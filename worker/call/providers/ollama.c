@@ -6,8 +6,6 @@
  * `system`, the others are joined, one paragraph each. Settings stand in `options` under names of
  * their own. Tool arguments are objects there and text here.
  */
-#include <math.h>
-
 #include "worker/call/provider.h"
 
 #define DEFAULT_URL "http://localhost:11434"
@@ -17,41 +15,19 @@ static bool is_generate(const struct provider_model *model)
     return str_is(model->api, "generate");
 }
 
-static void option_int(struct json_writer *w, const char *key, int64_t value)
-{
-    if (value == INT_ABSENT)
-        return;
-    json_key(w, key);
-    json_int(w, value);
-}
-
-static void option_real(struct json_writer *w, const char *key, double value)
-{
-    if (isnan(value))
-        return;
-    json_key(w, key);
-    json_real(w, value);
-}
-
 static void write_options(struct json_writer *w, const struct provider_model *model,
                           const struct params *params)
 {
     json_key(w, "options");
     json_open(w, '{');
-    option_real(w, "temperature", provider_temperature(model, params));
-    option_int(w, "num_predict", provider_max_tokens(model, params));
-    option_real(w, "top_p", params->top_p);
-    option_int(w, "top_k", params->top_k);
-    option_int(w, "seed", params->seed);
-    option_real(w, "frequency_penalty", params->frequency_penalty);
-    option_real(w, "presence_penalty", params->presence_penalty);
-    if (params->stop.count) {
-        json_key(w, "stop");
-        json_open(w, '[');
-        for (size_t i = 0; i < params->stop.count; i++)
-            json_str(w, params->stop.items[i]);
-        json_close(w, ']');
-    }
+    provider_write_real(w, "temperature", provider_temperature(model, params));
+    provider_write_int(w, "num_predict", provider_max_tokens(model, params));
+    provider_write_real(w, "top_p", params->top_p);
+    provider_write_int(w, "top_k", params->top_k);
+    provider_write_int(w, "seed", params->seed);
+    provider_write_real(w, "frequency_penalty", params->frequency_penalty);
+    provider_write_real(w, "presence_penalty", params->presence_penalty);
+    provider_write_strs(w, "stop", params->stop);
     json_close(w, '}');
 }
 

@@ -5,55 +5,23 @@
  * "CreateChatCompletionResponse". prompt_tokens includes cached tokens, completion_tokens includes
  * reasoning tokens, which is our own sense too.
  */
-#include <math.h>
-
 #include "worker/call/provider.h"
 
 #define DEFAULT_URL "https://api.openai.com"
 
-static void write_real(struct json_writer *w, const char *key, double value)
-{
-    if (isnan(value))
-        return;
-    json_key(w, key);
-    json_real(w, value);
-}
-
-static void write_int(struct json_writer *w, const char *key, int64_t value)
-{
-    if (value == INT_ABSENT)
-        return;
-    json_key(w, key);
-    json_int(w, value);
-}
-
-static void write_any(struct json_writer *w, const char *key, const struct value *value)
-{
-    if (!value)
-        return;
-    json_key(w, key);
-    json_value(w, value);
-}
-
 static void write_params(struct json_writer *w, const struct provider_model *model,
                          const struct params *params)
 {
-    write_real(w, "temperature", provider_temperature(model, params));
-    write_int(w, "max_tokens", provider_max_tokens(model, params));
-    write_real(w, "top_p", params->top_p);
-    write_int(w, "seed", params->seed);
-    write_real(w, "frequency_penalty", params->frequency_penalty);
-    write_real(w, "presence_penalty", params->presence_penalty);
-    if (params->stop.count) {
-        json_key(w, "stop");
-        json_open(w, '[');
-        for (size_t i = 0; i < params->stop.count; i++)
-            json_str(w, params->stop.items[i]);
-        json_close(w, ']');
-    }
-    write_any(w, "response_format", params->response_format);
-    write_any(w, "tools", params->tools);
-    write_any(w, "tool_choice", params->tool_choice);
+    provider_write_real(w, "temperature", provider_temperature(model, params));
+    provider_write_int(w, "max_tokens", provider_max_tokens(model, params));
+    provider_write_real(w, "top_p", params->top_p);
+    provider_write_int(w, "seed", params->seed);
+    provider_write_real(w, "frequency_penalty", params->frequency_penalty);
+    provider_write_real(w, "presence_penalty", params->presence_penalty);
+    provider_write_strs(w, "stop", params->stop);
+    provider_write_any(w, "response_format", params->response_format);
+    provider_write_any(w, "tools", params->tools);
+    provider_write_any(w, "tool_choice", params->tool_choice);
 }
 
 static bool encode(const struct provider_model *model, const struct prompt *prompt,
