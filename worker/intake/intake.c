@@ -274,7 +274,9 @@ static void commit_tick(void *context)
 {
     struct intake *intake = context;
     struct worker *worker = intake->worker;
-    if (!intake->revoking)
+    /* A commit that waits for a broker may arrive when the session is over, and then counts as
+     * a fenced member's: fatal. What is finished meanwhile goes with the first one afterwards. */
+    if (!intake->revoking && kafka_consumer_up(worker->consumer))
         intake_commit(intake);
     timer_set(worker->loop, &intake->commit_timer,
               loop_now_ms(worker->loop) + worker->conf->commit_interval_ms, commit_tick, intake);
@@ -298,7 +300,7 @@ struct intake *intake_new(struct worker *worker)
     }
     intake->ready = (struct loop_hook){.run = let_in, .context = intake};
     loop_add_ready(worker->loop, &intake->ready);
-    commit_tick(intake);
+    timer_set(worker->loop, &intake->commit_timer, loop_now_ms(worker->loop), commit_tick, intake);
     return intake;
 }
 
@@ -311,6 +313,24 @@ void intake_events(struct worker *worker, struct kafka_consumer_events *ret)
         .on_committed = intake_committed,
         .context = worker,
     };
+}
+
+static void cancel_delivery(struct loop *loop, struct delivery *delivery)
+{
+    if (delivery)
+        timer_cancel(loop, &delivery->timer);
+}
+
+/* The loop outlives the job by a few calls, and must not find a timer in memory that is gone. */
+static void cancel_timers(struct loop *loop, struct job *job)
+{
+    timer_cancel(loop, &job->walk.timer);
+    cancel_delivery(loop, job->burial);
+    cancel_delivery(loop, job->notice);
+    for (int i = 0; i < job->slot_count; i++) {
+        timer_cancel(loop, &job->slots[i].walk.timer);
+        cancel_delivery(loop, job->slots[i].delivery);
+    }
 }
 
 /* Only when the program leaves: walks under way are not ended, their memory is simply given back.
@@ -327,7 +347,7 @@ void intake_free(struct intake *intake)
     LIST_EACH(&intake->jobs, node)
     {
         struct job *job = container_of(node, struct job, node);
-        timer_cancel(worker->loop, &job->walk.timer);
+        cancel_timers(worker->loop, job);
         list_remove(&intake->jobs, node);
         intake_job_free(intake, job);
     }
@@ -340,7 +360,7 @@ void intake_free(struct intake *intake)
         offset_tracker_free(p->tracker);
         free(p);
     }
-    sessions_forget_idle(intake);
+    sessions_free(intake);
     for (struct list_node *node; (node = list_pop(&intake->spare_jobs));)
         free(container_of(node, struct job, node));
     map_done(&intake->active);
