@@ -25,6 +25,7 @@
 #define TICK_MS        100
 #define PROBE_MS       500 /* between two attempts to reach a broker */
 #define PROBE_WAIT_MS  1000
+#define DOUBT_MS       10000
 #define WARN_REPEAT_MS 60000
 
 static const uint64_t wake_payload = 1; /* what an eventfd wants to be written */
@@ -194,8 +195,8 @@ static void probe_finish(struct kafka_job *job)
     struct kafka_client *client = probe->client;
     client->probing = false;
     client->up = probe->ok;
+    client->probe_at_ms = loop_now_ms(client->loop) + PROBE_MS;
     if (!client->up) {
-        client->probe_at_ms = loop_now_ms(client->loop) + PROBE_MS;
         if (!client->outage_logged)
             log_warn("kafka brokers cannot be reached", LOG_C("client", client->what),
                      LOG_C("reason", client->reason));
@@ -259,6 +260,7 @@ void kafka_client_error(struct kafka_client *client, rd_kafka_event_t *event)
     case RD_KAFKA_RESP_ERR__RESOLVE:
     case RD_KAFKA_RESP_ERR__TIMED_OUT:
         snprintf(client->reason, sizeof(client->reason), "%s", text);
+        client->doubt_until_ms = loop_now_ms(client->loop) + DOUBT_MS;
         break;
     case RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN:
         /* Also said when the first of several addresses refuses: ask before believing it. */
@@ -323,7 +325,7 @@ static void on_tick(void *context)
     struct kafka_client *client = context;
     int64_t now_ms = loop_now_ms(client->loop);
     client->more = true;
-    if (!client->up && now_ms >= client->probe_at_ms)
+    if ((!client->up || now_ms < client->doubt_until_ms) && now_ms >= client->probe_at_ms)
         probe_begin(client);
     timer_set(client->loop, &client->tick, now_ms + TICK_MS, on_tick, client);
 }

@@ -11,8 +11,9 @@
  * when the client goes away first. A job must not touch loop or log in run(). The helper also
  * destroys the handle at the end, because that may block for as long as the library likes.
  *
- * Outage. `up` turns false when a broker could not be reached for a second, and true again when
- * one answers; each is logged once.
+ * Outage. `up` turns false when no broker answered for a second, and true again when one does; each
+ * is logged once. The library says only once that all are down, and may say it a moment too early;
+ * so for some seconds after a connection broke we ask ourselves.
  *
  * Private to common/io/kafka*.c. All functions belong to the loop's thread.
  */
@@ -49,9 +50,10 @@ struct kafka_client {
     bool more;
 
     bool up, probing, outage_logged, fatal_told;
-    int64_t probe_at_ms;
-    char reason[256]; /* of the last failed connection */
-    char warned[256]; /* last warning, so that it is not repeated all the time */
+    int64_t probe_at_ms;    /* not before */
+    int64_t doubt_until_ms; /* a connection broke lately: look whether anybody is there */
+    char reason[256];       /* of the last failed connection */
+    char warned[256];       /* last warning, so that it is not repeated all the time */
     int64_t warned_at_ms;
 };
 
