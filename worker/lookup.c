@@ -21,6 +21,7 @@ struct question {
 };
 
 struct lookup_batch {
+    struct list_node node; /* in lookup->batches */
     struct lookup *lookup;
     struct list questions;
 };
@@ -30,8 +31,9 @@ struct lookup {
     struct postgres *pg;
     unsigned statement;
     struct loop_hook hook;
-    struct list asked; /* this turn's */
-    struct list spare; /* question structs for reuse */
+    struct list asked;   /* this turn's */
+    struct list batches; /* at PostgreSQL */
+    struct list spare;   /* question structs for reuse */
 };
 
 static void give(struct lookup *lookup, struct question *q, const struct known *known)
@@ -91,6 +93,7 @@ static void answered(const struct postgres_result *result, const struct err *err
         answer_found(batch->lookup, &batch->questions, &result->rows[0]);
     for (struct list_node *node; (node = list_pop(&batch->questions));)
         give(batch->lookup, container_of(node, struct question, node), &none);
+    list_remove(&batch->lookup->batches, &batch->node);
     free(batch);
 }
 
@@ -128,6 +131,7 @@ static bool send_asked(void *context)
         struct lookup_batch *batch = xzalloc(sizeof(*batch));
         batch->lookup = lookup;
         list_init(&batch->questions);
+        list_append(&lookup->batches, &batch->node);
         while (batch->questions.count < LOOKUP_BATCH_MAX && !list_empty(&lookup->asked))
             list_append(&batch->questions, list_pop(&lookup->asked));
         send_batch(lookup, batch);
@@ -142,6 +146,7 @@ struct lookup *lookup_new(struct loop *loop, struct postgres *pg, unsigned state
     lookup->pg = pg;
     lookup->statement = statement;
     list_init(&lookup->asked);
+    list_init(&lookup->batches);
     list_init(&lookup->spare);
     lookup->hook = (struct loop_hook){.run = send_asked, .context = lookup};
     loop_add_turn_end(loop, &lookup->hook);
@@ -159,6 +164,11 @@ void lookup_free(struct lookup *lookup)
     if (!lookup)
         return;
     loop_remove_hook(lookup->loop, &lookup->hook);
+    for (struct list_node *node; (node = list_pop(&lookup->batches));) {
+        struct lookup_batch *batch = container_of(node, struct lookup_batch, node);
+        free_questions(&batch->questions);
+        free(batch);
+    }
     free_questions(&lookup->asked);
     free_questions(&lookup->spare);
     free(lookup);

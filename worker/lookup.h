@@ -28,7 +28,9 @@ struct known {
 typedef void lookup_answer(const struct known *known, void *context);
 
 struct lookup *lookup_new(struct loop *loop, struct postgres *pg, unsigned statement);
-void lookup_free(struct lookup *lookup); /* takes NULL; open questions are not answered */
+/* Takes NULL; open questions are not answered. PostgreSQL must not answer any more, either: free it
+ * before the loop turns again. */
+void lookup_free(struct lookup *lookup);
 /* tenant and id must stay valid until the answer. */
 void lookup_ask(struct lookup *lookup, struct str tenant, struct str id, lookup_answer *answer,
                 void *context);

@@ -112,8 +112,8 @@ void intake_assigned(const struct kafka_partition *partitions, size_t count, voi
     log_info("partitions assigned", LOG_I("count", count));
 }
 
-/* Frees a partition that is neither ours nor pointed to any more. During the drain of a revoke it is
- * not ours any more, and still in the list for its last commit. */
+/* Frees a partition that is neither ours nor pointed to any more. During the drain of a revoke it
+ * is not ours any more, and still in the list for its last commit. */
 static void partition_free_if_unused(struct partition *p)
 {
     if (p->jobs || p->owned || p->listed)

@@ -76,6 +76,7 @@ void partition_release(struct partition *partition);
 /* sessions.c */
 void session_leave(struct intake *intake, struct job *job, bool stored);
 void sessions_forget_idle(struct intake *intake);
+void sessions_free(struct intake *intake); /* all of them; their jobs are gone */
 void followers_release(struct intake *intake, struct job *job);
 
 /* intake.c */

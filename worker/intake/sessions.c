@@ -154,6 +154,12 @@ void sessions_forget_idle(struct intake *intake)
         session_free(intake, container_of(node, struct session, idle_node));
 }
 
+void sessions_free(struct intake *intake)
+{
+    for (struct map_node *node; (node = map_any(&intake->sessions));)
+        session_free(intake, container_of(node, struct session, node));
+}
+
 static void wake_waiting(struct map_node *node, void *context)
 {
     struct intake *intake = context;

@@ -12,12 +12,14 @@ enum { TICK_MS = 250, ASK_AFTER_MS = 400 };
 struct stored {
     struct worker *worker;
     struct map waiting;
-    struct list list; /* the same jobs, in order of waiting */
+    struct list list;      /* the same jobs, in order of waiting */
+    struct list questions; /* at the store */
     struct timer tick;
 };
 
 /* What is looked up outlives the job that asked: its partition may go away meanwhile. */
 struct stored_question {
+    struct list_node node; /* in stored->questions */
     struct stored *stored;
     char *key; /* tenant 0x1f id */
     struct str tenant, id;
@@ -45,20 +47,27 @@ static void on_notice(struct str message, void *context)
         let_go(stored, job, true);
 }
 
+static void question_free(struct stored_question *q)
+{
+    list_remove(&q->stored->questions, &q->node);
+    free(q->key);
+    free(q);
+}
+
 static void looked_up(const struct known *known, void *context)
 {
     struct stored_question *q = context;
     struct job *job = find(q->stored, str_of(q->key));
     if (job && known->found && !str_is(known->status, "open"))
         let_go(q->stored, job, true);
-    free(q->key);
-    free(q);
+    question_free(q);
 }
 
 static void look_up(struct stored *stored, struct job *job)
 {
     struct stored_question *q = xzalloc(sizeof(*q));
     q->stored = stored;
+    list_append(&stored->questions, &q->node);
     q->key = xstrndup(job->stored_node.key);
     q->tenant = str_from(q->key, job->tenant.len);
     q->id = str_from(q->key + job->tenant.len + 1, job->id.len);
@@ -87,6 +96,7 @@ struct stored *stored_new(struct worker *worker)
     stored->worker = worker;
     map_init(&stored->waiting);
     list_init(&stored->list);
+    list_init(&stored->questions);
     redis_subscribe(worker->redis, str_of(worker->notify), on_notice, stored);
     tick(stored);
     return stored;
@@ -97,6 +107,8 @@ void stored_free(struct stored *stored)
     if (!stored)
         return;
     timer_cancel(stored->worker->loop, &stored->tick);
+    for (struct list_node *node; (node = list_first(&stored->questions));)
+        question_free(container_of(node, struct stored_question, node));
     map_done(&stored->waiting);
     free(stored);
 }
