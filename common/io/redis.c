@@ -65,7 +65,7 @@ struct ring {
 
 struct script {
     struct redis_script row; /* a copy: the texts are constants, the struct need not be */
-    char sha[SHA_LEN + 1]; /* "" until it is loaded on this connection */
+    char sha[SHA_LEN + 1];   /* "" until it is loaded on this connection */
 };
 
 struct redis {
