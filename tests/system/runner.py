@@ -129,6 +129,7 @@ def main():
     harness.require_free_space(temporary if os.path.isdir(temporary) else "/")
     signal.signal(signal.SIGALRM, overtime)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    harness.shutil.rmtree(os.path.join(temporary, "logs"), ignore_errors=True)
     world = harness.World(os.path.abspath(options.build), os.path.abspath(temporary))
     passed = failed = 0
     try:
