@@ -65,10 +65,11 @@ struct slot {
     struct provider_request request;
 
     /* call */
-    struct list_node permit_node;
+    struct list_node permit_node; /* in worker->permit_queue or worker->resting */
     struct http_call *call;
     unsigned attempt; /* calls made so far */
     bool calling;     /* a call is in flight or has just ended */
+    bool paid;        /* a provider counted tokens for one of them */
     int64_t call_started_ms;
     struct attempt *attempts;    /* room for model->attempts_max */
     struct provider_reply reply; /* of the call that just ended; reply.status 0: see call_err */
@@ -167,6 +168,8 @@ enum verdict claim_finish(void *subject);
 enum verdict prompt_begin(void *subject);
 enum verdict call_begin(void *subject);
 enum verdict call_finish(void *subject);
+/* Slots without an answer whose partition is gone, or whose worker leaves, give up at once. */
+void call_wake_unpaid(struct worker *worker);
 enum verdict validate_begin(void *subject);
 enum verdict report_begin(void *subject);
 enum verdict report_finish(void *subject);

@@ -203,6 +203,7 @@ static bool prepare(struct worker *worker, struct err *err)
     name_topics(worker);
     worker->pool = arena_pool_new(4096, 16384);
     list_init(&worker->permit_queue);
+    list_init(&worker->resting);
     flow_init(&worker->jobs, "job", worker->loop, job_steps, intake_job_ended);
     flow_init(&worker->slots, "slot", worker->loop, slot_steps, slot_ended);
     worker->jobs.subject_id = job_id;
@@ -217,6 +218,7 @@ static void *start(struct app *app, const void *conf, struct err *err)
     worker->loop = app_loop(app);
     worker->conf = conf;
     worker->wake_lost = wake_lost;
+    worker->wake_unpaid = call_wake_unpaid;
     arena_init(&worker->names, NULL, 65536);
     if (!prepare(worker, err) || !open_stores(worker, err) || !open_http(worker, err)) {
         stop(worker);

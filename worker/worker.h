@@ -61,6 +61,7 @@ struct worker {
     struct arena names; /* topic names */
     struct flow jobs, slots;
     struct list permit_queue; /* slots that wait for room among the calls in flight */
+    struct list resting;      /* slots that wait for their next attempt */
     size_t calls_in_flight;
 
     struct intake *intake;
@@ -69,6 +70,8 @@ struct worker {
     struct stored *stored;
     /* Partitions are gone for good: whoever waits for their sake is let go. Set by program.c. */
     void (*wake_lost)(struct worker *worker);
+    /* A revoke or a drain: who has no answer yet need not wait for a call of its own. */
+    void (*wake_unpaid)(struct worker *worker);
     bool draining;
 };
 

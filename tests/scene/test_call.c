@@ -11,14 +11,20 @@ static struct sim *world(uint64_t seed)
     return sim;
 }
 
+/* One worker, one request, to its end. */
+static void ask(struct sim *sim, struct sim_request request)
+{
+    sim_worker(sim, "w1");
+    sim_publish(sim, request);
+    assert_true(sim_settle(sim));
+}
+
 static void an_answer_comes_back_with_its_usage(void **state)
 {
     struct sim *sim = world(1);
     (void)state;
     sim_provider(sim, "alpha", (struct sim_reply){.after_ms = 35});
-    sim_worker(sim, "w1");
-    sim_publish(sim, (struct sim_request){.id = "r1"});
-    assert_true(sim_settle(sim));
+    ask(sim, (struct sim_request){.id = "r1"});
 
     const struct result *part = sim_part(sim, "r1", 0);
     assert_non_null(part);
@@ -33,10 +39,214 @@ static void an_answer_comes_back_with_its_usage(void **state)
     sim_free(sim);
 }
 
+static void a_busy_provider_is_asked_again_after_the_pause_it_asked_for(void **state)
+{
+    struct sim *sim = world(2);
+    (void)state;
+    sim_provider(sim, "alpha", (struct sim_reply){.status = 429, .headers = "Retry-After: 2\r\n"});
+    sim_provider(sim, "alpha", (struct sim_reply){.after_ms = 10});
+    ask(sim, (struct sim_request){.id = "r1"});
+
+    assert_int_equal(sim_call_count(sim), 2);
+    assert_between(sim_call(sim, 1)->at_ms - sim_call(sim, 0)->end_ms, 2000, 2000 + 250 / 4 + 1);
+    assert_str(sim_part(sim, "r1", 0)->status, "ok");
+    assert_int_equal(sim_part(sim, "r1", 0)->attempts.count, 2);
+    sim_free(sim);
+}
+
+static void a_pause_that_ends_past_the_deadline_is_not_begun(void **state)
+{
+    struct sim *sim = world(3);
+    (void)state;
+    sim_provider(sim, "alpha", (struct sim_reply){.status = 429, .headers = "Retry-After: 60\r\n"});
+    ask(sim, (struct sim_request){.id = "r1", .deadline_ms = 5000});
+
+    assert_int_equal(sim_call_count(sim), 1);
+    assert_str(sim_part(sim, "r1", 0)->error.code, "provider_rate_limit");
+    assert_true(sim_final(sim, "r1")->stored_ms < 200);
+    sim_free(sim);
+}
+
+static void no_call_begins_or_lasts_past_the_deadline(void **state)
+{
+    struct sim *sim = world(4);
+    (void)state;
+    sim_set(sim, "models.alpha.timeout", "700ms");
+    sim_set(sim, "models.alpha.attempts_max", "50");
+    sim_provider(sim, "alpha", (struct sim_reply){.trouble = SIM_SILENT});
+    ask(sim, (struct sim_request){.id = "r1", .deadline_ms = 3000});
+
+    assert_between(sim_call_count(sim), 3, 6);
+    for (size_t i = 0; i < sim_call_count(sim); i++) {
+        assert_true(sim_call(sim, i)->at_ms < 3000);
+        assert_true(sim_call(sim, i)->end_ms <= 3001);
+        assert_true(sim_call(sim, i)->end_ms - sim_call(sim, i)->at_ms <= 700);
+    }
+    /* Cut by the deadline, or not worth another pause before it. */
+    struct str code = sim_part(sim, "r1", 0)->error.code;
+    assert_true(str_is(code, "expired") || str_is(code, "provider_timeout"));
+    assert_true(sim_final(sim, "r1")->stored_ms < 3100);
+    sim_free(sim);
+}
+
+static void pauses_between_attempts_grow_are_jittered_and_stay_below_their_ceiling(void **state)
+{
+    int64_t longest[6] = {0}, shortest[6] = {99999, 99999, 99999, 99999, 99999, 99999};
+    static const int64_t ceilings[6] = {100, 200, 400, 400, 400, 400};
+    (void)state;
+    for (uint64_t seed = 1; seed <= 20; seed++) {
+        struct sim *sim = world(seed);
+        sim_set(sim, "worker.retry_base", "100ms");
+        sim_set(sim, "worker.retry_cap", "400ms");
+        sim_set(sim, "models.alpha.attempts_max", "7");
+        sim_provider(sim, "alpha", (struct sim_reply){.status = 500});
+        ask(sim, (struct sim_request){.id = "r1"});
+        assert_int_equal(sim_call_count(sim), 7);
+        assert_str(sim_part(sim, "r1", 0)->error.code, "provider_down");
+        for (size_t i = 0; i < 6; i++) {
+            int64_t pause = sim_call(sim, i + 1)->at_ms - sim_call(sim, i)->end_ms;
+            assert_between(pause, 0, ceilings[i] + 1);
+            longest[i] = pause > longest[i] ? pause : longest[i];
+            shortest[i] = pause < shortest[i] ? pause : shortest[i];
+        }
+        sim_free(sim);
+    }
+    for (size_t i = 0; i < 6; i++) {
+        assert_true(longest[i] > ceilings[i] / 2);
+        assert_true(shortest[i] < ceilings[i] / 2);
+    }
+}
+
+static void a_pause_does_not_take_the_place_of_a_call(void **state)
+{
+    struct sim *sim = world(5);
+    (void)state;
+    sim_set(sim, "worker.max_in_flight", "1");
+    sim_provider(sim, "alpha", (struct sim_reply){.status = 429, .headers = "Retry-After: 10\r\n"});
+    sim_provider(sim, "alpha", (struct sim_reply){.after_ms = 10});
+    sim_provider(sim, "beta", (struct sim_reply){.after_ms = 10});
+    ask(sim, (struct sim_request){.id = "r1", .models = "alpha,beta"});
+
+    assert_int_equal(sim_call_count(sim), 3);
+    assert_string_equal(sim_call(sim, 1)->provider, "beta");
+    assert_true(sim_call(sim, 1)->end_ms < 1000);
+    assert_int_equal(sim_calls_at_once_max(sim), 1);
+    sim_free(sim);
+}
+
+static void calls_in_flight_reach_the_limit_and_never_pass_it(void **state)
+{
+    struct sim *sim = world(6);
+    (void)state;
+    sim_set(sim, "worker.max_in_flight", "7");
+    sim_provider(sim, "alpha", (struct sim_reply){.after_ms = 30});
+    sim_provider(sim, "beta", (struct sim_reply){.after_ms = 90});
+    sim_provider(sim, "gamma", (struct sim_reply){.after_ms = 10});
+    for (int i = 0; i < 40; i++)
+        sim_publish(sim, (struct sim_request){.id = nth("r", i), .models = "alpha,beta,gamma"});
+    sim_worker(sim, "w1");
+    assert_true(sim_settle(sim));
+    assert_int_equal(sim_call_count(sim), 120);
+    assert_int_equal(sim_final_count(sim), 40);
+    assert_int_equal(sim_calls_at_once_max(sim), 7);
+    sim_free(sim);
+}
+
+static void several_models_report_on_their_own(void **state)
+{
+    struct sim *sim = world(7);
+    (void)state;
+    sim_provider(sim, "alpha", (struct sim_reply){.after_ms = 20});
+    sim_provider(sim, "beta", (struct sim_reply){.status = 401, .after_ms = 60});
+    sim_provider(sim, "gamma", (struct sim_reply){.after_ms = 5000});
+    sim_worker(sim, "w1");
+    sim_publish(sim, (struct sim_request){.id = "r1", .models = "gamma,alpha,beta"});
+    sim_run_ms(sim, 1000);
+    assert_int_equal(sim_result_count(sim), 2); /* the slow one holds up nobody */
+    assert_str(sim_part(sim, "r1", 1)->status, "ok");
+    assert_str(sim_part(sim, "r1", 2)->error.code, "provider_auth");
+    assert_null(sim_final(sim, "r1"));
+
+    assert_true(sim_settle(sim));
+    assert_int_equal(sim_result_count(sim), 3);
+    assert_str(sim_part(sim, "r1", 0)->model, "gamma");
+    assert_int_equal(sim_part(sim, "r1", 0)->slots, 3);
+    assert_str(sim_final(sim, "r1")->status, "done");
+    sim_free(sim);
+}
+
+static void a_refused_a_cut_and_a_silent_call_are_tried_again(void **state)
+{
+    static const enum sim_trouble troubles[] = {SIM_REFUSED, SIM_CUT, SIM_SILENT};
+    (void)state;
+    for (size_t i = 0; i < 3; i++) {
+        struct sim *sim = world(8 + i);
+        sim_set(sim, "models.alpha.timeout", "2s");
+        sim_provider(sim, "alpha", (struct sim_reply){.trouble = troubles[i]});
+        sim_provider(sim, "alpha", (struct sim_reply){.after_ms = 10});
+        ask(sim, (struct sim_request){.id = "r1"});
+        assert_str(sim_part(sim, "r1", 0)->status, "ok");
+        assert_int_equal(sim_part(sim, "r1", 0)->attempts.count, 2);
+        sim_free(sim);
+    }
+}
+
+static void what_asking_again_cannot_help_is_asked_once(void **state)
+{
+    static const struct {
+        int status;
+        const char *code;
+    } cases[] = {{400, "provider_refused"}, {401, "provider_auth"}, {404, "provider_not_found"}};
+    (void)state;
+    for (size_t i = 0; i < 3; i++) {
+        struct sim *sim = world(11 + i);
+        sim_provider(sim, "alpha", (struct sim_reply){.status = cases[i].status});
+        ask(sim, (struct sim_request){.id = "r1"});
+        assert_int_equal(sim_call_count(sim), 1);
+        assert_str(sim_part(sim, "r1", 0)->error.code, cases[i].code);
+        assert_str(sim_final(sim, "r1")->status, "failed");
+        sim_free(sim);
+    }
+}
+
+static void a_reload_that_lowers_the_attempts_leaves_requests_at_work_as_they_began(void **state)
+{
+    struct sim *sim = world(14);
+    (void)state;
+    sim_set(sim, "models.alpha.attempts_max", "3");
+    sim_set(sim, "worker.retry_base", "1s");
+    sim_provider(sim, "alpha", (struct sim_reply){.status = 503, .after_ms = 100});
+    struct sim_process *worker = sim_worker(sim, "w1");
+    sim_publish(sim, (struct sim_request){.id = "r1"});
+    sim_run_ms(sim, 60);
+    assert_int_equal(sim_call_count(sim), 1);
+    for (int attempts = 1; attempts <= 4; attempts++) {
+        sim_set(sim, "models.alpha.attempts_max", nth("", attempts * 9));
+        sim_set(sim, "worker.history_bytes", nth("", attempts * 1000));
+        sim_reload(worker);
+        sim_run_ms(sim, 1);
+    }
+    sim_publish(sim, (struct sim_request){.id = "r2", .deadline_ms = 3600000});
+    assert_true(sim_settle(sim));
+    assert_int_equal(sim_calls_of(sim, "default/r1/"), 3);
+    assert_int_equal(sim_calls_of(sim, "default/r2/"), 36);
+    sim_free(sim);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_answer_comes_back_with_its_usage),
+        cmocka_unit_test(a_busy_provider_is_asked_again_after_the_pause_it_asked_for),
+        cmocka_unit_test(a_pause_that_ends_past_the_deadline_is_not_begun),
+        cmocka_unit_test(no_call_begins_or_lasts_past_the_deadline),
+        cmocka_unit_test(pauses_between_attempts_grow_are_jittered_and_stay_below_their_ceiling),
+        cmocka_unit_test(a_pause_does_not_take_the_place_of_a_call),
+        cmocka_unit_test(calls_in_flight_reach_the_limit_and_never_pass_it),
+        cmocka_unit_test(several_models_report_on_their_own),
+        cmocka_unit_test(a_refused_a_cut_and_a_silent_call_are_tried_again),
+        cmocka_unit_test(what_asking_again_cannot_help_is_asked_once),
+        cmocka_unit_test(a_reload_that_lowers_the_attempts_leaves_requests_at_work_as_they_began),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

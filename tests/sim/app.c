@@ -17,7 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FLAGS_MAX = 64, MODELS_MAX = 32 };
+enum { FLAGS_MAX = 64, MODELS_MAX = 32, WATCH_MS = 2000 };
 
 struct sim_setting {
     struct list_node node;
@@ -127,6 +127,19 @@ static void generation_free(struct generation *generation)
     free(generation);
 }
 
+/* Asks what /readyz and /metrics ask, as somebody always does. */
+static void watch(void *context)
+{
+    struct sim_process *process = context;
+    struct buf why;
+    buf_init(&why, SIM_TEXT_MAX);
+    process->program->unready(process->state, &why);
+    process->program->measure(process->state);
+    buf_done(&why);
+    timer_set(process->loop, &process->watch_timer, loop_now_ms(process->loop) + WATCH_MS, watch,
+              process);
+}
+
 struct sim_process *sim_worker(struct sim *sim, const char *name)
 {
     struct sim_process *process = xzalloc(sizeof(*process));
@@ -145,6 +158,7 @@ struct sim_process *sim_worker(struct sim *sim, const char *name)
         fprintf(stderr, "sim: %s: %s\n", name, err.text);
         must_not_reach("a program that starts");
     }
+    watch(process);
     return process;
 }
 
@@ -158,7 +172,8 @@ void sim_process_end(struct sim_process *process)
     process->running = false;
     process->state = NULL;
     process->consumer = NULL;
-    sim_event_cancel(&process->drain_over);
+    timer_cancel(process->loop, &process->drain_timer);
+    timer_cancel(process->loop, &process->watch_timer);
     loop_free(process->loop);
     process->loop = NULL;
     generation_free(process->before);
@@ -196,8 +211,8 @@ void sim_term(struct sim_process *process)
     const struct app_conf *conf = process->now->conf;
     must(process->running && !process->draining);
     process->draining = true;
-    sim_event_set(process->sim, &process->drain_over, process,
-                  process->sim->now_us + conf->drain_timeout_ms * 1000, drain_over, process);
+    timer_set(process->loop, &process->drain_timer,
+              loop_now_ms(process->loop) + conf->drain_timeout_ms, drain_over, process);
     sim_wake(process);
     process->program->drain(process->state);
 }

@@ -98,9 +98,9 @@ struct sim_process {
     struct app app;
     struct generation *now, *before;
     void *state;
-    struct sim_event drain_over;
-    struct kafka_consumer *consumer; /* its door, for looking in */
-    bool running, killed;            /* killed: its doors do nothing any more */
+    struct timer drain_timer, watch_timer; /* in its own loop, as the real body has them */
+    struct kafka_consumer *consumer;       /* its door, for looking in */
+    bool running, killed;                  /* killed: its doors do nothing any more */
     bool woken, draining, drained, leaving;
     int exit_code;
     int64_t frozen_until_us;

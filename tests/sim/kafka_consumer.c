@@ -391,7 +391,10 @@ bool kafka_consumer_up(const struct kafka_consumer *consumer)
 
 size_t sim_owned(const struct sim_process *process)
 {
-    return process->consumer ? process->consumer->reading_count : 0;
+    size_t count = 0;
+    for (size_t i = 0; process->consumer && i < process->consumer->reading_count; i++)
+        count += strcmp(process->consumer->readings[i].share->topic->name, "quern.requests") == 0;
+    return count;
 }
 
 size_t sim_paused(const struct sim_process *process)

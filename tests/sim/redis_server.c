@@ -323,6 +323,14 @@ struct str sim_redis(struct sim *sim, const char *const *words)
     return text;
 }
 
+void sim_redis_set(struct sim *sim, const char *key, struct str value)
+{
+    const struct str words[] = {STR("SET"), str_of(key), value};
+    struct sim_answer answer;
+    sim_redis_command(sim->redis, words, 3, &answer);
+    sim_answer_done(&answer);
+}
+
 struct counting {
     const char *part;
     size_t count;

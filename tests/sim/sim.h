@@ -146,7 +146,7 @@ size_t sim_commits(const struct sim *sim); /* how many were taken */
 void sim_rebalance(struct sim *sim);
 /* The group has thrown this member out; it finds out now, and joins again. */
 void sim_lose(struct sim_process *process);
-size_t sim_owned(const struct sim_process *process); /* partitions assigned */
+size_t sim_owned(const struct sim_process *process); /* partitions of quern.requests */
 size_t sim_paused(const struct sim_process *process);
 
 enum sim_produce_fault { SIM_NOT_WRITTEN, SIM_WRITTEN_UNKNOWN, SIM_LOST_UNKNOWN };
@@ -167,6 +167,8 @@ void sim_redis_latency_ms(struct sim *sim, int64_t ms);
 void sim_redis_deaf(struct sim *sim, bool deaf);
 /* One command, at once; text of the answer, absent when nil. Lists: their first item. */
 struct str sim_redis(struct sim *sim, const char *const *words);
+/* SET with a value that may hold any byte. */
+void sim_redis_set(struct sim *sim, const char *key, struct str value);
 size_t sim_redis_keys(struct sim *sim, const char *part); /* keys that contain it */
 
 /* ---- PostgreSQL and what stands in for the aggregator ---- */

@@ -131,6 +131,12 @@ static bool send_call(struct slot *slot)
     return true;
 }
 
+/* What was not paid for is left to the next owner, or to the next life. */
+static bool nobodys(const struct slot *slot)
+{
+    return !slot->paid && (!job_owned(slot->job) || slot->job->worker->draining);
+}
+
 static enum verdict give_up(struct slot *slot)
 {
     slot->abandoned = true;
@@ -150,8 +156,7 @@ static enum verdict try_call(struct slot *slot)
 {
     struct job *job = slot->job;
     struct worker *worker = job->worker;
-    bool paid_nothing = slot->attempt == 0;
-    if (paid_nothing && (!job_owned(job) || worker->draining))
+    if (nobodys(slot))
         return give_up(slot);
     if (loop_now_ms(worker->loop) >= job->deadline_ms)
         return expire(slot);
@@ -189,6 +194,7 @@ static void settle_attempt(struct slot *slot, struct err *err)
     a->latency_ms = loop_now_ms(job->worker->loop) - slot->call_started_ms;
     a->outcome = err->code ? STR("failed") : STR("ok");
     if (slot->answer.usage_known) {
+        slot->paid = true;
         a->usage = slot->answer.usage;
         a->cost_microusd = model_cost_microusd(slot->model, &a->usage);
     }
@@ -222,6 +228,9 @@ static enum verdict call_ended(struct slot *slot)
     if (retry_pause(&rule, &err, slot->attempt, now, job->deadline_ms, loop_rand(worker->loop),
                     &pause)) {
         metric_add(METRIC_call_retries_total, 1);
+        if (nobodys(slot))
+            return give_up(slot);
+        list_append(&worker->resting, &slot->permit_node);
         walk_sleep_until(&slot->walk, now + pause);
         return STEP_WAIT;
     }
@@ -234,8 +243,27 @@ enum verdict call_finish(void *subject)
 {
     struct slot *slot = subject;
     must_be(slot, SLOT_MAGIC);
+    list_remove(&slot->job->worker->resting, &slot->permit_node);
     if (!slot->calling)
         return try_call(slot);
     slot->calling = false;
     return call_ended(slot);
+}
+
+void call_wake_unpaid(struct worker *worker)
+{
+    LIST_EACH(&worker->resting, node)
+    {
+        struct slot *slot = container_of(node, struct slot, permit_node);
+        if (nobodys(slot))
+            walk_wake(&slot->walk);
+    }
+    LIST_EACH(&worker->permit_queue, node)
+    {
+        struct slot *slot = container_of(node, struct slot, permit_node);
+        if (!nobodys(slot))
+            continue;
+        list_remove(&worker->permit_queue, node);
+        walk_answer(&slot->walk);
+    }
 }

@@ -104,9 +104,24 @@ static void take_partition(struct worker *worker, const struct kafka_partition *
         begin_at(p, given->committed);
 }
 
+static void forget_partitions(struct intake *intake);
+
+/* A group that throws us out while we drain ends the revoke without a word: whatever is listed when
+ * new partitions come is not ours any more. */
+static void end_revoke(struct intake *intake)
+{
+    timer_cancel(intake->worker->loop, &intake->release_timer);
+    intake->revoking = intake->releasing = false;
+    intake->commits_open = 0;
+    if (list_empty(&intake->partitions))
+        return;
+    forget_partitions(intake);
+}
+
 void intake_assigned(const struct kafka_partition *partitions, size_t count, void *context)
 {
     struct worker *worker = context;
+    end_revoke(worker->intake);
     for (size_t i = 0; i < count; i++)
         take_partition(worker, &partitions[i]);
     log_info("partitions assigned", LOG_I("count", count));
@@ -142,22 +157,38 @@ void intake_commit(struct intake *intake)
         p->committed = offset_tracker_low(p->tracker);
         offsets[count++] = (struct kafka_offset){p->topic, p->number, p->committed};
     }
-    if (count)
+    if (count) {
+        intake->commits_open++;
         kafka_commit(intake->worker->consumer, offsets, count);
+    }
     free(offsets);
 }
 
-/* A refused commit is no harm: the next one says the same or more. */
+/* The next commit says the same or more. */
+static void commit_again(struct intake *intake, const struct kafka_offset *offset)
+{
+    LIST_EACH(&intake->partitions, node)
+    {
+        struct partition *p = container_of(node, struct partition, node);
+        if (p->number == offset->partition && strcmp(p->topic, offset->topic) == 0)
+            p->committed = -1;
+    }
+}
+
 void intake_committed(const struct kafka_offset *offsets, size_t count, const struct err *err,
                       void *context)
 {
-    (void)offsets;
     struct worker *worker = context;
+    struct intake *intake = worker->intake;
     if (err)
         log_warn("offsets not committed, they go with the next commit", LOG_I("partitions", count),
                  LOG_C("error", err->text));
-    if (worker->intake->releasing) {
-        worker->intake->releasing = false;
+    for (size_t i = 0; err && i < count; i++)
+        commit_again(intake, &offsets[i]);
+    if (intake->commits_open)
+        intake->commits_open--;
+    if (intake->releasing && !intake->commits_open) {
+        intake->releasing = false;
         kafka_release(worker->consumer);
     }
 }
@@ -183,15 +214,9 @@ static void release_now(void *context)
     struct worker *worker = intake->worker;
     timer_cancel(worker->loop, &intake->release_timer);
     intake->revoking = false;
-    bool commits = false;
-    LIST_EACH(&intake->partitions, node)
-    {
-        struct partition *p = container_of(node, struct partition, node);
-        commits |= p->tracker && offset_tracker_low(p->tracker) > p->committed;
-    }
     intake_commit(intake);
     forget_partitions(intake);
-    if (commits)
+    if (intake->commits_open)
         intake->releasing = true; /* on_committed releases */
     else
         kafka_release(worker->consumer);
@@ -209,8 +234,9 @@ void intake_revoked(bool lost, void *context)
     for (size_t i = 0; i < intake->lane_count; i++)
         intake->lanes[i].paused = false;
     if (lost) {
-        forget_partitions(intake);
+        end_revoke(intake);
         intake_wake_parked(intake);
+        worker->wake_unpaid(worker);
         kafka_release(worker->consumer);
         return;
     }
@@ -218,6 +244,7 @@ void intake_revoked(bool lost, void *context)
     timer_set(worker->loop, &intake->release_timer,
               loop_now_ms(worker->loop) + worker->conf->revoke_drain_ms, release_now, intake);
     intake_wake_parked(intake);
+    worker->wake_unpaid(worker);
     intake_check_released(intake);
 }
 

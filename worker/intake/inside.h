@@ -61,7 +61,8 @@ struct intake {
     size_t active_count, parked_count, jobs_count;
     struct list spare_jobs;
     bool revoking, releasing;
-    struct list jobs; /* every job inside, for tearing down */
+    unsigned commits_open; /* not answered yet */
+    struct list jobs;      /* every job inside, for tearing down */
 };
 
 /* assign.c */

@@ -232,6 +232,7 @@ void intake_drain(struct intake *intake)
     }
     intake_drop_backlog(intake, false);
     intake_wake_parked(intake);
+    worker->wake_unpaid(worker);
     intake_check_released(intake);
 }
 
