@@ -289,17 +289,27 @@ static void commits_are_answered_never_move_back_and_are_found_again(void **stat
     world_free(world);
 }
 
+static bool answered_or_gone(const struct world *world)
+{
+    return commit_answered(world) || world->assigned_count == 0;
+}
+
+/* The broker's refusal also sends the member away, and a result that comes behind the revoke is
+ * dropped; which of the two comes first is the library's threads' affair, hence several tries. */
 static void a_refused_commit_is_reported_as_fenced(void **state)
 {
     (void)state;
     struct world *world = world_take("fenced");
     produce_many(world, 5, 10);
     assert_true(wait_until(world, all_seen, WAIT_MS));
-    rd_kafka_mock_push_request_errors(mock, 8 /* OffsetCommit */, 1,
-                                      RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION);
-    commit(world, 2);
-    assert_true(wait_until(world, commit_answered, WAIT_MS));
-    rd_kafka_mock_clear_request_errors(mock, 8);
+    for (int tries = 0; tries < 8 && !commit_answered(world); tries++) {
+        assert_true(wait_until(world, is_assigned, WAIT_MS));
+        rd_kafka_mock_push_request_errors(mock, 8 /* OffsetCommit */, 1,
+                                          RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION);
+        commit(world, 2);
+        assert_true(wait_until(world, answered_or_gone, WAIT_MS));
+        rd_kafka_mock_clear_request_errors(mock, 8);
+    }
     assert_int_equal(world->commit_errors, 1);
     assert_int_equal(world->commit_err.code, ERR_FENCED);
     assert_int_equal(world->commit.offset, 2);
