@@ -28,7 +28,7 @@ redis_prepare() { redis_server >/dev/null || die "there is no redis-server: run 
 # match nothing it would start with its defaults, open to the network.
 # noeviction: claims and kept answers guard against paying twice, and a claim that was evicted in silence looks like
 # one that was never made. A write refused at the bound is an error that the programs count. Every key has an end of
-# its own, so memory comes back by itself.
+# its own, so memory comes back by itself. DEBUG lets tests make it slow.
 redis_launch() {
     detached "$run_dir/redis" "$run_dir/redis.log" "$(redis_server)" --bind 127.0.0.1 --port "$redis_port" \
         --protected-mode yes --daemonize no --save '' --appendonly no \
