@@ -339,6 +339,16 @@ class World:
             for program in self.of(kind):
                 program.wait_ready()
 
+    def supervise(self):
+        """What systemd or Kubernetes does: a program that ended because its place in the consumer group was taken is
+        started again. librdkafka ends a static member's handle for good when, after an outage longer than the session
+        time-out, the broker has already given its name to its own next life."""
+        for program in list(self.running):
+            if program.alive() or program.expected_end or not program.said("the program stops", code="fenced"):
+                continue
+            program.expected_end = True
+            self.start("worker" if "-worker-" in program.name else "aggregator", wait=False)
+
     def mend(self):
         """Puts right what a scenario left broken; returns what is wrong that no scenario asked for."""
         for program in self.running:

@@ -12,6 +12,10 @@ def both(w):
     return [w.worker, w.aggregator]
 
 
+def ready(w, kind):
+    return any(program.ready() for program in w.of(kind))
+
+
 def wait_unready(w, server):
     for program in both(w):
         wait_until(lambda p=program: server in http_get(p.url("/readyz?verbose"))[1], 12, "%s to say that %s is away" % (program.name, server))
@@ -37,17 +41,19 @@ def away_lines(program, server):
 
 def outage(w, server, seconds, **check):
     """The server is away for a while under load; afterwards everything holds."""
-    before = [away_lines(p, server) for p in both(w)]
+    programs = both(w)
+    before = [away_lines(p, server) for p in programs]
     load = begin_load(w)
     w.stop_server(server)
     wait_unready(w, server)
     time.sleep(seconds)
     w.start_server(server)
-    for program in both(w):
-        program.wait_ready(30)
+    wait_until(lambda: w.supervise() or (ready(w, "worker") and ready(w, "aggregator")), 40, "both programs to be ready again")
     load.many(20, sessions=2) if server != "redis" else load.many(20)
-    load.accepted().wait(70).check(**check)
-    same([away_lines(p, server) for p in both(w)], [count + 1 for count in before], "how often it was said that it is away")
+    load.accepted()
+    wait_until(lambda: w.supervise() or load.final_count() == len(load.sent), 70, lambda: "all finals, there are %d" % load.final_count())
+    load.check(**check)
+    same([away_lines(p, server) for p in programs], [count + 1 for count in before], "how often it was said that it is away")
 
 
 @scenario(seconds=120)

@@ -200,9 +200,11 @@ def migrations_are_listed_and_run_once(w):
     before = w.sql("SELECT count(*) FROM schema_migrations")
     exits(w, 0, "migrate", "up")
     same(w.sql("SELECT count(*) FROM schema_migrations"), before, "migrations after a second run")
-    w.pg.execute("UPDATE schema_migrations SET sha256 = 'other' WHERE version = (SELECT min(version) FROM schema_migrations)")
+    w.pg.execute("UPDATE schema_migrations SET sha256 = 'x' || sha256")
     changed = exits(w, 78, "migrate", "up")
-    true(changed.stderr.strip(), "nothing is said of the changed file")
+    true("changed" in changed.stderr, "nothing is said of the changed file: %r" % changed.stderr)
+    w.pg.execute("UPDATE schema_migrations SET sha256 = substr(sha256, 2)")
+    exits(w, 0, "migrate", "up")
 
 
 @scenario
