@@ -7,7 +7,7 @@
 #include "common/base/log.h"
 #include "common/base/must.h"
 
-enum { PAUSE_MS_MIN = 20, PAUSE_MS_MAX = 2000 };
+enum { PAUSE_MS_MIN = 20, PAUSE_MS_MAX = 2000, TRIES_TOLD = 5 };
 
 static void attempt(void *context);
 
@@ -36,8 +36,9 @@ static void delivered(const struct err *err, void *context)
     else if (err->code == ERR_TOO_BIG)
         finish(d, true);
     else {
-        log_debug("produce failed, again", LOG_C("topic", d->record.topic),
-                  LOG_C("error", err->text));
+        if (d->tries == TRIES_TOLD)
+            log_warn("a record cannot be produced, tried again until it can",
+                     LOG_C("topic", d->record.topic), LOG_C("error", err->text));
         again_later(d);
     }
 }

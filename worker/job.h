@@ -53,6 +53,7 @@ struct slot {
 
     /* recognise, claim */
     enum claim_state claim;
+    int64_t held_seen_ms; /* when Redis said so */
     struct str holder;    /* CLAIM_HELD: "INSTANCE INCARNATION" */
     struct str packed;    /* CLAIM_KEPT, later: the packed result */
     int look;             /* what the claim step waits for */
@@ -140,7 +141,8 @@ struct job {
         stored_node; /* in the map of jobs that wait for their final result to be stored */
     struct list_node stored_list_node;
     int64_t stored_since_ms;
-    bool waiting_for_store, is_stored;
+    int64_t stored_asked_ms;
+    bool waiting_for_store, is_stored, told_waiting;
     struct delivery *burial, *notice;
 };
 

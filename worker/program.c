@@ -92,8 +92,11 @@ static void postgres_state(bool up, const struct err *why, void *context)
 
 static void redis_state(bool up, const struct err *why, void *context)
 {
-    (void)why, (void)context;
+    struct worker *worker = context;
+    (void)why;
     metric_set_for(METRIC_dependency_up, STR("redis"), up);
+    if (up) /* until it is told, others take us for dead */
+        claims_renew(worker->claims);
 }
 
 static void kafka_fatal(const struct err *err, void *context)
@@ -116,8 +119,10 @@ static bool open_stores(struct worker *worker, struct err *err)
     postgres_conf.statements = worker_statements;
     postgres_conf.statement_count = WORKER_STATEMENT_COUNT;
     postgres_conf.on_state = postgres_state;
+    postgres_conf.waiting_max = (size_t)worker->conf->max_in_flight * 2 + 1024;
     shared_redis_conf(shared, &redis_conf);
     redis_conf.on_state = redis_state;
+    redis_conf.context = worker;
     worker->pg = postgres_new(worker->loop, &postgres_conf, err);
     worker->redis = worker->pg ? redis_new(worker->loop, &redis_conf, err) : NULL;
     if (!worker->redis)
@@ -218,6 +223,7 @@ static void *start(struct app *app, const void *conf, struct err *err)
     worker->loop = app_loop(app);
     worker->conf = conf;
     worker->wake_lost = wake_lost;
+    worker->release_claim = claims_release;
     worker->wake_unpaid = call_wake_unpaid;
     arena_init(&worker->names, NULL, 65536);
     if (!prepare(worker, err) || !open_stores(worker, err) || !open_http(worker, err)) {

@@ -16,11 +16,17 @@ const struct postgres_statement worker_statements[WORKER_STATEMENT_COUNT] = {
          .param_count = 2},
     [STATEMENT_HISTORY] =
         {.name = "history",
-         .sql = "SELECT c.turn, c.last_request_id, m.turn, m.role, m.content, m.metadata->'message'"
+         .sql = "SELECT turn, last_request_id, message_turn, role, content, message FROM ("
+                " SELECT c.turn, c.last_request_id, m.turn AS message_turn, m.position, m.role,"
+                "  m.content, m.metadata->'message' AS message,"
+                "  sum(octet_length(m.content)"
+                "   + coalesce(octet_length((m.metadata->'message')::text), 0))"
+                "   OVER (ORDER BY m.turn DESC, m.position DESC) AS bytes"
                 " FROM conversations c"
                 " LEFT JOIN messages m ON m.conversation_id = c.id AND m.turn > c.turn - $3::bigint"
-                " WHERE c.tenant = $1 AND c.session_id = $2 ORDER BY m.turn, m.position",
-         .param_count = 3},
+                " WHERE c.tenant = $1 AND c.session_id = $2) newest"
+                " WHERE bytes IS NULL OR bytes <= $4::bigint ORDER BY message_turn, position",
+         .param_count = 4},
     [STATEMENT_FIRST_ASSIGNED] =
         {.name = "first_assigned",
          .sql = "WITH new AS (INSERT INTO kafka_offsets"

@@ -35,6 +35,7 @@ struct intake;
 struct lookup;
 struct claims;
 struct stored;
+struct slot;
 
 struct worker {
     struct app *app;
@@ -70,6 +71,8 @@ struct worker {
     struct stored *stored;
     /* Partitions are gone for good: whoever waits for their sake is let go. Set by program.c. */
     void (*wake_lost)(struct worker *worker);
+    /* Gives back what an abandoned slot has claimed. Set by program.c, as above. */
+    void (*release_claim)(struct slot *slot);
     /* A revoke or a drain: who has no answer yet need not wait for a call of its own. */
     void (*wake_unpaid)(struct worker *worker);
     bool draining;

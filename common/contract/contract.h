@@ -128,6 +128,10 @@ void contract_write(const struct contract *contract, const void *object, enum en
  * absent: ask str_empty(). */
 #define REQUEST_MESSAGES_MAX 4096
 bool request_check(const struct request *request, struct err *err);
+/* Fit to be an id or a tenant: not empty, at most `max` bytes of UTF-8, no control characters. For
+ * names that come from elsewhere than a checked request. */
+bool request_name_ok(struct str name, size_t max);
+
 /* SHA-256 (64 hex digits and NUL) of what a request means: all fields but id, created_at. The same
  * for JSON and MessagePack, for keys in another order, and for defaults written out. */
 void request_body_hash(const struct request *request, char ret[65]);

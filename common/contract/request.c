@@ -20,6 +20,12 @@ static bool has_control_characters(struct str s)
     return false;
 }
 
+bool request_name_ok(struct str name, size_t max)
+{
+    return !str_empty(name) && name.len <= max && str_utf8_valid(name) &&
+           !has_control_characters(name);
+}
+
 static bool check_names(const struct request *request, struct err *err)
 {
     const struct {

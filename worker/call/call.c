@@ -67,6 +67,19 @@ static void next_permit(struct worker *worker)
         walk_answer(&container_of(node, struct slot, permit_node)->walk);
 }
 
+/* Bodies of all attempts stay in the arena; one too many ends the slot instead of the process. */
+static void keep_body(struct slot *slot, struct str body)
+{
+    char *copy = arena_try(&slot->job->arena, body.len + 1);
+    if (!copy) {
+        err_set(&slot->call_err, ERR_TOO_BIG, "the request's replies need too much memory");
+        return;
+    }
+    memcpy(copy, body.data, body.len);
+    copy[body.len] = '\0';
+    slot->reply.body = str_from(copy, body.len);
+}
+
 /* Only records: the reply's bytes are the door's and end with this call. */
 static void call_done(const struct http_reply *reply, const struct err *err, void *context)
 {
@@ -79,7 +92,7 @@ static void call_done(const struct http_reply *reply, const struct err *err, voi
     slot->first_byte_ms = reply ? reply->first_byte_us / 1000 : 0;
     if (!err) {
         slot->reply.status = reply->status;
-        slot->reply.body = arena_str(arena, reply->body);
+        keep_body(slot, reply->body);
         if (reply->status != 200) {
             slot->reply.retry_after = arena_str(arena, http_reply_header(reply, "Retry-After"));
             slot->reply.retry_after_ms =
@@ -165,7 +178,10 @@ static enum verdict try_call(struct slot *slot)
         list_append(&worker->permit_queue, &slot->permit_node);
         return STEP_WAIT;
     }
-    return send_call(slot) ? STEP_WAIT : STEP_NEXT;
+    if (send_call(slot))
+        return STEP_WAIT;
+    next_permit(worker);
+    return STEP_NEXT;
 }
 
 enum verdict call_begin(void *subject)
@@ -219,6 +235,8 @@ static enum verdict call_ended(struct slot *slot)
             slot->answer.text = STR("");
         return STEP_NEXT;
     }
+    if (job_overflowed(job, &slot->err)) /* it would be the same again, and paid again */
+        return STEP_NEXT;
     const struct retry_rule rule = {worker->conf->retry_base_ms, worker->conf->retry_cap_ms,
                                     slot->model->attempts_max};
     int64_t now = loop_now_ms(worker->loop), pause;

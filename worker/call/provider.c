@@ -155,6 +155,37 @@ struct str provider_content_text(const struct value *content, struct arena *aren
     return str_from(joined, at);
 }
 
+bool provider_is_system(const struct value *message)
+{
+    struct str role = value_get_str(message, "role");
+    return str_is(role, "system") || str_is(role, "developer");
+}
+
+/* Two rounds: there may be thousands, and a copy for each step would be their square. */
+struct str provider_join_texts(const struct value *messages, bool system, struct arena *arena)
+{
+    struct str *texts = arena_array(arena, struct str, messages->count + 1);
+    size_t bytes = 0, count = 0, at = 0;
+    for (uint32_t i = 0; i < messages->count; i++) {
+        const struct value *message = &messages->items[i];
+        if (provider_is_system(message) != system)
+            continue;
+        texts[count] = provider_content_text(value_get(message, STR("content")), arena);
+        bytes += texts[count++].len + 2;
+    }
+    if (!count)
+        return (struct str){0};
+    char *joined = arena_alloc(arena, bytes + 1);
+    for (size_t i = 0; i < count; i++) {
+        memcpy(joined + at, texts[i].data, texts[i].len);
+        at += texts[i].len;
+        memcpy(joined + at, "\n\n", 2);
+        at += 2;
+    }
+    joined[at - 2] = '\0';
+    return str_from(joined, at - 2);
+}
+
 int64_t provider_max_tokens(const struct provider_model *model, const struct params *params)
 {
     return params->max_tokens != INT_ABSENT ? params->max_tokens : model->max_tokens;

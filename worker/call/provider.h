@@ -110,6 +110,10 @@ void provider_add_header(struct provider_request *request, struct str name, stru
 void provider_add_configured(struct provider_request *request, const struct provider_model *model);
 /* The text of a message's content: a string as it is, the text parts of a list joined. */
 struct str provider_content_text(const struct value *content, struct arena *arena);
+/* The texts of all system messages (or of all others), an empty line between two; absent: there is
+ * none. */
+struct str provider_join_texts(const struct value *messages, bool system, struct arena *arena);
+bool provider_is_system(const struct value *message);
 /* The request's setting, else the model's; INT_ABSENT or NAN when neither says anything. */
 int64_t provider_max_tokens(const struct provider_model *model, const struct params *params);
 double provider_temperature(const struct provider_model *model, const struct params *params);

@@ -10,6 +10,8 @@
 #include "common/data/digest.h"
 #include "worker/intake/inside.h"
 
+enum { ID_BYTES_MAX = 128, TENANT_BYTES_MAX = 64 }; /* as in schemas/request.def */
+
 /* A UUIDv7 made from the record's place, so that a second delivery gets the same id. */
 static struct str id_from_place(struct job *job)
 {
@@ -32,9 +34,9 @@ static void salvage(struct job *job, const struct value *document)
 {
     struct str id = value_get_str(document, "id");
     struct str tenant = value_get_str(document, "tenant");
-    if (!str_empty(id) && id.len <= 128)
+    if (request_name_ok(id, ID_BYTES_MAX))
         job->id = id;
-    job->tenant = !str_empty(tenant) && tenant.len <= 64 ? tenant : STR("default");
+    job->tenant = request_name_ok(tenant, TENANT_BYTES_MAX) ? tenant : STR("default");
     contract_init(&contract_request, &job->request);
     digest_sha256_hex(job->record->value, job->body_hash, 64);
 }
@@ -58,7 +60,9 @@ static bool read_document(struct job *job, struct value *ret)
 static void place_in_time(struct job *job)
 {
     const struct request *r = &job->request;
-    job->created_at = r->created_at != INT_ABSENT ? r->created_at : job->record->timestamp_ms;
+    /* A publisher's clock that runs ahead must not stretch the deadline. */
+    bool said = r->created_at != INT_ABSENT && r->created_at < job->record->timestamp_ms;
+    job->created_at = said ? r->created_at : job->record->timestamp_ms;
     int64_t span =
         r->deadline_ms != INT_ABSENT ? r->deadline_ms : job->worker->conf->default_deadline_ms;
     job->deadline_at = job->created_at + span;
@@ -138,8 +142,7 @@ static void name_request(struct job *job)
     struct str event_id = kafka_record_header(job->record, HEADER_CE_ID);
     if (!str_empty(job->request.id))
         job->id = job->request.id;
-    else if (str_empty(job->id) && !str_empty(event_id) && event_id.len <= 128 &&
-             str_utf8_valid(event_id))
+    else if (str_empty(job->id) && request_name_ok(event_id, ID_BYTES_MAX))
         job->id = event_id;
     else if (str_empty(job->id))
         job->id = id_from_place(job);
@@ -154,7 +157,7 @@ static bool read_request(struct job *job)
         return false;
     /* Of a CloudEvent in structured mode the event's id stands in for the request's own. */
     const struct value *body = contract_unwrap(&document);
-    if (body != &document)
+    if (body != &document && request_name_ok(value_get_str(&document, "id"), ID_BYTES_MAX))
         job->id = value_get_str(&document, "id");
     if (!check_size(job) ||
         !contract_read(&contract_request, body, &job->arena, &job->request, &job->err) ||
@@ -168,17 +171,18 @@ static bool read_request(struct job *job)
     return check_lane(job) && check_reply_to(job) && check_models(job) && check_time(job);
 }
 
-static enum verdict its_turn(struct job *job)
-{
-    job->previous_id = job->session->last_id;
-    return STEP_NEXT;
-}
-
+/* First its turn in the session, then the id: a record that is read again while its earlier reading
+ * is still at work must not lose its place before the session's next turn. */
 static enum verdict admitted(struct job *job)
 {
-    if (str_empty(job->request.session) || job->err.code)
-        return STEP_NEXT;
-    return intake_queue(job) ? STEP_WAIT : its_turn(job);
+    bool is_turn = !str_empty(job->request.session) && !job->err.code;
+    if (is_turn && !job->session && intake_queue(job))
+        return STEP_WAIT;
+    if (!job->active_node.linked && intake_follow(job))
+        return STEP_WAIT;
+    if (job->session)
+        job->previous_id = job->session->last_id;
+    return STEP_NEXT;
 }
 
 static void release_models(void *table)
@@ -196,16 +200,14 @@ enum verdict admit_begin(void *subject)
     arena_defer(&job->arena, release_models, job->models);
     if (!read_request(job) && str_empty(job->id))
         return STEP_NEXT;
-    if (intake_follow(job))
-        return STEP_WAIT;
     return admitted(job);
 }
 
-/* Runs when the job it followed, or the earlier turn it waited for, has ended. */
+/* Runs when the earlier turn it waited for, or the job it followed, has ended. */
 enum verdict admit_finish(void *subject)
 {
     struct job *job = subject;
     if (!job_owned(job) || job->worker->draining)
         return STEP_FAIL;
-    return job->session ? its_turn(job) : admitted(job);
+    return admitted(job);
 }

@@ -52,6 +52,7 @@ static void first_answered(const struct postgres_result *result, const struct er
 {
     struct partition *p = context;
     p->asking = false;
+    list_remove(&p->worker->intake->asking, &p->ask_node);
     if (p->owned && err) {
         timer_set(p->worker->loop, &p->retry, loop_now_ms(p->worker->loop) + ASK_AGAIN_MS,
                   ask_first, p);
@@ -80,6 +81,7 @@ static void ask_first(void *context)
         .statement = STATEMENT_FIRST_ASSIGNED, .params = params, .param_count = 5};
     struct err err;
     p->asking = true;
+    list_append(&worker->intake->asking, &p->ask_node);
     p->jobs++; /* the question keeps it alive */
     if (!postgres_batch(worker->pg, &query, 1, 0, first_answered, p, &err))
         first_answered(NULL, &err, p);
@@ -112,7 +114,6 @@ static void end_revoke(struct intake *intake)
 {
     timer_cancel(intake->worker->loop, &intake->release_timer);
     intake->revoking = intake->releasing = false;
-    intake->commits_open = 0;
     if (list_empty(&intake->partitions))
         return;
     forget_partitions(intake);
@@ -145,7 +146,7 @@ void partition_release(struct partition *p)
     partition_free_if_unused(p);
 }
 
-void intake_commit(struct intake *intake)
+bool intake_commit(struct intake *intake)
 {
     struct kafka_offset *offsets = xcalloc(intake->partitions.count + 1, sizeof(*offsets));
     size_t count = 0;
@@ -157,11 +158,10 @@ void intake_commit(struct intake *intake)
         p->committed = offset_tracker_low(p->tracker);
         offsets[count++] = (struct kafka_offset){p->topic, p->number, p->committed};
     }
-    if (count) {
-        intake->commits_open++;
+    if (count)
         kafka_commit(intake->worker->consumer, offsets, count);
-    }
     free(offsets);
+    return count > 0;
 }
 
 /* The next commit says the same or more. */
@@ -185,9 +185,7 @@ void intake_committed(const struct kafka_offset *offsets, size_t count, const st
                  LOG_C("error", err->text));
     for (size_t i = 0; err && i < count; i++)
         commit_again(intake, &offsets[i]);
-    if (intake->commits_open)
-        intake->commits_open--;
-    if (intake->releasing && !intake->commits_open) {
+    if (intake->releasing) {
         intake->releasing = false;
         kafka_release(worker->consumer);
     }
@@ -214,9 +212,9 @@ static void release_now(void *context)
     struct worker *worker = intake->worker;
     timer_cancel(worker->loop, &intake->release_timer);
     intake->revoking = false;
-    intake_commit(intake);
+    bool commits = intake_commit(intake);
     forget_partitions(intake);
-    if (intake->commits_open)
+    if (commits)
         intake->releasing = true; /* on_committed releases */
     else
         kafka_release(worker->consumer);

@@ -35,6 +35,7 @@ struct partition {
     struct timer retry;
     struct worker *worker;
     bool asking;
+    struct list_node ask_node; /* in intake->asking meanwhile */
 };
 
 /* The turns of one conversation: one at work, the others in order. */
@@ -44,6 +45,7 @@ struct session {
     struct job *running;
     struct list waiting;
     int32_t partition;
+    bool told;     /* that its turns come in two partitions */
     char *last_id; /* id of the newest stored turn; NULL: not known, ask the store */
     char key[];
 };
@@ -53,16 +55,17 @@ struct intake {
     struct lane lanes[LANES_MAX];
     size_t lane_count;
     struct list partitions;
+    struct list asking; /* partitions whose first offset PostgreSQL is asked for, also lost ones */
     struct loop_hook ready;
     struct timer commit_timer, release_timer;
     struct map active; /* tenant 0x1f id -> job */
     struct map sessions;
     struct list idle; /* sessions, longest idle first */
     size_t active_count, parked_count, jobs_count;
+    size_t parked_bytes; /* of the records of parked jobs */
     struct list spare_jobs;
     bool revoking, releasing;
-    unsigned commits_open; /* not answered yet */
-    struct list jobs;      /* every job inside, for tearing down */
+    struct list jobs; /* every job inside, for tearing down */
 };
 
 /* assign.c */
@@ -70,7 +73,7 @@ void intake_assigned(const struct kafka_partition *partitions, size_t count, voi
 void intake_revoked(bool lost, void *context);
 void intake_committed(const struct kafka_offset *offsets, size_t count, const struct err *err,
                       void *context);
-void intake_commit(struct intake *intake);
+bool intake_commit(struct intake *intake); /* false: there was nothing to commit */
 void intake_check_released(struct intake *intake);
 void partition_release(struct partition *partition);
 

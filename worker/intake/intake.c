@@ -8,7 +8,7 @@
 #include "worker/intake/inside.h"
 
 /* The desk of one job: request, prompt, provider's reply and packed result, with room to spare. */
-enum { JOB_ARENA_FACTOR = 8 };
+enum { JOB_ARENA_FACTOR = 8, PARKED_COPIES = 3 };
 
 static struct partition *find_partition(struct intake *intake, const struct kafka_record *record)
 {
@@ -67,6 +67,7 @@ static bool lane_full(const struct intake *intake, const struct lane *lane)
     const struct worker_conf *conf = intake->worker->conf;
     return lane->backlog.count > (size_t)conf->max_in_flight * 2 ||
            lane->backlog_bytes > (size_t)conf->read_ahead_bytes ||
+           intake->parked_bytes * PARKED_COPIES > (size_t)conf->read_ahead_bytes ||
            intake->parked_count > (size_t)conf->parked_max;
 }
 
@@ -75,6 +76,7 @@ static bool lane_has_room(const struct intake *intake, const struct lane *lane)
     const struct worker_conf *conf = intake->worker->conf;
     return lane->backlog.count <= (size_t)conf->max_in_flight / 2 &&
            lane->backlog_bytes <= (size_t)conf->read_ahead_bytes / 2 &&
+           intake->parked_bytes * PARKED_COPIES <= (size_t)conf->read_ahead_bytes / 2 &&
            intake->parked_count <= (size_t)conf->parked_max / 2;
 }
 
@@ -192,6 +194,13 @@ static void finish_offset(struct intake *intake, struct job *job)
         partition_hold_back(intake, p, false);
 }
 
+/* Whoever takes the request up next must not wait for us. */
+static void release_claims(struct job *job)
+{
+    for (int i = 0; i < job->slot_count; i++)
+        job->worker->release_claim(&job->slots[i]);
+}
+
 void intake_job_ended(void *subject, bool ok)
 {
     struct job *job = subject;
@@ -199,6 +208,8 @@ void intake_job_ended(void *subject, bool ok)
     struct intake *intake = job->worker->intake;
     if (ok)
         finish_offset(intake, job);
+    else
+        release_claims(job);
     metric_add_for(METRIC_requests_total,
                    !ok             ? STR("abandoned")
                    : job->conflict ? STR("conflict")
@@ -288,6 +299,7 @@ struct intake *intake_new(struct worker *worker)
     struct intake *intake = xzalloc(sizeof(*intake));
     intake->worker = worker;
     list_init(&intake->partitions);
+    list_init(&intake->asking);
     list_init(&intake->spare_jobs);
     list_init(&intake->jobs);
     list_init(&intake->idle);
@@ -359,8 +371,11 @@ void intake_free(struct intake *intake)
         list_remove(&intake->partitions, node);
         p->owned = false;
         offset_tracker_free(p->tracker);
+        list_remove(&intake->asking, &p->ask_node);
         free(p);
     }
+    for (struct list_node *node; (node = list_pop(&intake->asking));)
+        free(container_of(node, struct partition, ask_node));
     sessions_free(intake);
     for (struct list_node *node; (node = list_pop(&intake->spare_jobs));)
         free(container_of(node, struct job, node));

@@ -21,6 +21,7 @@ static void park(struct intake *intake, struct job *job)
     job->active = false;
     intake->active_count--;
     intake->parked_count++;
+    intake->parked_bytes += job->record->value.len;
     walk_ask(&job->walk);
 }
 
@@ -30,6 +31,7 @@ static void unpark(struct intake *intake, struct job *job)
     job->active = true;
     intake->active_count++;
     intake->parked_count--;
+    intake->parked_bytes -= job->record->value.len;
     walk_answer(&job->walk);
 }
 
@@ -100,12 +102,14 @@ bool intake_queue(struct job *job)
 {
     struct intake *intake = job->worker->intake;
     struct session *session = session_of(intake, job);
-    if (session->partition != job->record->partition)
+    if (session->partition != job->record->partition && !session->told) {
+        session->told = true;
         log_error("a session's turns came in two partitions, their order is not known: publish with"
                   " the session as key and the partitioner murmur2_random",
                   LOG_S("tenant", job->tenant), LOG_S("session", job->request.session),
                   LOG_I("partition", job->record->partition),
                   LOG_I("other_partition", session->partition));
+    }
     job->session = session;
     list_remove(&intake->idle, &session->idle_node);
     if (!session->running) {
@@ -129,7 +133,18 @@ static void session_idle(struct intake *intake, struct session *session)
         session_free(intake, container_of(list_first(&intake->idle), struct session, idle_node));
 }
 
-void session_leave(struct intake *intake, struct job *job, bool stored)
+/* The newest stored turn is known only from one that was stored just now. A repeat of an older
+ * one says nothing of it, and after a turn that was given up nothing is known. */
+static void remember_turn(struct session *session, const struct job *job, bool ended_well)
+{
+    bool is_newest = ended_well && job->is_stored && job_owned(job);
+    if (ended_well && !is_newest && (job->known || job->conflict))
+        return;
+    free(session->last_id);
+    session->last_id = is_newest ? xstrndup(job->id) : NULL;
+}
+
+void session_leave(struct intake *intake, struct job *job, bool ended_well)
 {
     struct session *session = job->session;
     if (!session)
@@ -138,8 +153,7 @@ void session_leave(struct intake *intake, struct job *job, bool stored)
         list_remove(&session->waiting, &job->session_node);
         return;
     }
-    free(session->last_id);
-    session->last_id = stored && job_owned(job) && !str_empty(job->id) ? xstrndup(job->id) : NULL;
+    remember_turn(session, job, ended_well);
     struct list_node *next = list_pop(&session->waiting);
     session->running = next ? container_of(next, struct job, session_node) : NULL;
     if (session->running)

@@ -75,6 +75,8 @@ enum verdict prompt_begin(void *subject)
         job->messages = all_messages(job);
         job->question = to_remember(job);
     }
+    if (job_overflowed(job, &slot->err))
+        return STEP_NEXT;
     slot->prompt = (struct prompt){.messages = job->messages, .params = &job->request.params};
     if (slot->model->provider->encode(&slot->model->dialect, &slot->prompt, &job->arena,
                                       &slot->request, &slot->err))

@@ -97,7 +97,9 @@ enum verdict claim_finish(void *subject)
     }
     if (slot->done_text.data) { /* the holder's answer is stored: nothing is left to do */
         recognise_done(job, slot->done_text);
-        return STEP_DONE;
+        if (job->known || job->conflict)
+            return STEP_DONE;
+        slot->done_text = (struct str){0}; /* not what the aggregator writes */
     }
     return decide(slot);
 }

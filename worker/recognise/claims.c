@@ -8,7 +8,7 @@
 #include "common/base/xalloc.h"
 #include "common/contract/redis_keys.h"
 
-enum { ALIVE_MS = 6000, RENEW_MS = 2000, CLAIM_SPARE_MS = 60000 };
+enum { ALIVE_MS = 6000, RENEW_MS = 2000, CLAIM_SPARE_MS = 60000, HELD_BELIEVED_MS = 10000 };
 
 struct claims {
     struct worker *worker;
@@ -41,6 +41,12 @@ static void renew(void *context)
     redis_ask(worker->redis, words, 5, NULL, NULL);
     arena_done(&arena);
     timer_set(worker->loop, &claims->renew, loop_now_ms(worker->loop) + RENEW_MS, renew, claims);
+}
+
+void claims_renew(struct claims *claims)
+{
+    if (claims)
+        renew(claims);
 }
 
 struct claims *claims_new(struct worker *worker)
@@ -85,6 +91,13 @@ static struct str lifetime(const struct job *job)
     return arena_printf((struct arena *)&job->arena, "%lld", (long long)(left + CLAIM_SPARE_MS));
 }
 
+/* A question without an answer does not undo what Redis said a moment ago. */
+static bool was_held(const struct slot *slot)
+{
+    return slot->holder.data &&
+           loop_now_ms(slot->job->worker->loop) - slot->held_seen_ms < HELD_BELIEVED_MS;
+}
+
 /* {"done", text} | {"kept", bytes} | {"held", holder} | {"claimed"}; anything else is a miss. */
 static void claim_told(const struct redis_reply *reply, void *context)
 {
@@ -92,15 +105,18 @@ static void claim_told(const struct redis_reply *reply, void *context)
     struct slot *slot = q->slot;
     must_be(slot, SLOT_MAGIC);
     struct arena *arena = &slot->job->arena;
-    slot->claim = CLAIM_NONE;
+    slot->claim = was_held(slot) ? CLAIM_HELD : CLAIM_NONE;
     if (reply && reply->kind == REDIS_LIST && reply->count >= 1) {
         struct str word = redis_item(reply, 0).text;
         struct str what = reply->count > 1 ? redis_item(reply, 1).text : (struct str){0};
+        slot->claim = CLAIM_NONE;
         if (str_is(word, "claimed")) {
             slot->claim = CLAIM_MINE;
         } else if (str_is(word, "held")) {
             slot->claim = CLAIM_HELD;
-            slot->holder = arena_str(arena, what);
+            if (!str_eq(slot->holder, what))
+                slot->holder = arena_str(arena, what);
+            slot->held_seen_ms = loop_now_ms(slot->job->worker->loop);
         } else if (str_is(word, "kept")) {
             slot->claim = CLAIM_KEPT;
             slot->packed = arena_str(arena, what);
@@ -164,7 +180,7 @@ static void alive_told(const struct redis_reply *reply, void *context)
     bool lives = reply && reply->kind == REDIS_TEXT && str_eq(reply->text, incarnation);
     bool away = !reply || reply->kind == REDIS_FAILED;
     if (lives || away) {
-        q->slot->claim = away ? CLAIM_NONE : CLAIM_HELD;
+        q->slot->claim = away && !was_held(q->slot) ? CLAIM_NONE : CLAIM_HELD;
         walk_answer(q->walk);
     } else {
         steal(q);
@@ -186,7 +202,8 @@ void claims_challenge(struct slot *slot, struct walk *walk)
 void claims_release(struct slot *slot)
 {
     struct worker *worker = slot->job->worker;
-    if (slot->claim != CLAIM_MINE)
+    /* A claim whose answer was late may be ours without our knowing; the script looks. */
+    if (slot->claim == CLAIM_HELD || slot->claim == CLAIM_KEPT || !redis_enabled(worker->redis))
         return;
     const struct str words[] = {claim_key(slot), str_of(worker->instance),
                                 str_of(worker->claims->incarnation)};

@@ -13,6 +13,9 @@ struct claims *claims_new(struct worker *worker);
 /* Takes NULL. `leave`: our claims are dead from now on. */
 void claims_free(struct claims *claims, bool leave);
 
+/* Says at once that we live: when Redis is there (again). Takes NULL. */
+void claims_renew(struct claims *claims);
+
 /* Asks for the slot's claim; `walk` is asked once and answered once. Sets slot->claim, ->holder,
  * ->packed; a final result that is known sets `*ret_done` to its text "STATUS BODY_HASH PARTITION
  * OFFSET TOPIC". */

@@ -10,7 +10,7 @@
 #include "common/contract/redis_keys.h"
 #include "worker/job.h"
 
-enum { PACK_BYTES_FIRST = 1000 };
+enum { PACK_BYTES_FIRST = 1000, KEPT_MS = 3600000 };
 
 static struct str status_of(const struct slot *slot)
 {
@@ -141,16 +141,28 @@ static void make_fit(struct slot *slot)
     fill_result(slot);
 }
 
+/* Once per slot; a kept answer that does not fit has no buffer of its own yet. */
+static void open_pack(struct slot *slot)
+{
+    if (slot->pack.max)
+        return;
+    buf_init(&slot->pack, (size_t)slot->job->worker->conf->shared.message_bytes_max);
+    buf_reserve(&slot->pack, PACK_BYTES_FIRST + slot->answer.text.len);
+    arena_defer(&slot->job->arena, free_pack, &slot->pack);
+}
+
+static void pack_too_big(struct slot *slot);
+
 static void pack(struct slot *slot)
 {
     fill_result(slot);
     make_fit(slot);
-    buf_init(&slot->pack, (size_t)slot->job->worker->conf->shared.message_bytes_max);
-    buf_reserve(&slot->pack, PACK_BYTES_FIRST + slot->answer.text.len);
-    arena_defer(&slot->job->arena, free_pack, &slot->pack);
+    open_pack(slot);
     contract_write(&contract_result, &slot->result, ENCODING_MSGPACK, &slot->pack);
     slot->packed = buf_str(&slot->pack);
     count_usage(slot);
+    if (slot->pack.overflowed)
+        pack_too_big(slot);
 }
 
 /* Too large for the topic: the part says so instead. */
@@ -159,10 +171,11 @@ static void pack_too_big(struct slot *slot)
     err_set(&slot->err, ERR_TOO_BIG,
             "the result has %zu bytes and does not fit into the topic '%s'", slot->packed.len,
             slot->job->worker->topic_results);
-    slot->job->question = NULL;
-    slot->job->request.metadata = NULL;
-    slot->job->request.extra = NULL;
     fill_result(slot);
+    slot->result.request.question = NULL;
+    slot->result.request.metadata = NULL;
+    slot->result.request.unknown = NULL;
+    open_pack(slot);
     buf_clear(&slot->pack);
     contract_write(&contract_result, &slot->result, ENCODING_MSGPACK, &slot->pack);
     slot->packed = buf_str(&slot->pack);
@@ -197,6 +210,13 @@ static void kept(const struct redis_reply *reply, void *context)
     walk_answer(&slot->walk);
 }
 
+/* An hour, and longer when the request itself may live longer. */
+static struct str kept_ms(struct job *job)
+{
+    int64_t left = job->deadline_ms - loop_now_ms(job->worker->loop);
+    return arena_printf(&job->arena, "%lld", (long long)(KEPT_MS + (left > 0 ? left : 0)));
+}
+
 static void keep(struct slot *slot)
 {
     struct job *job = slot->job;
@@ -204,7 +224,7 @@ static void keep(struct slot *slot)
     const struct str words[] = {STR("SET"),
                                 redis_key_kept(&job->arena, worker->conf->shared.redis_key_prefix,
                                                job->tenant, job->id, slot->number),
-                                slot->packed, STR("PX"), STR("3600000")};
+                                slot->packed, STR("PX"), kept_ms(job)};
     slot->keeping = true;
     walk_ask(&slot->walk);
     redis_ask(worker->redis, words, 5, kept, slot);

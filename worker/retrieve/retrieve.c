@@ -49,6 +49,18 @@ static bool take_turn(struct retrieval *r, struct arena *arena, struct str text,
     return messages != NULL && ret_id->data != NULL;
 }
 
+/* The newest turns that fit into history_bytes, and in any case the newest one. */
+static size_t first_wanted(const struct job *job, const struct redis_reply *reply)
+{
+    size_t bytes = 0, first = reply->count - 1;
+    for (size_t i = reply->count; i-- > 0; first = i) {
+        bytes += redis_item(reply, i).text.len;
+        if (bytes > (size_t)job->worker->conf->history_bytes_max)
+            break;
+    }
+    return first < reply->count ? first : reply->count - 1;
+}
+
 static void cache_told(const struct redis_reply *reply, void *context)
 {
     struct job *job = context;
@@ -56,7 +68,7 @@ static void cache_told(const struct redis_reply *reply, void *context)
     struct retrieval *r = job->retrieval;
     struct str last = {0};
     bool good = reply && reply->kind == REDIS_LIST && reply->count > 0;
-    for (size_t i = 0; good && i < reply->count; i++)
+    for (size_t i = good ? first_wanted(job, reply) : 0; good && i < reply->count; i++)
         good = take_turn(r, &job->arena, arena_str(&job->arena, redis_item(reply, i).text), &last);
     r->found = good && str_is(last, job->previous_id);
     if (!r->found)
@@ -114,9 +126,10 @@ static void ask_store(struct job *job)
     struct err err;
     const struct str params[] = {
         job->tenant, job->request.session,
-        arena_printf(&job->arena, "%lld", (long long)worker->conf->history_turns)};
+        arena_printf(&job->arena, "%lld", (long long)worker->conf->history_turns),
+        arena_printf(&job->arena, "%lld", (long long)worker->conf->history_bytes_max)};
     const struct postgres_query query = {
-        .statement = STATEMENT_HISTORY, .params = params, .param_count = 3};
+        .statement = STATEMENT_HISTORY, .params = params, .param_count = 4};
     job->retrieval->state = FROM_STORE;
     walk_ask(&job->walk);
     if (!postgres_batch(worker->pg, &query, 1, 0, store_told, job, &err))
@@ -144,12 +157,15 @@ static const struct value *newest(struct job *job)
     size_t bytes = 0, limit = (size_t)job->worker->conf->history_bytes_max;
     uint32_t from = r->count;
     while (from > 0) {
-        const struct value *content = value_get(&r->messages[from - 1], STR("content"));
-        bytes += content && content->kind == VALUE_STR ? content->text.len : 256;
+        bytes += value_measure(&r->messages[from - 1]).bytes;
         if (bytes > limit)
             break;
         from--;
     }
+    /* A conversation that is cut must not begin with an answer: providers refuse that. */
+    while (from > 0 && from < r->count &&
+           !str_is(value_get_str(&r->messages[from], "role"), "user"))
+        from++;
     struct value *list = arena_new(&job->arena, struct value);
     *list =
         (struct value){.kind = VALUE_LIST, .count = r->count - from, .items = r->messages + from};

@@ -146,7 +146,7 @@ enum verdict settle_begin(void *subject)
 {
     struct job *job = subject;
     must_be(job, JOB_MAGIC);
-    if (job->err.code)
+    if (job->err.code && (!job->known || job->conflict))
         bury(job);
     if (job->conflict)
         reply_conflict(job);

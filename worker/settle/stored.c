@@ -3,11 +3,12 @@
  */
 #include "worker/settle/stored.h"
 
+#include "common/base/log.h"
 #include "common/base/must.h"
 #include "common/base/xalloc.h"
 #include "worker/lookup.h"
 
-enum { TICK_MS = 250, ASK_AFTER_MS = 400 };
+enum { TICK_MS = 250, ASK_AFTER_MS = 400, TELL_AFTER_MS = 60000 };
 
 struct stored {
     struct worker *worker;
@@ -74,6 +75,18 @@ static void look_up(struct stored *stored, struct job *job)
     lookup_ask(stored->worker->lookup, q->tenant, q->id, looked_up, q);
 }
 
+/* Its session, and the lowest offset, wait with it: somebody should look at the aggregator. */
+static void tell_if_long(struct job *job, int64_t now)
+{
+    if (job->told_waiting || now - job->stored_since_ms < TELL_AFTER_MS)
+        return;
+    job->told_waiting = true;
+    log_warn(
+        "a turn's final result is not stored yet, its session waits: is an aggregator running?",
+        LOG_S("id", job->id), LOG_S("tenant", job->tenant),
+        LOG_I("partition", job->record->partition), LOG_I("offset", job->record->offset));
+}
+
 static void tick(void *context)
 {
     struct stored *stored = context;
@@ -82,10 +95,11 @@ static void tick(void *context)
     LIST_EACH(&stored->list, node)
     {
         struct job *job = container_of(node, struct job, stored_list_node);
-        if (now - job->stored_since_ms >= ASK_AFTER_MS) {
-            job->stored_since_ms = now;
+        if (now - job->stored_asked_ms >= ASK_AFTER_MS) {
+            job->stored_asked_ms = now;
             look_up(stored, job);
         }
+        tell_if_long(job, now);
     }
     timer_set(worker->loop, &stored->tick, now + TICK_MS, tick, stored);
 }
@@ -120,7 +134,7 @@ void stored_wait(struct job *job)
         arena_printf(&job->arena, STR_FMT "\x1f" STR_FMT, STR_ARG(job->tenant), STR_ARG(job->id));
     walk_ask(&job->walk);
     job->waiting_for_store = true;
-    job->stored_since_ms = loop_now_ms(job->worker->loop);
+    job->stored_since_ms = job->stored_asked_ms = loop_now_ms(job->worker->loop);
     map_add(&stored->waiting, &job->stored_node, key);
     list_append(&stored->list, &job->stored_list_node);
 }

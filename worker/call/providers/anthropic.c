@@ -12,25 +12,10 @@
 #define DEFAULT_URL "https://api.anthropic.com"
 enum { MAX_TOKENS_OTHERWISE = 4096 };
 
-static bool is_system(const struct value *message)
-{
-    struct str role = value_get_str(message, "role");
-    return str_is(role, "system") || str_is(role, "developer");
-}
-
 /* All system messages, joined by an empty line. */
 static void write_system(struct json_writer *w, const struct value *messages, struct arena *arena)
 {
-    struct str system = {0};
-    for (uint32_t i = 0; i < messages->count; i++) {
-        if (!is_system(&messages->items[i]))
-            continue;
-        struct str text =
-            provider_content_text(value_get(&messages->items[i], STR("content")), arena);
-        system = system.data
-                     ? arena_printf(arena, STR_FMT "\n\n" STR_FMT, STR_ARG(system), STR_ARG(text))
-                     : text;
-    }
+    struct str system = provider_join_texts(messages, true, arena);
     if (!system.data)
         return;
     json_key(w, "system");
@@ -216,7 +201,7 @@ static bool write_body(struct json_writer *w, const struct provider_model *model
     json_key(w, "messages");
     json_open(w, '[');
     for (uint32_t i = 0; good && i < prompt->messages->count; i++)
-        if (!is_system(&prompt->messages->items[i]))
+        if (!provider_is_system(&prompt->messages->items[i]))
             good = write_message(w, &prompt->messages->items[i], arena, err);
     json_close(w, ']');
     write_system(w, prompt->messages, arena);

@@ -45,23 +45,6 @@ static void write_format(struct json_writer *w, const struct value *format)
         json_str(w, STR("json"));
 }
 
-/* Text of the messages that are (or are not) system ones, an empty line between two. */
-static struct str join(const struct value *messages, bool system, struct arena *arena)
-{
-    struct str joined = {0};
-    for (uint32_t i = 0; i < messages->count; i++) {
-        struct str role = value_get_str(&messages->items[i], "role");
-        if ((str_is(role, "system") || str_is(role, "developer")) != system)
-            continue;
-        struct str text =
-            provider_content_text(value_get(&messages->items[i], STR("content")), arena);
-        joined = joined.data
-                     ? arena_printf(arena, STR_FMT "\n\n" STR_FMT, STR_ARG(joined), STR_ARG(text))
-                     : text;
-    }
-    return joined;
-}
-
 /* Images are bare base64 in a list of their own. */
 static void write_images(struct json_writer *w, const struct value *content)
 {
@@ -143,9 +126,9 @@ static bool write_chat(struct json_writer *w, const struct prompt *prompt, struc
 
 static void write_generate(struct json_writer *w, const struct prompt *prompt, struct arena *arena)
 {
-    struct str system = join(prompt->messages, true, arena);
+    struct str system = provider_join_texts(prompt->messages, true, arena);
     json_key(w, "prompt");
-    json_str(w, join(prompt->messages, false, arena));
+    json_str(w, provider_join_texts(prompt->messages, false, arena));
     if (system.data) {
         json_key(w, "system");
         json_str(w, system);
