@@ -233,6 +233,11 @@ bool sim_running(const struct sim_process *process)
     return process->running;
 }
 
+bool sim_draining(const struct sim_process *process)
+{
+    return process->running && process->draining;
+}
+
 int sim_exit_code(const struct sim_process *process)
 {
     return process->exit_code;

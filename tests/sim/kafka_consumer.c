@@ -259,10 +259,28 @@ void sim_consumer_revoke(struct kafka_consumer *consumer, bool lost)
                   sim->now_us + sim_latency_us(sim, REVOKE_US), revoked, consumer);
 }
 
+/* Commits that were made before the release reach the group before it; their answers are dropped.
+ */
+static void flush_commits(struct kafka_consumer *consumer)
+{
+    LIST_EACH(&consumer->ops, node)
+    {
+        struct sim_op *op = container_of(node, struct sim_op, client);
+        if (op->arrived)
+            continue;
+        sim_event_cancel(&op->there);
+        op->arrived = true;
+        if (!consumer->lost)
+            op->arrive(op);
+    }
+    sim_ops_abandon(&consumer->ops);
+}
+
 void kafka_release(struct kafka_consumer *consumer)
 {
     if (!consumer->revoked)
         return;
+    flush_commits(consumer);
     sim_event_cancel(&consumer->release);
     consumer->revoked = consumer->assigned = consumer->lost = false;
     consumer->reading_count = 0;
@@ -313,8 +331,9 @@ static void commit_free(struct sim_op *op)
 void kafka_commit(struct kafka_consumer *consumer, const struct kafka_offset *offsets, size_t count)
 {
     struct sim *sim = consumer->kafka->sim;
+    if (!consumer->assigned || consumer->lost)
+        return;
     struct commit_op *commit = xzalloc(sizeof(*commit));
-    must(consumer->assigned);
     commit->consumer = consumer;
     commit->member = consumer->member ? consumer->member->number : 0;
     commit->group = sim_group(consumer->kafka, consumer->group);

@@ -43,6 +43,7 @@ void sim_group_free(struct sim_group *group)
         member_free(container_of(node, struct sim_member, node));
     for (struct list_node *node; (node = list_pop(&group->shares));)
         free(container_of(node, struct sim_share, node));
+    sim_event_cancel(&group->assign);
     free(group->name);
     free(group);
 }
@@ -262,8 +263,8 @@ void sim_rebalance(struct sim *sim)
 
 void sim_lose(struct sim_process *process)
 {
-    must(process->consumer && process->consumer->member);
-    sim_group_throw_out(process->consumer->member);
+    if (process->consumer && process->consumer->member)
+        sim_group_throw_out(process->consumer->member);
 }
 
 int64_t sim_committed(const struct sim *sim, int32_t partition)

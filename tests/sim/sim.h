@@ -62,6 +62,7 @@ void sim_reload(struct sim_process *process); /* SIGHUP */
 /* SIGSTOP for so long. */
 void sim_freeze(struct sim_process *process, int64_t ms);
 bool sim_running(const struct sim_process *process);
+bool sim_draining(const struct sim_process *process);
 int sim_exit_code(const struct sim_process *process);
 /* app_drained() was heard, not the drain's time-out. */
 bool sim_drained(const struct sim_process *process);

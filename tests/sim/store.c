@@ -74,6 +74,7 @@ void sim_store_free(struct sim_store *store)
         map_remove(&store->conversations, node);
         free(container_of(node, struct conversation, node)->messages);
     }
+    sim_event_cancel(&store->look);
     map_done(&store->requests);
     map_done(&store->conversations);
     map_done(&store->marks);
