@@ -31,7 +31,7 @@ redis_prepare() { redis_server >/dev/null || die "there is no redis-server: run 
 # its own, so memory comes back by itself. DEBUG lets tests make it slow.
 redis_launch() {
     detached "$run_dir/redis" "$run_dir/redis.log" "$(redis_server)" --bind 127.0.0.1 --port "$redis_port" \
-        --protected-mode yes --daemonize no --save '' --appendonly no \
+        --protected-mode yes --daemonize no --save '' --appendonly no --enable-debug-command local \
         --maxmemory 512mb --maxmemory-policy noeviction
 }
 
