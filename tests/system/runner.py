@@ -54,7 +54,7 @@ def run_one(world, function):
         why = None
     except Overtime:
         why = "not done after %d s, at:\n%s" % (options["seconds"], "".join(traceback.format_tb(sys.exc_info()[2])[-4:]))
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException:  # whatever it was, the others still run
         why = traceback.format_exc()
