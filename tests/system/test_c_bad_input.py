@@ -228,3 +228,29 @@ def a_thousand_bad_ones_do_not_hold_up_a_good_one(w):
     w.flush()
     same(w.reply(good["id"])["text"], expected("behind a thousand"), "the good request")
     w.dead(code="invalid_encoding", count=1000)
+
+
+@scenario
+def names_that_are_no_names(w):
+    for name in ("a\x00b", "a\nb", "i" * 129):
+        value = json.dumps({"tenant": w.tenant, "id": name, "input": "whose is it?"}).encode()
+        check_refused(w, value, "too_big" if len(name) > 128 else "invalid_request")
+    for name in ("i" * 1_100_000, "a\x00b", ""):
+        event = {"specversion": "1.0", "source": "/test", "type": "ask", "id": name,
+                 "data": {"tenant": w.tenant, "input": "an event whose id is no name"}}
+        w.send(json.dumps(event).encode(), key="event", headers=[("content-type", b"application/cloudevents+json")], partition=5)
+    good = w.request("behind events without a name")
+    w.post(good, partition=5)
+    w.flush()
+    same(w.reply(good["id"])["text"], expected("behind events without a name"), "the good request behind them")
+
+
+@scenario
+def thousands_of_messages_that_one_provider_wants_joined(w):
+    messages = [{"role": "system", "content": "s" * 64}] * 4095 + [{"role": "user", "content": "and now?"}]
+    asked = [w.request(messages=messages, models=[model]) for model in ("m-anthropic", "m-generate")]
+    for request in asked:
+        w.post(request)
+    w.flush()
+    for request in asked:
+        same(w.reply(request["id"])["status"], "done", "the status")
