@@ -158,6 +158,31 @@ static void a_turn_that_expires_while_it_waits_is_not_asked_and_stops_nobody(voi
     sim_free(sim);
 }
 
+/* One that is refused, or too late when it is read, takes its place in the order all the same: it
+ * is final after the turn before it and before the turn after it. */
+static void a_turn_that_cannot_be_asked_waits_for_its_place(void **state)
+{
+    struct sim *sim = world(9);
+    (void)state;
+    sim_provider_now(sim, "alpha", (struct sim_reply){.after_ms = 3000});
+    sim_worker(sim, "w1");
+    publish_turns(sim, 0, 1);
+    sim_publish(sim,
+                (struct sim_request){.id = "refused", .session = "s1", .models = "there-is-none"});
+    sim_publish(sim, (struct sim_request){
+                         .id = "late", .session = "s1", .created_at_ms = 1, .deadline_ms = 1});
+    sim_publish(sim, (struct sim_request){.id = "t1", .session = "s1", .input = "say 1"});
+    assert_true(sim_settle(sim));
+    assert_str(sim_final(sim, "refused")->status, "failed");
+    assert_str(sim_final(sim, "late")->status, "expired");
+    assert_true(sim_final(sim, "refused")->stored_ms >= sim_final(sim, "t0")->stored_ms);
+    assert_true(sim_final(sim, "late")->stored_ms >= sim_final(sim, "refused")->stored_ms);
+    assert_true(call_of(sim, 1)->at_ms >= sim_final(sim, "late")->stored_ms);
+    assert_int_equal(call_of(sim, 1)->messages->count, 3);
+    assert_int_equal(sim_call_count(sim), 2);
+    sim_free(sim);
+}
+
 static void history_is_the_same_from_redis_and_from_postgres(void **state)
 {
     struct str from_redis[TURNS];
@@ -263,6 +288,7 @@ int main(void)
         cmocka_unit_test(a_turn_waits_for_a_slow_aggregator),
         cmocka_unit_test(a_failed_turn_is_left_out_and_the_next_goes_on),
         cmocka_unit_test(a_turn_that_expires_while_it_waits_is_not_asked_and_stops_nobody),
+        cmocka_unit_test(a_turn_that_cannot_be_asked_waits_for_its_place),
         cmocka_unit_test(history_is_the_same_from_redis_and_from_postgres),
         cmocka_unit_test(a_conversation_goes_on_in_another_worker),
         cmocka_unit_test(a_redis_that_forgets_in_the_middle_leaves_no_hole),

@@ -175,7 +175,7 @@ static bool read_request(struct job *job)
  * is still at work must not lose its place before the session's next turn. */
 static enum verdict admitted(struct job *job)
 {
-    bool is_turn = !str_empty(job->request.session) && !job->err.code;
+    bool is_turn = !str_empty(job->request.session) && job->err.code != ERR_SESSION_IN_BATCH;
     if (is_turn && !job->session && intake_queue(job))
         return STEP_WAIT;
     if (!job->active_node.linked && intake_follow(job))
