@@ -2,9 +2,9 @@
  * aggregator.h -- the aggregator program's desk: its doors, its settings, its partitions, and what
  * its rooms ask of each other.
  *
- * Rooms keep their state to themselves and are reached through the few functions below; only main.c
- * builds them. A turn: gather takes the records that came, store sends a transaction when none is
- * on the wire, settle produces replies. See main.c.
+ * Rooms keep their state to themselves and are reached through the few functions below; only
+ * program.c builds them. A turn: gather takes the records that came, store sends a transaction when none is
+ * on the wire, settle produces replies. See program.c.
  */
 #ifndef QUERN_AGGREGATOR_AGGREGATOR_H
 #define QUERN_AGGREGATOR_AGGREGATOR_H
@@ -17,6 +17,8 @@
 #include "common/io/redis.h"
 #include "common/loop/loop.h"
 #include "common/settings/aggregator_conf.h"
+
+extern const struct app_program aggregator_program; /* program.c */
 
 /* What the aggregator may send to PostgreSQL (statements.c). */
 enum statement {
