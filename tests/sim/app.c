@@ -189,7 +189,9 @@ void sim_process_free(struct sim_process *process)
 
 void sim_process_check(struct sim_process *process)
 {
-    if (process->leaving)
+    if (process->killed)
+        process->exit_code = -9;
+    if (process->killed || process->leaving)
         sim_process_end(process);
 }
 

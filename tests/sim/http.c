@@ -13,7 +13,7 @@
 #include "common/data/digest.h"
 #include "common/data/json.h"
 
-enum { CONNECT_US = 1000 };
+enum { CONNECT_US = 1000, LATE_MS = 5000 };
 
 struct provider {
     struct list_node node;
@@ -239,6 +239,10 @@ static void call_arrive(struct sim_op *op)
     struct http_call *call = container_of(op, struct http_call, op);
     if (call->reply.trouble == SIM_REFUSED)
         return;
+    if (call->line) /* it came twice; nobody hears the first answer */
+        ledger_end(call, call->reply.status, false);
+    buf_clear(&call->headers);
+    buf_clear(&call->answer);
     call->line = ledger_add(call->client->server, call);
     if (call->reply.headers)
         buf_add_str(&call->headers, str_of(call->reply.headers));
@@ -254,11 +258,11 @@ static void call_answer(struct sim_op *op)
 {
     struct http_call *call = container_of(op, struct http_call, op);
     struct err err = {0};
-    if (call->timed_out) {
+    if (call->timed_out || op->way == SIM_NEVER) {
         err_set(&err, ERR_PROVIDER_TIMEOUT, "no reply in time");
-    } else if (call->reply.trouble == SIM_REFUSED) {
+    } else if (call->reply.trouble == SIM_REFUSED || op->way == SIM_REFUSE) {
         err_set(&err, ERR_PROVIDER_DOWN, "connection refused");
-    } else if (call->reply.trouble == SIM_CUT) {
+    } else if (call->reply.trouble == SIM_CUT || op->way == SIM_NO_ANSWER) {
         err_set(&err, ERR_PROVIDER_BAD_REPLY, "cut in the middle");
     } else if (call->answer.len > call->client->reply_bytes_max) {
         err_set(&err, ERR_TOO_BIG, "the reply is larger than %zu bytes",
@@ -271,7 +275,7 @@ static void call_answer(struct sim_op *op)
         .connect_us = CONNECT_US,
         .first_byte_us = call->reply.after_ms * 1000,
         .total_us = call->reply.after_ms * 1000,
-        .sends = 1,
+        .sends = op->way == SIM_TWICE ? 2 : 1,
     };
     ledger_end(call, err.code ? 0 : call->reply.status, !err.code);
     call->done(&reply, err.code ? &err : NULL, call->context);
@@ -354,6 +358,11 @@ static void start(struct http_call *call, const struct http_request *request)
     call->op.arrive = call_arrive;
     call->op.answer = call_answer;
     call->op.free = call_free;
+    call->op.give_up_us = sim->now_us + total_ms * 1000;
+    if (call->op.way == SIM_NO_ANSWER) /* cut in the middle of the answer */
+        call->op.give_up_us = 0;
+    if (call->op.way == SIM_LATE)
+        call->op.give_up_us = sim->now_us + (wait_ms + LATE_MS) * 1000;
     sim_op_start(sim, call->client->process, &call->client->calls, &call->op, sim->now_us,
                  sim->now_us + wait_ms * 1000);
 }
@@ -372,6 +381,11 @@ struct http_call *http_call(struct http_client *http, const struct http_request 
     call->context = context;
     call->provider = provider;
     call->reply = next_reply(provider);
+    call->op.door = SIM_HTTP;
+    call->op.way = sim_door(http->process, SIM_HTTP, provider->name);
+    if (call->op.way == SIM_WRONG)
+        call->reply = (struct sim_reply){
+            .status = 200, .after_ms = call->reply.after_ms, .body = "{\"choices\":[]}"};
     call->url = xstrndup(request->url);
     for (size_t i = 0; i < request->header_count; i++)
         if (str_eq_nocase(request->headers[i].name, STR("X-Request-Id")) && !call->id)

@@ -23,6 +23,8 @@
 #include "common/loop/loop.h"
 #include "tests/sim/sim.h"
 
+#include <stdio.h>
+
 #define SIM_WALL_MS  1700000000000 /* the simulation's first moment */
 #define SIM_TEXT_MAX (64 << 20)
 
@@ -46,16 +48,37 @@ struct sim_op {
     struct list *clients;
     struct sim *sim;
     struct sim_process *process;
-    bool arrived, answered, lost;      /* lost: there will be no answer of the server */
+    bool arrived, answered, lost; /* lost: there will be no answer of the server */
+    enum sim_door door;
+    enum sim_way way;
+    int64_t give_up_us;                /* when the caller stops waiting by itself */
     void (*arrive)(struct sim_op *op); /* the server does it and fills in the answer */
     void (*answer)(struct sim_op *op); /* the process hears of it */
     void (*free)(struct sim_op *op);
+    void (*cut)(struct sim_op *op); /* the connection breaks; NULL: calls have none in common */
 };
 /* there_us < 0: it never arrives. */
 void sim_op_start(struct sim *sim, struct sim_process *process, struct list *clients,
                   struct sim_op *op, int64_t there_us, int64_t back_us);
 void sim_op_lose(struct sim_op *op);    /* answered now, without the server's answer */
 void sim_ops_abandon(struct list *ops); /* nobody wants the answers any more */
+
+/* doors.c: a door call begins. Which way it goes; never a way the door does not know. SIM_DIE: the
+ * process is dead from here on, though its code runs to the end of its turn. */
+enum sim_way sim_door(struct sim_process *process, enum sim_door door, const char *what);
+/* A line of the trace, and its part of the fingerprint. */
+void sim_note(struct sim *sim, const struct sim_process *process, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+struct sim_doors {
+    uint64_t calls, calls_of[SIM_DOORS];
+    unsigned char *seen; /* the door of each call */
+    size_t seen_cap;
+    struct sim_fault *faults;
+    size_t fault_count;
+    uint64_t fingerprint;
+    FILE *trace;
+};
 
 struct sim_kafka;
 struct sim_redis;
@@ -77,6 +100,7 @@ struct sim {
     struct sim_store *store;
     struct sim_http *http;
     unsigned lives; /* processes started so far */
+    struct sim_doors doors;
 };
 
 /* The program sees it as its struct app. */

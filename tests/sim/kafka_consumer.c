@@ -12,7 +12,7 @@
 
 #include "common/base/buf.h"
 
-enum { JOIN_US = 5000, FETCH_US = 800, COMMIT_US = 1500, REVOKE_US = 1000 };
+enum { JOIN_US = 5000, FETCH_US = 800, COMMIT_US = 1500, REVOKE_US = 1000, GIVE_UP_US = 5000000 };
 
 struct commit_op {
     struct sim_op op;
@@ -270,7 +270,7 @@ static void flush_commits(struct kafka_consumer *consumer)
             continue;
         sim_event_cancel(&op->there);
         op->arrived = true;
-        if (!consumer->lost)
+        if (!consumer->lost && op->way != SIM_NEVER)
             op->arrive(op);
     }
     sim_ops_abandon(&consumer->ops);
@@ -278,7 +278,7 @@ static void flush_commits(struct kafka_consumer *consumer)
 
 void kafka_release(struct kafka_consumer *consumer)
 {
-    if (!consumer->revoked)
+    if (!consumer->revoked || consumer->process->killed)
         return;
     flush_commits(consumer);
     sim_event_cancel(&consumer->release);
@@ -293,7 +293,7 @@ static void commit_arrive(struct sim_op *op)
 {
     struct commit_op *commit = container_of(op, struct commit_op, op);
     struct sim_kafka *kafka = op->sim->kafka;
-    commit->refused = kafka->down || kafka->commit_faults > 0;
+    commit->refused = kafka->down || kafka->commit_faults > 0 || op->way == SIM_WRONG;
     if (kafka->commit_faults)
         kafka->commit_faults--;
     for (size_t i = 0; i < commit->count && !commit->refused; i++) {
@@ -334,6 +334,9 @@ void kafka_commit(struct kafka_consumer *consumer, const struct kafka_offset *of
     if (!consumer->assigned || consumer->lost)
         return;
     struct commit_op *commit = xzalloc(sizeof(*commit));
+    commit->op.door = SIM_COMMIT;
+    commit->op.way = sim_door(consumer->process, SIM_COMMIT, consumer->group);
+    commit->op.give_up_us = sim->now_us + GIVE_UP_US;
     commit->consumer = consumer;
     commit->member = consumer->member ? consumer->member->number : 0;
     commit->group = sim_group(consumer->kafka, consumer->group);

@@ -35,6 +35,10 @@ static void produce_arrive(struct sim_op *op)
         produce->code = ERR_TIMEOUT;
         return;
     }
+    if (op->way == SIM_WRONG) {
+        produce->code = ERR_UNAVAILABLE;
+        return;
+    }
     if (kafka->produce_faults) {
         kafka->produce_faults--;
         produce->code = kafka->produce_fault == SIM_NOT_WRITTEN ? ERR_UNAVAILABLE : ERR_TIMEOUT;
@@ -49,6 +53,8 @@ static void produce_answer(struct sim_op *op)
     struct produce_op *produce = container_of(op, struct produce_op, op);
     struct err err;
     enum err_code code = produce->too_big ? ERR_TOO_BIG : produce->code;
+    if (op->way == SIM_NEVER || op->way == SIM_NO_ANSWER)
+        code = ERR_TIMEOUT;
     if (code)
         err_set(&err, code, "the record was not confirmed");
     if (produce->done)
@@ -66,8 +72,9 @@ bool kafka_produce(struct kafka_producer *producer, const struct kafka_produce *
 {
     struct sim *sim = producer->process->sim;
     struct sim_kafka *kafka = sim->kafka;
-    if (kafka->produce_full) {
-        kafka->produce_full--;
+    enum sim_way way = sim_door(producer->process, SIM_PRODUCE, record->topic);
+    if (kafka->produce_full || way == SIM_REFUSE) {
+        kafka->produce_full -= kafka->produce_full > 0;
         return false;
     }
     struct produce_op *produce = xzalloc(sizeof(*produce));
@@ -80,6 +87,9 @@ bool kafka_produce(struct kafka_producer *producer, const struct kafka_produce *
     produce->done = record->done;
     produce->context = record->context;
     produce->too_big = record->value.len > sim_topic(kafka, record->topic)->bytes_max;
+    produce->op.door = SIM_PRODUCE;
+    produce->op.way = way;
+    produce->op.give_up_us = sim->now_us + producer->timeout_us;
     produce->op.arrive = produce_arrive;
     produce->op.answer = produce_answer;
     produce->op.free = produce_free;

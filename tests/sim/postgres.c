@@ -21,10 +21,10 @@ struct postgres {
     int64_t timeout_us, last_us;
     void (*on_state)(bool up, const struct err *why, void *context);
     void *context;
-    bool up;
+    bool up, broken;     /* broken: its connection is, it finds out in a moment */
     struct list ops;     /* on the wire */
     struct list waiting; /* for a connection */
-    struct sim_event connect;
+    struct sim_event connect, breaks;
 };
 
 struct query {
@@ -89,10 +89,12 @@ static void batch_free(struct batch *batch)
 static void batch_arrive(struct sim_op *op)
 {
     struct batch *batch = container_of(op, struct batch, op);
-    if (batch->store->down) {
+    if (batch->store->down || (!op->answered && batch->pg->broken)) {
         op->lost = true;
         return;
     }
+    if (op->way == SIM_WRONG) /* nothing of it is done */
+        return;
     for (size_t i = 0; i < batch->count; i++) {
         sim_store_run(batch->store, batch->queries[i].name, batch->queries[i].params,
                       &batch->results[i]);
@@ -111,11 +113,25 @@ static void fail(struct batch *batch, bool unknown)
         batch->done(&result, &err, batch->context);
 }
 
+static void refuse(struct batch *batch)
+{
+    struct err err;
+    struct postgres_result result = {.unknown = false};
+    snprintf(result.sqlstate, sizeof(result.sqlstate), "40001");
+    err_set(&err, ERR_UNAVAILABLE, "could not serialize access due to concurrent update");
+    if (batch->done)
+        batch->done(&result, &err, batch->context);
+}
+
 static void batch_answer(struct sim_op *op)
 {
     struct batch *batch = container_of(op, struct batch, op);
     if (op->lost) {
         fail(batch, (batch->flags & POSTGRES_TRANSACTION) != 0);
+        return;
+    }
+    if (op->way == SIM_WRONG) {
+        refuse(batch);
         return;
     }
     const struct postgres_result result = {.rows = batch->rows, .count = batch->count};
@@ -126,6 +142,49 @@ static void batch_answer(struct sim_op *op)
 static void batch_op_free(struct sim_op *op)
 {
     batch_free(container_of(op, struct batch, op));
+}
+
+static void send(struct batch *batch);
+
+static void connected(void *context)
+{
+    struct postgres *pg = context;
+    pg->up = true;
+    if (pg->on_state)
+        pg->on_state(true, NULL, pg->context);
+    for (struct list_node *node; (node = list_pop(&pg->waiting));)
+        send(container_of(node, struct batch, node));
+}
+
+static void cut(struct postgres *pg)
+{
+    struct err err;
+    err_set(&err, ERR_UNAVAILABLE, "the server is down");
+    sim_event_cancel(&pg->connect);
+    pg->up = false;
+    if (pg->on_state)
+        pg->on_state(false, &err, pg->context);
+    for (struct list_node *node; (node = list_first(&pg->ops));)
+        sim_op_lose(container_of(node, struct sim_op, client));
+}
+
+static void break_now(void *context)
+{
+    struct postgres *pg = context;
+    pg->broken = false;
+    if (!pg->up)
+        return;
+    cut(pg);
+    if (!pg->store->down)
+        sim_event_set(pg->process->sim, &pg->connect, pg->process,
+                      pg->process->sim->now_us + RECONNECT_US, connected, pg);
+}
+
+static void connection_breaks(struct sim_op *op)
+{
+    struct postgres *pg = container_of(op, struct batch, op)->pg;
+    pg->broken = true;
+    sim_event_set(op->sim, &pg->breaks, pg->process, op->sim->now_us, break_now, pg);
 }
 
 static void send(struct batch *batch)
@@ -143,6 +202,7 @@ static void send(struct batch *batch)
     batch->op.arrive = batch_arrive;
     batch->op.answer = batch_answer;
     batch->op.free = batch_op_free;
+    batch->op.cut = connection_breaks;
     sim_op_start(sim, pg->process, &pg->ops, &batch->op, there, back);
 }
 
@@ -174,6 +234,8 @@ bool postgres_batch(struct postgres *pg, const struct postgres_query *queries, s
         return false;
     }
     struct batch *batch = xzalloc(sizeof(*batch));
+    batch->op.door = SIM_POSTGRES;
+    batch->op.way = sim_door(pg->process, SIM_POSTGRES, pg->statements[queries[0].statement].name);
     batch->pg = pg;
     batch->store = pg->store;
     batch->count = count;
@@ -196,28 +258,6 @@ bool postgres_batch(struct postgres *pg, const struct postgres_query *queries, s
 }
 
 /* Up and down */
-
-static void connected(void *context)
-{
-    struct postgres *pg = context;
-    pg->up = true;
-    if (pg->on_state)
-        pg->on_state(true, NULL, pg->context);
-    for (struct list_node *node; (node = list_pop(&pg->waiting));)
-        send(container_of(node, struct batch, node));
-}
-
-static void cut(struct postgres *pg)
-{
-    struct err err;
-    err_set(&err, ERR_UNAVAILABLE, "the server is down");
-    sim_event_cancel(&pg->connect);
-    pg->up = false;
-    if (pg->on_state)
-        pg->on_state(false, &err, pg->context);
-    for (struct list_node *node; (node = list_first(&pg->ops));)
-        sim_op_lose(container_of(node, struct sim_op, client));
-}
 
 void sim_postgres_down(struct sim *sim, bool down)
 {
@@ -265,6 +305,7 @@ void postgres_free(struct postgres *pg)
         return;
     list_remove(&pg->store->clients, &pg->node);
     sim_event_cancel(&pg->connect);
+    sim_event_cancel(&pg->breaks);
     for (struct list_node *node; (node = list_pop(&pg->waiting));)
         batch_free(container_of(node, struct batch, node));
     sim_ops_abandon(&pg->ops);

@@ -15,7 +15,7 @@ struct redis {
     struct list_node node; /* in server->clients */
     struct sim_process *process;
     struct sim_redis *server;
-    bool enabled, up;
+    bool enabled, up, broken; /* broken: its connection is, it finds out in a moment */
     void (*on_state)(bool up, const struct err *why, void *context);
     void *context;
     struct list ops, messages;
@@ -26,7 +26,7 @@ struct redis {
     char *channel;
     void (*on_message)(struct str message, void *context);
     void *message_context;
-    struct sim_event connect;
+    struct sim_event connect, breaks;
     struct redis_stats stats;
 };
 
@@ -71,8 +71,12 @@ struct redis_reply redis_item(const struct redis_reply *list, size_t index)
 static void redis_arrive(struct sim_op *op)
 {
     struct redis_op *ask = container_of(op, struct redis_op, op);
-    if (ask->server->down) {
+    if (ask->server->down || (!op->answered && ask->client->broken)) {
         op->lost = true;
+        return;
+    }
+    if (op->way == SIM_WRONG) {
+        sim_answer_fail(&ask->answer, "LOADING Redis is loading the dataset in memory");
         return;
     }
     if (ask->script)
@@ -85,6 +89,7 @@ static void redis_answer(struct sim_op *op)
 {
     struct redis_op *ask = container_of(op, struct redis_op, op);
     struct redis_reply reply = reply_of(&ask->answer);
+    op->lost |= op->way == SIM_LATE;
     ask->client->stats.misses += op->lost;
     if (ask->done)
         ask->done(op->lost ? NULL : &reply, ask->context);
@@ -98,6 +103,46 @@ static void redis_op_free(struct sim_op *op)
     free(ask->words);
     sim_answer_done(&ask->answer);
     free(ask);
+}
+
+static void connected(void *context)
+{
+    struct redis *redis = context;
+    redis->up = true;
+    if (redis->on_state)
+        redis->on_state(true, NULL, redis->context);
+}
+
+static void cut(struct redis *redis)
+{
+    struct err err;
+    err_set(&err, ERR_UNAVAILABLE, "the server is down");
+    sim_event_cancel(&redis->connect);
+    redis->up = false;
+    sim_wake(redis->process);
+    if (redis->on_state)
+        redis->on_state(false, &err, redis->context);
+    for (struct list_node *node; (node = list_first(&redis->ops));)
+        sim_op_lose(container_of(node, struct sim_op, client));
+}
+
+static void break_now(void *context)
+{
+    struct redis *redis = context;
+    redis->broken = false;
+    if (!redis->up)
+        return;
+    cut(redis);
+    if (!redis->server->down)
+        sim_event_set(redis->process->sim, &redis->connect, redis->process,
+                      redis->process->sim->now_us + RECONNECT_US, connected, redis);
+}
+
+static void connection_breaks(struct sim_op *op)
+{
+    struct redis *redis = container_of(op, struct redis_op, op)->client;
+    redis->broken = true;
+    sim_event_set(op->sim, &redis->breaks, redis->process, op->sim->now_us, break_now, redis);
 }
 
 static void ask(struct redis *redis, const char *script, size_t key_count, const struct str *words,
@@ -118,6 +163,10 @@ static void ask(struct redis *redis, const char *script, size_t key_count, const
     op->op.arrive = redis_arrive;
     op->op.answer = redis_answer;
     op->op.free = redis_op_free;
+    op->op.door = SIM_REDIS;
+    op->op.way = sim_door(redis->process, SIM_REDIS, script ? "script" : words[0].data);
+    op->op.give_up_us = sim->now_us + redis->timeout_us;
+    op->op.cut = connection_breaks;
     redis->stats.commands++;
 
     int64_t there = -1, back = sim->now_us; /* down: a miss at the next turn */
@@ -199,27 +248,6 @@ void redis_subscribe(struct redis *redis, struct str channel,
 
 /* Up and down */
 
-static void connected(void *context)
-{
-    struct redis *redis = context;
-    redis->up = true;
-    if (redis->on_state)
-        redis->on_state(true, NULL, redis->context);
-}
-
-static void cut(struct redis *redis)
-{
-    struct err err;
-    err_set(&err, ERR_UNAVAILABLE, "the server is down");
-    sim_event_cancel(&redis->connect);
-    redis->up = false;
-    sim_wake(redis->process);
-    if (redis->on_state)
-        redis->on_state(false, &err, redis->context);
-    for (struct list_node *node; (node = list_first(&redis->ops));)
-        sim_op_lose(container_of(node, struct sim_op, client));
-}
-
 void sim_redis_down(struct sim *sim, bool down)
 {
     sim->redis->down = down;
@@ -260,6 +288,7 @@ void redis_free(struct redis *redis)
         return;
     list_remove(&redis->server->clients, &redis->node);
     sim_event_cancel(&redis->connect);
+    sim_event_cancel(&redis->breaks);
     LIST_EACH(&redis->messages, node)
     message_free(container_of(node, struct message, node));
     sim_ops_abandon(&redis->ops);

@@ -33,6 +33,7 @@ struct sim *sim_new(uint64_t seed)
     list_init(&sim->processes);
     list_init(&sim->settings);
     arena_init(&sim->arena, NULL, (size_t)1 << 32);
+    sim->doors.fingerprint = seed;
     sim->kafka = sim_kafka_new(sim);
     sim->redis = sim_redis_new(sim);
     sim->store = sim_store_new(sim);
@@ -60,6 +61,8 @@ void sim_free(struct sim *sim)
     sim_kafka_free(sim->kafka);
     sim_settings_free(sim);
     heap_done(&sim->events);
+    free(sim->doors.faults);
+    free(sim->doors.seen);
     arena_done(&sim->arena);
     free(sim);
     living--;
@@ -113,6 +116,8 @@ static void event_run(struct sim *sim, struct sim_event *event)
         heap_add(&sim->events, &event->node, process->frozen_until_us);
         return;
     }
+    if (process && process->killed)
+        return;
     if (process)
         sim_wake(process);
     event->run(event->context);
@@ -128,11 +133,25 @@ static void op_free_if_over(struct sim_op *op)
     op->free(op);
 }
 
+/* The server does what it was asked, unless the call is one that gets lost. */
+static void op_arrive(struct sim_op *op)
+{
+    op->arrived = true;
+    if (op->way == SIM_NEVER)
+        op->lost = true;
+    else
+        op->arrive(op);
+    if (op->way == SIM_TWICE)
+        op->arrive(op);
+    op->lost |= op->way == SIM_NO_ANSWER;
+    if (op->cut && !op->answered && (op->way == SIM_NEVER || op->way == SIM_NO_ANSWER))
+        op->cut(op);
+}
+
 static void op_there(void *context)
 {
     struct sim_op *op = context;
-    op->arrived = true;
-    op->arrive(op);
+    op_arrive(op);
     op_free_if_over(op);
 }
 
@@ -152,6 +171,27 @@ static void op_back(void *context)
     op_tell(op);
 }
 
+/* What was sent before on the same connection arrives before. */
+static void arrive_and_die(struct sim_op *op)
+{
+    LIST_EACH(op->clients, node)
+    {
+        struct sim_op *earlier = container_of(node, struct sim_op, client);
+        if (earlier->arrived || (earlier != op && op->door == SIM_HTTP))
+            continue;
+        sim_event_cancel(&earlier->there);
+        op_arrive(earlier);
+    }
+    op->process->killed = true;
+}
+
+/* The caller of what is lost without a broken connection finds out when it gives up. */
+static int64_t answered_at(const struct sim_op *op, int64_t back_us)
+{
+    bool lost = (op->way == SIM_NEVER || op->way == SIM_NO_ANSWER) && !op->cut;
+    return (lost || op->way == SIM_LATE) && op->give_up_us > back_us ? op->give_up_us : back_us;
+}
+
 void sim_op_start(struct sim *sim, struct sim_process *process, struct list *clients,
                   struct sim_op *op, int64_t there_us, int64_t back_us)
 {
@@ -161,11 +201,14 @@ void sim_op_start(struct sim *sim, struct sim_process *process, struct list *cli
     list_append(&sim->ops, &op->node);
     if (clients)
         list_append(clients, &op->client);
-    if (there_us >= 0)
+    if (there_us >= 0 && !process->killed && op->way != SIM_REFUSE)
         sim_event_set(sim, &op->there, NULL, there_us, op_there, op);
     else
         op->arrived = op->lost = true;
-    sim_event_set(sim, &op->back, process, back_us, op_back, op);
+    sim_event_set(sim, &op->back, process,
+                  op->way == SIM_REFUSE ? sim->now_us : answered_at(op, back_us), op_back, op);
+    if (op->way == SIM_DIE_AFTER && !op->arrived)
+        arrive_and_die(op);
 }
 
 void sim_op_lose(struct sim_op *op)
@@ -202,8 +245,9 @@ static int64_t next_moment(const struct sim *sim)
         struct sim_process *process = container_of(node, struct sim_process, node);
         if (!process->running)
             continue;
-        int64_t wants = process->woken ? sim->now_us : loop_next_us(process->loop);
-        if (wants < process->frozen_until_us)
+        int64_t wants =
+            process->woken || process->killed ? sim->now_us : loop_next_us(process->loop);
+        if (wants < process->frozen_until_us && !process->killed)
             wants = process->frozen_until_us;
         at = wants < at ? wants : at;
     }
@@ -223,6 +267,7 @@ static void run_processes(struct sim *sim)
     LIST_EACH(&sim->processes, node)
     {
         struct sim_process *process = container_of(node, struct sim_process, node);
+        sim_process_check(process);
         if (!process->running || process->frozen_until_us > sim->now_us)
             continue;
         if (!process->woken && loop_next_us(process->loop) > sim->now_us)

@@ -25,6 +25,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "common/base/str.h"
 #include "common/contract/contract.h"
@@ -66,6 +67,38 @@ bool sim_draining(const struct sim_process *process);
 int sim_exit_code(const struct sim_process *process);
 /* app_drained() was heard, not the drain's time-out. */
 bool sim_drained(const struct sim_process *process);
+
+/* ---- door calls: the questions that programs ask of servers ---- */
+
+enum sim_door { SIM_PRODUCE, SIM_COMMIT, SIM_REDIS, SIM_POSTGRES, SIM_HTTP, SIM_DOORS };
+enum sim_way {
+    SIM_WELL,
+    SIM_DIE,       /* the process dies before the call leaves it */
+    SIM_DIE_AFTER, /* .. when the call, and what it sent there before, has just arrived */
+    SIM_REFUSE,    /* it fails at once, nothing has arrived */
+    SIM_NEVER,     /* it does not arrive, and the caller is not told so: cut or time-out */
+    SIM_NO_ANSWER, /* it is done, and the caller is not told so */
+    SIM_LATE,      /* it is done, the answer takes its time */
+    SIM_WRONG,     /* the server says no, or answers with garbage */
+    SIM_TWICE,     /* it arrives twice */
+    SIM_WAYS
+};
+struct sim_fault {
+    enum sim_door door; /* SIM_DOORS: any */
+    uint64_t nth;       /* call of that door in this simulation, from 1 */
+    enum sim_way way;   /* one that the door does not know: nothing happens */
+};
+void sim_fault(struct sim *sim, struct sim_fault fault);
+bool sim_door_knows(enum sim_door door, enum sim_way way);
+uint64_t sim_door_calls(const struct sim *sim);
+/* Of the nth call, from 1. */
+enum sim_door sim_door_at(const struct sim *sim, uint64_t nth);
+const char *sim_door_name(enum sim_door door);
+const char *sim_way_name(enum sim_way way);
+/* Equal when the same things happened at the same moments. */
+uint64_t sim_fingerprint(const struct sim *sim);
+/* What happens is written there, a line each; NULL: no more. */
+void sim_trace(struct sim *sim, FILE *file);
 
 /* ---- providers ---- */
 
