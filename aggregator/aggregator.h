@@ -3,8 +3,8 @@
  * its rooms ask of each other.
  *
  * Rooms keep their state to themselves and are reached through the few functions below; only
- * program.c builds them. A turn: gather takes the records that came, store sends a transaction when none is
- * on the wire, settle produces replies. See program.c.
+ * program.c builds them. A turn: gather takes the records that came, store sends a transaction when
+ * none is on the wire, settle produces replies. See program.c.
  */
 #ifndef QUERN_AGGREGATOR_AGGREGATOR_H
 #define QUERN_AGGREGATOR_AGGREGATOR_H
