@@ -11,6 +11,7 @@
  */
 #include "aggregator/gather/inside.h"
 
+#include "common/base/crash.h"
 #include "common/base/log.h"
 #include "common/base/must.h"
 #include "common/base/xalloc.h"
@@ -49,6 +50,7 @@ void assign_assigned(const struct kafka_partition *partitions, size_t count, voi
                                .committed = partitions[i].committed};
     }
     log_info("partitions assigned", LOG_I("count", count));
+    CRASH_POINT(results_assigned);
     if (count)
         own(aggregator->gather);
 }
@@ -159,6 +161,7 @@ static void owned(const struct postgres_result *result, const struct err *err, v
         load_part(gather, &result->rows[1], i);
     log_info("partitions taken over", LOG_I("partitions", result->rows[0].count),
              LOG_I("open_requests", gather->groups.count));
+    CRASH_POINT(results_owned);
     start_reading(gather);
     settle_sweep(aggregator->settle);
 }
@@ -223,6 +226,7 @@ void assign_revoked(bool lost, void *context)
     timer_cancel(aggregator->loop, &gather->fence_timer);
     give_up(gather);
     gather->revoking = true;
+    CRASH_POINT(results_revoked);
     if (lost || !store_busy(aggregator->store))
         release(gather);
     else
@@ -254,6 +258,7 @@ void gather_fenced(struct gather *gather)
     gather->fenced = true;
     log_warn("fenced: another process owns our partitions, everything of ours is dropped");
     give_up(gather);
+    CRASH_POINT(results_fenced);
     timer_set(aggregator->loop, &gather->fence_timer, loop_now_ms(aggregator->loop) + FENCED_MS_MAX,
               still_fenced, gather);
 }
@@ -284,8 +289,10 @@ static void commit(void *context)
     }
     /* A commit that waits for a broker may reach it under a membership that has ended meanwhile,
      * and the broker then believes that somebody else has our place. */
-    if (count && kafka_consumer_up(aggregator->consumer))
+    if (count && kafka_consumer_up(aggregator->consumer)) {
         kafka_commit(aggregator->consumer, offsets, count);
+        CRASH_POINT(lag_told);
+    }
     free(offsets);
     timer_set(aggregator->loop, &gather->commit_timer,
               loop_now_ms(aggregator->loop) + aggregator->conf->commit_interval_ms, commit, gather);

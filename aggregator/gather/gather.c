@@ -12,6 +12,7 @@
  */
 #include "aggregator/gather/inside.h"
 
+#include "common/base/crash.h"
 #include "common/base/log.h"
 #include "common/base/must.h"
 #include "common/base/xalloc.h"
@@ -79,6 +80,7 @@ void gather_record(struct kafka_record *record, void *context)
     part->traceparent = arena_str(&part->arena, kafka_record_header(record, HEADER_TRACEPARENT));
     part->timestamp_ms = record->timestamp_ms;
     list_append(&gather->inbox, &entry->node);
+    CRASH_POINT(result_taken);
 }
 
 void gather_end(const char *topic, int32_t partition, int64_t next_offset, void *context)
@@ -209,9 +211,12 @@ static void join(struct gather *gather, struct entry *entry)
     if (merge_decide(group, false, now)) {
         entry->finishes = true;
         heap_remove(&gather->due, &group->due);
-    } else if (entry->opens) {
-        heap_add(&gather->due, &group->due, group->deadline_ms);
+        CRASH_POINT(group_complete);
+        return;
     }
+    if (entry->opens)
+        heap_add(&gather->due, &group->due, group->deadline_ms);
+    CRASH_POINT(part_joined);
 }
 
 static void take(struct gather *gather, struct entry *entry)
@@ -227,13 +232,16 @@ static void take(struct gather *gather, struct entry *entry)
         p->read_ms = part->timestamp_ms;
     if (!part_read(part, &err)) {
         make_dead(entry, &err);
+        CRASH_POINT(result_refused);
         metric_add_for(METRIC_parts_total, STR("unreadable"), 1);
     } else {
         metric_add_for(METRIC_parts_total, part->result.status, 1);
-        if (str_is(part->result.status, "repeat"))
+        if (str_is(part->result.status, "repeat")) {
             entry->kind = ENTRY_REPEAT;
-        else
+            CRASH_POINT(repeat_taken);
+        } else {
             join(gather, entry);
+        }
     }
     store_add(gather->aggregator->store, entry);
 }
@@ -260,6 +268,7 @@ static void strike(struct gather *gather, struct group *group, int64_t now)
     entry->group = group;
     entry->finishes = true;
     entry->bytes = RECORD_WEIGHT;
+    CRASH_POINT(deadline_struck);
     store_add(gather->aggregator->store, entry);
 }
 

@@ -14,6 +14,7 @@
 
 #include "aggregator/settle/cache.h"
 #include "aggregator/settle/reply.h"
+#include "common/base/crash.h"
 #include "common/base/log.h"
 #include "common/base/must.h"
 #include "common/base/xalloc.h"
@@ -128,6 +129,7 @@ static void delivered(const struct err *err, void *context)
         settle->oldest_ended_ms = loop_now_ms(settle->aggregator->loop);
     list_append(&settle->ended, &delivery->list_node);
     metric_add_for(METRIC_replies_total, err ? STR("failed") : STR("delivered"), 1);
+    CRASH_POINT(reply_delivered);
 }
 
 static void keep_unsent(struct settle *settle, const struct kafka_produce *record)
@@ -158,6 +160,7 @@ static void produce(struct settle *settle, int64_t id, struct kafka_produce *rec
     record->context = delivery;
     if (!list_empty(&settle->unsent) || !kafka_produce(settle->aggregator->producer, record))
         keep_unsent(settle, record);
+    CRASH_POINT(reply_produced);
 }
 
 static void produce_reply(struct settle *settle, int64_t outbox, struct str topic, struct str id,
@@ -191,6 +194,7 @@ void settle_final(struct settle *settle, const struct group *group, int64_t turn
         if (turn)
             cache_turn(aggregator, group, turn, arena, &settle->scratch);
         cache_mark(aggregator, group, arena);
+        CRASH_POINT(redis_told);
     }
     if (outbox) {
         buf_clear(&settle->reply);
@@ -253,6 +257,7 @@ bool settle_outbox_take(struct settle *settle, bool force, struct buf *ret_sent,
     }
     for (size_t i = 0; i < 3; i++)
         postgres_array_end(arrays[i]);
+    CRASH_POINT(outbox_taken);
     return true;
 }
 
@@ -264,6 +269,8 @@ void settle_outbox_taken(struct settle *settle, bool stored)
         else
             list_append(&settle->ended, node);
     }
+    if (stored)
+        CRASH_POINT(outbox_deleted);
 }
 
 /* ---- rows that nobody has under way ---- */
@@ -289,6 +296,7 @@ static void send_row(struct settle *settle, const struct postgres_rows *rows, si
     int64_t id = postgres_cell_i64(rows, row, OUTBOX_ID);
     if (map_find(&settle->deliveries, str_from(&id, sizeof(id))))
         return;
+    CRASH_POINT(outbox_found);
     if (!postgres_is_null(rows, row, OUTBOX_PAYLOAD)) {
         struct kafka_header headers[HEADERS_MAX];
         struct kafka_produce record = {

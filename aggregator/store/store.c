@@ -16,6 +16,7 @@
 #include "aggregator/store/extras.h"
 #include "aggregator/store/rows.h"
 
+#include "common/base/crash.h"
 #include "common/base/log.h"
 #include "common/base/must.h"
 #include "common/base/rand.h"
@@ -324,8 +325,10 @@ static void send(struct store *store)
     store->dropped = false;
     store->sent_us = loop_exact_us(aggregator->loop);
     metric_set(METRIC_transaction_parts, (int64_t)store->wire.count);
+    CRASH_POINT(batch_built);
     if (!postgres_batch(aggregator->pg, queries, count, POSTGRES_TRANSACTION, stored, store, &err))
         stored(NULL, &err, store);
+    CRASH_POINT(batch_sent);
 }
 
 void store_run(struct store *store)
@@ -611,6 +614,7 @@ static void stored(const struct postgres_result *result, const struct err *err, 
     metric_observe_ms(METRIC_transaction_seconds, ms);
     metric_add_for(METRIC_transactions_total, err ? STR("failed") : STR("stored"), 1);
     if (!err) {
+        CRASH_POINT(batch_stored);
         finish(store, result);
     } else if (store->dropped) {
         abandon(store);

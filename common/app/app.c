@@ -18,6 +18,7 @@
 #include <sys/resource.h>
 
 #include "common/app/notify.h"
+#include "common/base/crash.h"
 #include "common/base/log.h"
 #include "common/base/must.h"
 #include "common/base/xalloc.h"
@@ -256,6 +257,7 @@ void app_drained(struct app *app)
     if (!app->draining || app->drained)
         return;
     app->drained = true;
+    CRASH_POINT(drained);
     leave(app);
 }
 
@@ -290,6 +292,7 @@ static void on_term(int signal, void *context)
     timer_set(app->loop, &app->drain_timer,
               loop_now_ms(app->loop) + app_conf(app)->drain_timeout_ms, drain_over, app);
     app->program->drain(app->state);
+    CRASH_POINT(drain_begun);
 }
 
 static void take_generation(struct app *app, struct generation *next)
@@ -511,7 +514,10 @@ int app_main(const struct app_program *program, int argc, char **argv)
     struct app app = {.program = program};
     struct err err = {0};
     int mode = MODE_RUN, code = EXIT_OK;
-    if (!read_arguments(&app, argc, argv, &mode, &err)) {
+    if (!crash_init(program->name, &err)) {
+        fprintf(stderr, "%s: %s\n", program->name, err.text);
+        code = EXIT_CONFIG;
+    } else if (!read_arguments(&app, argc, argv, &mode, &err)) {
         fprintf(stderr, "%s: %s\n", program->name, err.text);
         code = EXIT_USAGE;
     } else if (mode == MODE_HELP) {

@@ -10,6 +10,7 @@
  */
 #include "common/flow/flow.h"
 
+#include "common/base/crash.h"
 #include "common/base/log.h"
 #include "common/base/must.h"
 
@@ -138,6 +139,7 @@ static enum verdict walk_call_step(struct walk *walk)
     walk->waiting = walk->asked = false;
     if (finishing)
         return step->finish(walk->subject);
+    crash_step(step->name, false);
     walk_enter(walk, walk->at);
     return step->begin(walk->subject);
 }
@@ -155,6 +157,7 @@ static bool walk_obey(struct walk *walk, enum verdict verdict)
         return walk->pending == 0;
     }
     must(walk->pending == 0);
+    crash_step(step->name, true);
     walk_leave(walk);
     switch (verdict) {
     case STEP_NEXT:

@@ -68,6 +68,7 @@ struct batch {
     int64_t begun_ms, moved_ms, looked_ms, again_ms;
 
     bool ended, interrupted, gave_up; /* ended: the input was read to its end */
+    bool unflushed;                   /* the output's buffer has lines of this turn */
     bool failed;                      /* err says why the run stops */
     struct err err;
 };

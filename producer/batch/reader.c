@@ -5,6 +5,7 @@
  * A record that Kafka did not take in the end is read from the file again, at the place its ask
  * remembers: nothing of its body is kept meanwhile.
  */
+#include "common/base/crash.h"
 #include "common/base/must.h"
 #include "common/base/xalloc.h"
 #include "common/data/digest.h"
@@ -112,6 +113,7 @@ static void delivered(const struct err *err, void *context)
     struct ask *ask = context;
     struct batch *batch = ask->batch;
     ask->delivering = false;
+    CRASH_POINT(batch_line_delivered);
     if (ask->answered) { /* the reply was quicker than the report */
         free(ask);
         return;
@@ -176,6 +178,7 @@ static bool produce(struct batch *batch, struct ask *ask)
     ask->in_again = false;
     ask->sent_ms = loop_now_ms(batch->loop);
     list_append(&batch->waiting, &ask->order);
+    CRASH_POINT(batch_line_produced);
     return true;
 }
 
@@ -278,6 +281,7 @@ static bool next_line(struct batch *batch)
     }
     reader->number++;
     arena_reset(&reader->arena);
+    CRASH_POINT(batch_line_read);
     if (!str_empty(str_trim(buf_str(&reader->line))))
         return take_line(batch, buf_str(&reader->line));
     batch->total--; /* an empty line asks nothing */

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "common/base/crash.h"
 #include "common/data/json.h"
 #include "producer/batch/output.h"
 #include "producer/cli/input.h"
@@ -79,6 +80,7 @@ bool resume_read(const char *path, struct resume *ret, struct err *err)
             err_set(err, ERR_USAGE, "'%s' cannot be cut: %s", path, strerror(errno));
             good = false;
         }
+        CRASH_POINT(batch_output_cut);
     }
     fclose(file);
     if (!good)

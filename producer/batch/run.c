@@ -10,6 +10,7 @@
 #include <sys/file.h>
 
 #include "common/app/app.h"
+#include "common/base/crash.h"
 #include "common/base/log.h"
 #include "common/base/xalloc.h"
 #include "common/data/json.h"
@@ -47,8 +48,10 @@ static void write_line(struct batch *batch, struct buf *line)
 {
     struct err err;
     batch->moved_ms = loop_now_ms(batch->loop);
-    if (!line->overflowed && fwrite(line->data, 1, line->len, batch->output) == line->len)
+    if (!line->overflowed && fwrite(line->data, 1, line->len, batch->output) == line->len) {
+        batch->unflushed = true;
         return;
+    }
     err_set(&err, ERR_INTERNAL, "'%s' cannot be written: %s", batch->options.output,
             line->overflowed ? "a line is too large" : strerror(errno));
     batch_fail(batch, &err);
@@ -68,6 +71,7 @@ void batch_answered(struct batch *batch, struct ask *ask, const struct reply *re
     buf_init(&line, LINE_BYTES_MAX);
     output_reply(&name, reply, loop_wall_ms(batch->loop) / 1000, &line);
     write_line(batch, &line);
+    CRASH_POINT(batch_line_written);
     buf_done(&line);
     stats_reply(&batch->stats, reply);
     if (!from_store)
@@ -88,6 +92,7 @@ void batch_refused(struct batch *batch, const struct batch_line *line, int64_t n
     buf_init(&text, LINE_BYTES_MAX);
     output_refused(&name, err, &text);
     write_line(batch, &text);
+    CRASH_POINT(batch_line_refused);
     buf_done(&text);
     stats_failure(&batch->stats, str_of(err_name(err->code)));
 }
@@ -111,8 +116,10 @@ static void on_reply(const struct reply *reply, const struct value *document, vo
     struct str asked = str_empty(ask->tenant) ? STR("default") : ask->tenant;
     struct str told = str_empty(reply->tenant) ? STR("default") : reply->tenant;
     /* A line that is held back was asked in an earlier run; its reply comes again for this one. */
-    if (str_eq(asked, told) && list_linked(&ask->order))
-        batch_answered(batch, ask, reply, false);
+    if (!str_eq(asked, told) || !list_linked(&ask->order))
+        return;
+    CRASH_POINT(batch_reply_read);
+    batch_answered(batch, ask, reply, false);
 }
 
 static void on_fatal(const struct err *err, void *context)
@@ -134,6 +141,8 @@ static bool open_output(struct batch *batch, struct err *err)
     const char *path = batch->options.output;
     if (batch->options.resume && !resume_read(path, &batch->before, err))
         return false;
+    if (batch->options.resume)
+        CRASH_POINT(batch_resume_read);
     batch->output = fopen(path, batch->options.resume ? "ae" : "wxe");
     if (!batch->output && errno == EEXIST)
         err_set(err, ERR_USAGE,
@@ -225,6 +234,7 @@ static void mind_the_lost(struct batch *batch)
     if ((!due && !late) || list_empty(&batch->waiting))
         return;
     size_t before = batch->asks.count;
+    CRASH_POINT(batch_store_asked);
     store_look(batch);
     batch->looked_ms = now_ms;
     batch->gave_up = late && batch->asks.count == before;
@@ -241,6 +251,9 @@ static void turn(struct batch *batch)
                 strerror(errno));
         batch_fail(batch, &err);
     }
+    if (batch->unflushed)
+        CRASH_POINT(batch_output_flushed);
+    batch->unflushed = false;
     if (progress_due(&batch->progress, done_lines(batch), loop_now_ms(batch->loop)))
         progress_show(&batch->progress, done_lines(batch),
                       batch->before.failed + batch->stats.failed);
@@ -292,6 +305,7 @@ int batch_run(struct cli *cli, const struct batch_options *options)
         begin(batch);
         while (!over(batch))
             turn(batch);
+        CRASH_POINT(batch_finished);
         code = finish(batch);
     } else {
         code = cli_fail(cli, &err);

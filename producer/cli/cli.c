@@ -11,6 +11,7 @@
 #include <stdarg.h>
 
 #include "common/app/app.h"
+#include "common/base/crash.h"
 #include "common/base/log.h"
 #include "common/base/must.h"
 #include "common/base/xalloc.h"
@@ -394,6 +395,8 @@ static int run(struct cli *cli, int argc, char **argv)
     struct err err = {0};
     int words;
     cli->file = getenv("QUERN_CONFIG");
+    if (!crash_init("quern", &err))
+        return cli_fail(cli, &err);
     if (!read_options(cli, NULL, true, argc, argv, &err))
         return cli_fail(cli, &err);
     if (cli_has(cli, "version"))

@@ -7,6 +7,7 @@
  */
 #include "common/app/app.h"
 #include "common/base/clock.h"
+#include "common/base/crash.h"
 #include "common/base/rand.h"
 #include "common/contract/contract.h"
 #include "common/data/json.h"
@@ -300,6 +301,7 @@ static void delivered(const struct err *err, void *context)
 {
     struct retry *retry = context;
     retry->under_way--;
+    CRASH_POINT(dead_retry_delivered);
     if (err)
         fail(retry, err);
     else
@@ -352,6 +354,7 @@ static void send(struct retry *retry, const char *topic, struct str key, struct 
     while (!retry->failed && !kafka_produce(retry->producer, &record))
         loop_turn(retry->loop, TURN_MS);
     retry->under_way += !retry->failed;
+    CRASH_POINT(dead_retry_produced);
 }
 
 static bool retry_each(struct kafka_record *record, void *context)
@@ -367,6 +370,7 @@ static bool retry_each(struct kafka_record *record, void *context)
         return leave_out(retry, record, "its headers do not say where it came from");
     if (kafka_record_header(record, HEADER_DEAD_ORIGINAL_BYTES).data)
         return leave_out(retry, record, "only its beginning was kept");
+    CRASH_POINT(dead_retry_read);
     buf_init(&anew, PAGE_BYTES_MAX);
     if (!retry->new_id || (encoding_by_type(type, &encoding) &&
                            give_new_id(retry, value, encoding, &key, &anew, &err)))

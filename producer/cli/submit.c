@@ -6,6 +6,7 @@
  * be missed, and each reply is printed as it comes.
  */
 #include "common/app/app.h"
+#include "common/base/crash.h"
 #include "common/base/map.h"
 #include "common/base/must.h"
 #include "common/base/rand.h"
@@ -100,6 +101,7 @@ static void delivered(const struct err *err, void *context)
     struct submit *submit = ask->submit;
     submit->delivering--;
     ask->delivered = true;
+    CRASH_POINT(submit_delivered);
     if (err)
         complain(submit, NULL, 0, err);
     else if (!submit->wait)
@@ -137,6 +139,7 @@ static void on_reply(const struct reply *reply, const struct value *document, vo
     struct ask *ask = node ? container_of(node, struct ask, node) : NULL;
     if (!ask || ask->answered || !str_is(tenant, ask->tenant))
         return;
+    CRASH_POINT(submit_reply_read);
     print_reply(submit, reply, document);
     if (!str_is(reply->status, "done")) {
         cli_say("%s " STR_FMT ": " STR_FMT ": " STR_FMT, ask->id, STR_ARG(reply->status),
@@ -182,6 +185,7 @@ static void publish(struct submit *submit, enum topic_id topic, struct str id, s
     while (!submit->stopped && !kafka_produce(submit->producer, &record))
         loop_turn(submit->loop, TURN_MS);
     submit->delivering += !submit->stopped;
+    CRASH_POINT(submit_produced);
     if (submit->stopped)
         ask_free(ask);
 }

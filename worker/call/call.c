@@ -7,6 +7,7 @@
  * call id, so a ledger outside can judge us.
  */
 #include "common/app/metrics.h"
+#include "common/base/crash.h"
 #include "common/base/log.h"
 #include "common/base/must.h"
 #include "common/base/rand.h"
@@ -99,6 +100,7 @@ static void call_done(const struct http_reply *reply, const struct err *err, voi
                 arena_str(arena, http_reply_header(reply, "retry-after-ms"));
         }
     }
+    CRASH_POINT(call_answered);
     slot->job->worker->calls_in_flight--;
     next_permit(slot->job->worker);
     walk_answer(&slot->walk);
@@ -141,6 +143,7 @@ static bool send_call(struct slot *slot)
     slot->calling = true;
     worker->calls_in_flight++;
     walk_ask(&slot->walk);
+    CRASH_POINT(call_sent);
     return true;
 }
 

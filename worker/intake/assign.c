@@ -8,6 +8,7 @@
  * mark as long as Kafka still has it (what was done is recognised), else messages may have been
  * lost and we stop.
  */
+#include "common/base/crash.h"
 #include "common/base/log.h"
 #include "common/base/must.h"
 #include "common/base/xalloc.h"
@@ -125,6 +126,7 @@ void intake_assigned(const struct kafka_partition *partitions, size_t count, voi
     end_revoke(worker->intake);
     for (size_t i = 0; i < count; i++)
         take_partition(worker, &partitions[i]);
+    CRASH_POINT(requests_assigned);
     log_info("partitions assigned", LOG_I("count", count));
 }
 
@@ -158,8 +160,10 @@ bool intake_commit(struct intake *intake)
         p->committed = offset_tracker_low(p->tracker);
         offsets[count++] = (struct kafka_offset){p->topic, p->number, p->committed};
     }
-    if (count)
+    if (count) {
         kafka_commit(intake->worker->consumer, offsets, count);
+        CRASH_POINT(commit_sent);
+    }
     free(offsets);
     return count > 0;
 }
@@ -185,6 +189,7 @@ void intake_committed(const struct kafka_offset *offsets, size_t count, const st
                  LOG_C("error", err->text));
     for (size_t i = 0; err && i < count; i++)
         commit_again(intake, &offsets[i]);
+    CRASH_POINT(commit_answered);
     if (intake->releasing) {
         intake->releasing = false;
         kafka_release(worker->consumer);
@@ -214,6 +219,7 @@ static void release_now(void *context)
     intake->revoking = false;
     bool commits = intake_commit(intake);
     forget_partitions(intake);
+    CRASH_POINT(requests_released);
     if (commits)
         intake->releasing = true; /* on_committed releases */
     else
@@ -229,6 +235,7 @@ void intake_revoked(bool lost, void *context)
     LIST_EACH(&intake->partitions, node)
     container_of(node, struct partition, node)->owned = false;
     intake_drop_backlog(intake, true);
+    CRASH_POINT(requests_revoked);
     for (size_t i = 0; i < intake->lane_count; i++)
         intake->lanes[i].paused = false;
     if (lost) {

@@ -2,6 +2,7 @@
  * intake.c -- records become jobs, jobs wait for room, ended jobs finish their offsets.
  */
 #include "common/app/metrics.h"
+#include "common/base/crash.h"
 #include "common/base/log.h"
 #include "common/base/must.h"
 #include "common/base/xalloc.h"
@@ -107,6 +108,7 @@ static void on_record(struct kafka_record *record, void *context)
     list_append(&p->lane->backlog, &job->node);
     p->lane->backlog_bytes += record->value.len;
     metric_add(METRIC_records_total, 1);
+    CRASH_POINT(record_taken);
     loop_again(worker->loop); /* let_in() may have run in this turn already */
 
     if (offset_tracker_spread(p->tracker) > OFFSET_WINDOW / 2)
@@ -190,6 +192,7 @@ static void finish_offset(struct intake *intake, struct job *job)
     if (!p->tracker)
         return;
     offset_tracker_finish(p->tracker, job->record->offset);
+    CRASH_POINT(offset_finished);
     if (p->held_back && offset_tracker_spread(p->tracker) < OFFSET_WINDOW / 4)
         partition_hold_back(intake, p, false);
 }

@@ -6,6 +6,7 @@
  * claim can be taken over, or until the deadline, after which the call step says "expired".
  */
 #include "common/app/metrics.h"
+#include "common/base/crash.h"
 #include "common/base/log.h"
 #include "common/base/must.h"
 #include "worker/recognise/claims.h"
@@ -40,6 +41,7 @@ static void judge_kept(struct slot *slot)
     switch (kept_whose(slot)) {
     case KEPT_OURS:
         metric_add(METRIC_kept_answers_used_total, 1);
+        CRASH_POINT(kept_used);
         break;
     case KEPT_OTHER_BODY:
         recognise_conflict(slot->job);

@@ -4,6 +4,7 @@
 #include "worker/recognise/claims.h"
 
 #include "common/app/metrics.h"
+#include "common/base/crash.h"
 #include "common/base/must.h"
 #include "common/base/xalloc.h"
 #include "common/contract/redis_keys.h"
@@ -112,6 +113,7 @@ static void claim_told(const struct redis_reply *reply, void *context)
         slot->claim = CLAIM_NONE;
         if (str_is(word, "claimed")) {
             slot->claim = CLAIM_MINE;
+            CRASH_POINT(claim_taken);
         } else if (str_is(word, "held")) {
             slot->claim = CLAIM_HELD;
             if (!str_eq(slot->holder, what))
@@ -157,6 +159,8 @@ static void steal_told(const struct redis_reply *reply, void *context)
     struct claim_question *q = context;
     bool taken = !reply || (reply->kind == REDIS_NUMBER && reply->number == 1);
     q->slot->claim = taken ? CLAIM_MINE : CLAIM_HELD;
+    if (taken)
+        CRASH_POINT(claim_stolen);
     walk_answer(q->walk);
 }
 

@@ -5,6 +5,7 @@
  * the aggregator forgets what was kept once the final result is stored. Failures are not kept.
  */
 #include "common/app/metrics.h"
+#include "common/base/crash.h"
 #include "common/base/log.h"
 #include "common/base/must.h"
 #include "common/contract/redis_keys.h"
@@ -200,6 +201,7 @@ static void produce(struct slot *slot)
                                           .value = slot->packed,
                                           .headers = headers,
                                           .header_count = count});
+    CRASH_POINT(part_produced);
 }
 
 static void kept(const struct redis_reply *reply, void *context)
@@ -236,6 +238,7 @@ enum verdict report_begin(void *subject)
     must_be(slot, SLOT_MAGIC);
     if (slot->claim != CLAIM_KEPT)
         pack(slot);
+    CRASH_POINT(part_packed);
     if (slot->claim != CLAIM_KEPT && !slot->err.code && redis_up(slot->job->worker->redis))
         keep(slot);
     else
@@ -248,6 +251,7 @@ enum verdict report_finish(void *subject)
     struct slot *slot = subject;
     if (slot->keeping) {
         slot->keeping = false;
+        CRASH_POINT(part_kept);
         produce(slot);
         return STEP_WAIT;
     }

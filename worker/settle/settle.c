@@ -9,6 +9,7 @@
 #include "worker/settle/stored.h"
 
 #include "common/app/metrics.h"
+#include "common/base/crash.h"
 #include "common/base/log.h"
 #include "common/base/must.h"
 #include "common/data/digest.h"
@@ -67,6 +68,7 @@ static void bury(struct job *job)
                                           .value = value,
                                           .headers = headers,
                                           .header_count = count});
+    CRASH_POINT(dead_letter_produced);
     metric_add_for(METRIC_dead_letters_total, str_of(err_name(job->err.code)), 1);
     log_warn("request put to the dead letters", LOG_C("code", err_name(job->err.code)),
              LOG_C("error", job->err.text), LOG_S("id", job->id), LOG_S("tenant", job->tenant),
@@ -121,6 +123,7 @@ static void reply_conflict(struct job *job)
     reply.metadata = job->request.metadata;
     notify(job, job->worker->topic_replies, pack(job, &contract_reply, &reply, ENCODING_JSON),
            ENCODING_JSON, "quern.reply");
+    CRASH_POINT(conflict_told);
 }
 
 static void ask_repeat(struct job *job)
@@ -134,6 +137,7 @@ static void ask_repeat(struct job *job)
     result.request.reply_to = job->request.reply_to;
     notify(job, job->worker->topic_results, pack(job, &contract_result, &result, ENCODING_MSGPACK),
            ENCODING_MSGPACK, "quern.result");
+    CRASH_POINT(repeat_asked);
 }
 
 /* The session's next turn, and who asks the same meanwhile, go on from what is stored. */
@@ -162,5 +166,7 @@ enum verdict settle_begin(void *subject)
 enum verdict settle_finish(void *subject)
 {
     struct job *job = subject;
+    if (job->burial)
+        CRASH_POINT(dead_letter_delivered);
     return job->waiting_for_store && !job->is_stored ? STEP_FAIL : STEP_NEXT;
 }

@@ -3,6 +3,7 @@
  */
 #include "worker/settle/stored.h"
 
+#include "common/base/crash.h"
 #include "common/base/log.h"
 #include "common/base/must.h"
 #include "common/base/xalloc.h"
@@ -29,6 +30,8 @@ struct stored_question {
 static void let_go(struct stored *stored, struct job *job, bool is_stored)
 {
     job->is_stored = is_stored;
+    if (is_stored)
+        CRASH_POINT(turn_stored);
     map_remove(&stored->waiting, &job->stored_node);
     list_remove(&stored->list, &job->stored_list_node);
     walk_answer(&job->walk);
@@ -137,6 +140,7 @@ void stored_wait(struct job *job)
     job->stored_since_ms = job->stored_asked_ms = loop_now_ms(job->worker->loop);
     map_add(&stored->waiting, &job->stored_node, key);
     list_append(&stored->list, &job->stored_list_node);
+    CRASH_POINT(turn_waits);
 }
 
 void stored_wake_lost(struct stored *stored)
