@@ -5,6 +5,10 @@
 #
 # The jars come from deploy/packages. The quorum is static (controller.quorum.voters), because a dynamic one writes the
 # controller's port into its data, and ours may change from one start to the next.
+#
+# A client is told the broker's address by the broker itself, so a proxy in front of it works only when the broker names
+# the proxy. With QUERN_KAFKA_PROXY_PORT there is a second listener, for a proxy that listens at that port of this
+# machine; the proxy finds it at KAFKA_PROXIED_PORT of .run/env.
 
 kafka_home() { printf '%s/kafka\n' "$run_dir"; }
 kafka_comm() { echo java; }
@@ -13,6 +17,7 @@ kafka_signal() { echo TERM; }
 kafka_ports() {
     kafka_port=''
     controller_port=''
+    kafka_proxied_port=''
     # shellcheck disable=SC1091
     [[ ! -r $run_dir/kafka/ports ]] || . "$run_dir/kafka/ports"
 }
@@ -22,7 +27,9 @@ kafka_choose() {
     kafka_ports
     kafka_port=$(choose_port "$kafka_port" 19000) || return
     controller_port=$(choose_port "$controller_port" 20000) || return
-    printf 'kafka_port=%s\ncontroller_port=%s\n' "$kafka_port" "$controller_port" >"$run_dir/kafka/ports"
+    [[ -z ${QUERN_KAFKA_PROXY_PORT-} ]] || kafka_proxied_port=$(choose_port "$kafka_proxied_port" 21000) || return
+    printf 'kafka_port=%s\ncontroller_port=%s\nkafka_proxied_port=%s\n' "$kafka_port" "$controller_port" \
+        "$kafka_proxied_port" >"$run_dir/kafka/ports"
 }
 
 # The first Java that is new enough for this Kafka; JAVA_HOME may well be there for something older.
@@ -40,13 +47,19 @@ kafka_java() {
 # start, and the heap stays for records. A killed broker's registration would block its successor for
 # broker.session.timeout.ms; the groups' lower bound on session time-outs lets tests notice deaths within seconds.
 kafka_properties() {
+    local listen='' advertise='' map=''
+    if [[ -n ${QUERN_KAFKA_PROXY_PORT-} ]]; then
+        listen=,PROXIED://127.0.0.1:$kafka_proxied_port
+        advertise=,PROXIED://127.0.0.1:$QUERN_KAFKA_PROXY_PORT
+        map=,PROXIED:PLAINTEXT
+    fi
     cat <<END
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:$controller_port
-listeners=CLIENT://127.0.0.1:$kafka_port,CONTROLLER://127.0.0.1:$controller_port
-advertised.listeners=CLIENT://127.0.0.1:$kafka_port
-listener.security.protocol.map=CLIENT:PLAINTEXT,CONTROLLER:PLAINTEXT
+listeners=CLIENT://127.0.0.1:$kafka_port,CONTROLLER://127.0.0.1:$controller_port$listen
+advertised.listeners=CLIENT://127.0.0.1:$kafka_port$advertise
+listener.security.protocol.map=CLIENT:PLAINTEXT,CONTROLLER:PLAINTEXT$map
 inter.broker.listener.name=CLIENT
 controller.listener.names=CONTROLLER
 log.dirs=$run_dir/kafka/data
