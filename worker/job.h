@@ -24,6 +24,7 @@
 #include "common/contract/contract.h"
 #include "common/flow/flow.h"
 #include "common/io/kafka.h"
+#include "worker/call/gate.h"
 #include "worker/call/provider.h"
 #include "worker/deliver.h"
 #include "worker/worker.h"
@@ -67,7 +68,9 @@ struct slot {
 
     /* call */
     struct list_node permit_node; /* in worker->permit_queue or worker->resting */
+    struct gate_place place;      /* at the model's gate */
     struct http_call *call;
+    bool cut_short;   /* by the deadline: it has less time than the model's own */
     unsigned attempt; /* calls made so far */
     bool calling;     /* a call is in flight or has just ended */
     bool paid;        /* a provider counted tokens for one of them */

@@ -59,7 +59,7 @@ static bool check(const void *given, struct err *err)
     const struct worker_conf *conf = given;
     if (!worker_conf_check(conf, err))
         return false;
-    struct model_table *models = model_table_new(&conf->shared, err);
+    struct model_table *models = model_table_new(&conf->shared, NULL, err);
     model_table_release(models);
     return models != NULL;
 }
@@ -204,7 +204,7 @@ static bool prepare(struct worker *worker, struct err *err)
     worker->incarnation = loop_wall_ms(worker->loop);
     snprintf(worker->notify, sizeof(worker->notify), STR_FMT "notify:%s",
              STR_ARG(conf->shared.redis_key_prefix), worker->instance);
-    worker->models = model_table_new(&conf->shared, err);
+    worker->models = model_table_new(&conf->shared, NULL, err);
     name_topics(worker);
     worker->pool = arena_pool_new(4096, 16384);
     list_init(&worker->permit_queue);
@@ -246,7 +246,8 @@ static void reload(void *program, const void *conf)
 {
     struct worker *worker = program;
     struct err err;
-    struct model_table *models = model_table_new(&((const struct worker_conf *)conf)->shared, &err);
+    const struct worker_conf *fresh = conf;
+    struct model_table *models = model_table_new(&fresh->shared, worker->models, &err);
     worker->conf = conf;
     if (!models) { /* check() has built the same table before */
         log_error("models not reloaded", LOG_C("error", err.text));

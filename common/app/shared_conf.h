@@ -22,6 +22,7 @@ struct model_conf {
     int64_t max_tokens; /* 0: the provider's own */
     double temperature; /* NAN: the provider's own */
     int64_t timeout_ms, connect_timeout_ms, attempts_max;
+    int64_t breaker_failures, breaker_pause_max_ms, retry_budget;
     double price_input, price_output, price_cached_input; /* NAN: not known */
     struct conf_props headers;
 };

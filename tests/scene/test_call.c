@@ -4,6 +4,10 @@
  */
 #include "tests/scene/scene.h"
 
+#include <stdlib.h>
+
+#include "common/app/metrics.h"
+
 static struct sim *world(uint64_t seed)
 {
     struct sim *sim = sim_new(seed);
@@ -233,6 +237,251 @@ static void a_reload_that_lowers_the_attempts_leaves_requests_at_work_as_they_be
     sim_free(sim);
 }
 
+/* ---- the provider is away ---- */
+
+/* All calls that requests r0.. have paid for, by their own books. */
+static size_t attempts_of(struct sim *sim, int requests)
+{
+    size_t attempts = 0;
+    for (int i = 0; i < requests; i++) {
+        const struct result *part = sim_part(sim, nth("r", i), 0);
+        assert_non_null(part);
+        attempts += part->attempts.count;
+    }
+    return attempts;
+}
+
+static size_t parts_with(struct sim *sim, int requests, const char *code)
+{
+    size_t count = 0;
+    for (int i = 0; i < requests; i++)
+        count += str_is(sim_part(sim, nth("r", i), 0)->error.code, code);
+    return count;
+}
+
+static size_t parts_ok(struct sim *sim, int requests)
+{
+    size_t count = 0;
+    for (int i = 0; i < requests; i++)
+        count += str_is(sim_part(sim, nth("r", i), 0)->status, "ok");
+    return count;
+}
+
+static int64_t breaker_openings(void)
+{
+    static const char line[] = "quern_breaker_openings_total{model=\"alpha\"} ";
+    struct buf text;
+    buf_init(&text, 1 << 20);
+    metrics_write("worker", &text);
+    buf_add_char(&text, '\0');
+    const char *found = strstr(buf_str(&text).data, line);
+    int64_t openings = found ? strtoll(found + strlen(line), NULL, 10) : 0;
+    buf_done(&text);
+    return openings;
+}
+
+static void publish_many(struct sim *sim, int count, int64_t deadline_ms)
+{
+    for (int i = 0; i < count; i++)
+        sim_publish(sim, (struct sim_request){.id = nth("r", i), .deadline_ms = deadline_ms});
+}
+
+static void an_outage_of_five_seconds_costs_few_calls_and_no_request(void **state)
+{
+    static const enum sim_trouble troubles[] = {SIM_REFUSED, SIM_CUT, SIM_NO_TROUBLE};
+    (void)state;
+    for (size_t i = 0; i < 3; i++) {
+        struct sim *sim = world(30 + i);
+        sim_set(sim, "worker.max_in_flight", "25");
+        sim_provider(sim, "alpha", (struct sim_reply){.after_ms = 200});
+        publish_many(sim, 200, 0);
+        sim_worker(sim, "w1");
+        sim_run_ms(sim, 700);
+        sim_provider_now(sim, "alpha", (struct sim_reply){.status = 503, .trouble = troubles[i]});
+        sim_run_ms(sim, 5000);
+        sim_provider_now(sim, "alpha", (struct sim_reply){.after_ms = 200});
+        assert_true(sim_settle(sim));
+        assert_int_equal(sim_final_count(sim), 200);
+        assert_int_equal(parts_ok(sim, 200), 200);
+        assert_between(attempts_of(sim, 200), 201, 240);
+        /* 1.6 s of work, 5 s of outage, a second until it is noticed, two for the ramp. */
+        assert_true(sim_now_ms(sim) < 10000);
+        sim_free(sim);
+    }
+}
+
+/* Nobody is told that the provider is back; a wave of all who waited would be one call per place.
+ */
+static void after_an_outage_the_calls_grow_step_by_step(void **state)
+{
+    struct sim *sim = world(34);
+    (void)state;
+    sim_set(sim, "worker.max_in_flight", "100");
+    sim_provider(sim, "alpha", (struct sim_reply){.trouble = SIM_REFUSED});
+    publish_many(sim, 400, 0);
+    sim_worker(sim, "w1");
+    sim_run_ms(sim, 4000);
+    size_t before = sim_call_count(sim);
+    sim_provider_now(sim, "alpha", (struct sim_reply){.after_ms = 500});
+    assert_true(sim_settle(sim));
+    int64_t first = 0;
+    size_t soon = 0;
+    for (size_t i = before; i < sim_call_count(sim); i++) {
+        const struct sim_call *call = sim_call(sim, i);
+        first = !first && call->status == 200 ? call->end_ms : first;
+        soon += first && call->at_ms < first + 240;
+    }
+    assert_between(soon, 1, 10);
+    assert_int_equal(parts_ok(sim, 400), 400);
+    sim_free(sim);
+}
+
+static void errors_and_slow_downs_that_come_and_go_open_nothing(void **state)
+{
+    struct sim *sim = world(35);
+    (void)state;
+    metric_reset_all();
+    sim_set(sim, "worker.max_in_flight", "50");
+    for (int i = 0; i < 3000; i++) {
+        uint64_t dice = sim_random(sim, 10);
+        struct sim_reply reply = {.after_ms = 100};
+        if (dice < 2)
+            reply =
+                (struct sim_reply){.status = 429, .headers = "Retry-After: 1\r\n", .after_ms = 100};
+        else if (dice == 2)
+            reply = (struct sim_reply){.status = 500, .after_ms = 100};
+        sim_provider(sim, "alpha", reply);
+    }
+    publish_many(sim, 1000, 0);
+    sim_worker(sim, "w1");
+    assert_true(sim_settle(sim));
+    assert_true(parts_ok(sim, 1000) > 980); /* 0.3 to the power of 4 have bad luck */
+    assert_between(attempts_of(sim, 1000), 1300, 1600);
+    assert_int_equal(breaker_openings(), 0);
+    assert_true(sim_now_ms(sim) < 12000);
+    sim_free(sim);
+}
+
+static void whoever_waits_for_a_provider_ends_with_its_deadline(void **state)
+{
+    struct sim *sim = world(36);
+    (void)state;
+    metric_reset_all();
+    sim_provider(sim, "alpha", (struct sim_reply){.trouble = SIM_REFUSED});
+    publish_many(sim, 60, 3000);
+    sim_worker(sim, "w1");
+    assert_true(sim_settle(sim));
+    assert_int_equal(sim_final_count(sim), 60);
+    assert_true(parts_with(sim, 60, "expired") + parts_with(sim, 60, "provider_down") == 60);
+    assert_true(parts_with(sim, 60, "expired") > 50);
+    for (int i = 0; i < 60; i++)
+        assert_true(sim_final(sim, nth("r", i))->stored_ms < 3200);
+    assert_true(attempts_of(sim, 60) <= 72);
+    assert_int_equal(breaker_openings(), 1);
+    sim_free(sim);
+}
+
+static void a_drain_does_not_wait_for_a_provider_that_is_away(void **state)
+{
+    struct sim *sim = world(37);
+    (void)state;
+    sim_provider(sim, "alpha", (struct sim_reply){.trouble = SIM_REFUSED});
+    publish_many(sim, 60, 0);
+    struct sim_process *worker = sim_worker(sim, "w1");
+    sim_run_ms(sim, 2000);
+    int64_t from = sim_now_ms(sim);
+    sim_term(worker);
+    while (sim_running(worker) && sim_now_ms(sim) < from + 5000)
+        sim_run_ms(sim, 10);
+    assert_true(sim_drained(worker));
+    assert_true(sim_now_ms(sim) - from < 200);
+    size_t before = sim_call_count(sim);
+    sim_provider_now(sim, "alpha", (struct sim_reply){.after_ms = 10});
+    sim_worker(sim, "w1");
+    assert_true(sim_settle(sim));
+    assert_int_equal(parts_ok(sim, 60), 60);
+    assert_int_equal(sim_call_count(sim) - before, 60);
+    sim_free(sim);
+}
+
+static void a_model_that_is_away_does_not_hold_up_another(void **state)
+{
+    struct sim *sim = world(38);
+    (void)state;
+    sim_provider(sim, "alpha", (struct sim_reply){.trouble = SIM_REFUSED});
+    sim_provider(sim, "beta", (struct sim_reply){.after_ms = 50});
+    for (int i = 0; i < 40; i++)
+        sim_publish(sim, (struct sim_request){.id = nth("r", i), .models = "alpha,beta"});
+    sim_worker(sim, "w1");
+    sim_run_ms(sim, 500);
+    for (int i = 0; i < 40; i++) {
+        assert_null(sim_part(sim, nth("r", i), 0));
+        assert_str(sim_part(sim, nth("r", i), 1)->status, "ok");
+    }
+    sim_provider_now(sim, "alpha", (struct sim_reply){.after_ms = 50});
+    assert_true(sim_settle(sim));
+    assert_int_equal(parts_ok(sim, 40), 40);
+    sim_free(sim);
+}
+
+static void a_reload_does_not_forget_that_a_provider_is_away(void **state)
+{
+    struct sim *sim = world(39);
+    (void)state;
+    sim_provider(sim, "alpha", (struct sim_reply){.status = 503});
+    publish_many(sim, 100, 0);
+    struct sim_process *worker = sim_worker(sim, "w1");
+    sim_run_ms(sim, 2000);
+    size_t before = sim_call_count(sim);
+    for (int i = 0; i < 5; i++) {
+        sim_set(sim, "models.alpha.timeout", nth("", 60000 + i));
+        sim_reload(worker);
+        sim_run_ms(sim, 200);
+    }
+    sim_publish(sim, (struct sim_request){.id = nth("r", 100)}); /* of the new table */
+    sim_run_ms(sim, 1000);
+    assert_between(sim_call_count(sim) - before, 1, 3);
+    sim_provider_now(sim, "alpha", (struct sim_reply){.after_ms = 50});
+    assert_true(sim_settle(sim));
+    assert_int_equal(parts_ok(sim, 101), 101);
+    sim_free(sim);
+}
+
+/* Without the breaker's help, so that nothing but the budget stands between. */
+static void retries_in_vain_are_a_share_of_the_requests(void **state)
+{
+    struct sim *sim = world(40);
+    (void)state;
+    sim_set(sim, "models.alpha.breaker_failures", "0");
+    sim_provider(sim, "alpha", (struct sim_reply){.status = 500, .after_ms = 20});
+    publish_many(sim, 500, 5000);
+    sim_worker(sim, "w1");
+    assert_true(sim_settle(sim));
+    assert_int_equal(sim_final_count(sim), 500);
+    /* A fifth, the ten at first, and ten a second. */
+    assert_between(attempts_of(sim, 500), 600, 500 + 100 + 10 + 50);
+    sim_free(sim);
+}
+
+/* Every second call fails: far more than the budget, but a retry that helps costs nothing. */
+static void retries_that_help_are_not_held_back(void **state)
+{
+    struct sim *sim = world(41);
+    (void)state;
+    sim_set(sim, "worker.max_in_flight", "20");
+    for (int i = 0; i < 400; i++)
+        sim_provider(sim, "alpha",
+                     (struct sim_reply){.status = i / 20 % 2 ? 200 : 500, .after_ms = 20});
+    sim_set(sim, "models.alpha.breaker_failures", "0");
+    sim_set(sim, "models.alpha.attempts_max", "20");
+    publish_many(sim, 200, 0);
+    sim_worker(sim, "w1");
+    assert_true(sim_settle(sim));
+    assert_int_equal(parts_ok(sim, 200), 200);
+    assert_true(sim_now_ms(sim) < 13000);
+    sim_free(sim);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -247,6 +496,15 @@ int main(void)
         cmocka_unit_test(a_refused_a_cut_and_a_silent_call_are_tried_again),
         cmocka_unit_test(what_asking_again_cannot_help_is_asked_once),
         cmocka_unit_test(a_reload_that_lowers_the_attempts_leaves_requests_at_work_as_they_began),
+        cmocka_unit_test(an_outage_of_five_seconds_costs_few_calls_and_no_request),
+        cmocka_unit_test(after_an_outage_the_calls_grow_step_by_step),
+        cmocka_unit_test(errors_and_slow_downs_that_come_and_go_open_nothing),
+        cmocka_unit_test(whoever_waits_for_a_provider_ends_with_its_deadline),
+        cmocka_unit_test(a_drain_does_not_wait_for_a_provider_that_is_away),
+        cmocka_unit_test(a_model_that_is_away_does_not_hold_up_another),
+        cmocka_unit_test(a_reload_does_not_forget_that_a_provider_is_away),
+        cmocka_unit_test(retries_in_vain_are_a_share_of_the_requests),
+        cmocka_unit_test(retries_that_help_are_not_held_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -2,9 +2,9 @@
  * call.c -- a slot's step "call": ask the provider, again if that is worth it, until the deadline.
  *
  * A slot holds one of `max_in_flight` permits only while its HTTP call runs, never while it waits
- * for the next attempt. Every call gets a run id of its own (a row of the ledger) and tells the
- * provider its call id: tenant, request, slot, attempt. The same call after a crash has the same
- * call id, so a ledger outside can judge us.
+ * for the next attempt, nor at the model's gate for the provider to be back. Every call gets a run
+ * id of its own (a row of the ledger) and tells the provider its call id: tenant, request, slot,
+ * attempt. The same call after a crash has the same call id, so a ledger outside can judge us.
  */
 #include "common/app/metrics.h"
 #include "common/base/crash.h"
@@ -136,6 +136,7 @@ static bool send_call(struct slot *slot)
         .total_timeout_ms = left < slot->model->timeout_ms ? left : slot->model->timeout_ms,
     };
     copy_headers(slot, attempt->call_id, headers, &request.header_count);
+    slot->cut_short = left < slot->model->timeout_ms;
     slot->call_started_ms = now;
     slot->call = http_call(worker->http, &request, call_done, slot, &slot->err);
     if (!slot->call)
@@ -155,6 +156,7 @@ static bool nobodys(const struct slot *slot)
 
 static enum verdict give_up(struct slot *slot)
 {
+    gate_leave(slot->model->gate, &slot->place, slot->job->worker->loop);
     slot->abandoned = true;
     next_permit(slot->job->worker); /* ours was not used */
     return STEP_FAIL;
@@ -162,9 +164,22 @@ static enum verdict give_up(struct slot *slot)
 
 static enum verdict expire(struct slot *slot)
 {
-    err_set(&slot->err, ERR_EXPIRED, "the deadline passed after %u calls", slot->attempt);
+    err_set(&slot->err, ERR_EXPIRED, "the deadline passed after %u calls%s", slot->attempt,
+            slot->place.queue ? ", waiting for the provider to be back" : "");
+    gate_leave(slot->model->gate, &slot->place, slot->job->worker->loop);
     next_permit(slot->job->worker);
     return STEP_NEXT;
+}
+
+/* Until the gate wakes it, or the deadline. */
+static enum verdict wait_at_gate(struct slot *slot)
+{
+    struct job *job = slot->job;
+    list_append(&job->worker->resting, &slot->permit_node);
+    walk_sleep_until(&slot->walk, job->deadline_ms);
+    gate_wait(slot->model->gate, &slot->place, &slot->walk);
+    next_permit(job->worker); /* ours was not used */
+    return STEP_WAIT;
 }
 
 /* Begins a call if it may, else says what to wait for. */
@@ -181,8 +196,13 @@ static enum verdict try_call(struct slot *slot)
         list_append(&worker->permit_queue, &slot->permit_node);
         return STEP_WAIT;
     }
+    slot->place.first = slot->attempt == 0;
+    if (!gate_enter(slot->model->gate, &slot->place, loop_now_ms(worker->loop)))
+        return wait_at_gate(slot);
     if (send_call(slot))
         return STEP_WAIT;
+    gate_ended(slot->model->gate, &slot->place, BREAKER_NOTHING, slot->call_started_ms,
+               worker->loop);
     next_permit(worker);
     return STEP_NEXT;
 }
@@ -223,6 +243,8 @@ static void settle_attempt(struct slot *slot, struct err *err)
         slot->answer = (struct answer){0};
         metric_add_for(METRIC_call_errors_total, outcome_of(err), 1);
     }
+    gate_ended(slot->model->gate, &slot->place, gate_news(err, slot->reply.status, slot->cut_short),
+               slot->call_started_ms, job->worker->loop);
     metric_add_for(METRIC_calls_total, slot->model->dialect.name, 1);
     metric_observe_ms_for(METRIC_call_seconds, slot->model->dialect.name, (double)a->latency_ms);
 }
@@ -249,6 +271,8 @@ static enum verdict call_ended(struct slot *slot)
     if (retry_pause(&rule, &err, slot->attempt, now, job->deadline_ms, loop_rand(worker->loop),
                     &pause)) {
         metric_add(METRIC_call_retries_total, 1);
+        /* A time that the provider has named itself is no burden to it. */
+        slot->place.needs_token = err.code != ERR_PROVIDER_RATE || err.retry_after_ms <= 0;
         if (nobodys(slot))
             return give_up(slot);
         list_append(&worker->resting, &slot->permit_node);

@@ -56,7 +56,24 @@ static bool fill(struct model *model, const struct model_conf *conf, struct aren
     return true;
 }
 
-struct model_table *model_table_new(const struct shared_conf *conf, struct err *err)
+/* The gate of the same model of the table before, if there is one, else a new one. */
+static struct gate *gate_of(const struct model *model, const struct model_conf *conf,
+                            const struct model_table *before)
+{
+    const struct gate_rule rule = {
+        .breaker = {(unsigned)conf->breaker_failures, conf->breaker_pause_max_ms},
+        .budget_percent = (unsigned)conf->retry_budget,
+    };
+    const struct model *old = before ? model_find(before, model->dialect.name) : NULL;
+    if (old && old->provider == model->provider &&
+        str_eq(old->dialect.base_url, model->dialect.base_url) &&
+        str_eq(old->dialect.model, model->dialect.model))
+        return gate_hold(old->gate, &rule);
+    return gate_new(model->dialect.name, &rule);
+}
+
+struct model_table *model_table_new(const struct shared_conf *conf,
+                                    const struct model_table *before, struct err *err)
 {
     struct model_table *table = xzalloc(sizeof(*table));
     const struct model_conf *given = conf->models.items;
@@ -73,6 +90,8 @@ struct model_table *model_table_new(const struct shared_conf *conf, struct err *
             goto fail;
         }
         map_add(&table->by_name, &model->node, model->dialect.name);
+        model->gate = gate_of(model, &given[i], before);
+        table->count++;
     }
     if (!str_empty(conf->default_model)) {
         table->otherwise = arena_str(&table->arena, conf->default_model);
@@ -99,6 +118,8 @@ void model_table_release(struct model_table *table)
 {
     if (!table || --table->holders)
         return;
+    for (size_t i = 0; i < table->count; i++)
+        gate_release(table->models[i].gate);
     map_done(&table->by_name);
     arena_done(&table->arena);
     free(table->models);

@@ -2,7 +2,8 @@
  * model.h -- the configured models: which provider, which key, which price, by name.
  *
  * Built from the configuration's `models` section at start and at each reload; a job keeps the
- * table it began with until it ends (tables are counted).
+ * table it began with until it ends (tables are counted). A model whose provider, address and name
+ * there stay the same keeps its gate (breaker, budget of retries) across a reload.
  */
 #ifndef QUERN_WORKER_CALL_MODEL_H
 #define QUERN_WORKER_CALL_MODEL_H
@@ -10,11 +11,13 @@
 #include "common/app/shared_conf.h"
 #include "common/base/list.h"
 #include "common/base/map.h"
+#include "worker/call/gate.h"
 #include "worker/call/provider.h"
 
 struct model {
     struct map_node node;
     const struct provider *provider;
+    struct gate *gate;
     struct provider_model dialect;
     int64_t timeout_ms, connect_timeout_ms;
     unsigned attempts_max;
@@ -24,8 +27,9 @@ struct model {
 
 struct model_table;
 
-/* err names the model and its fault. */
-struct model_table *model_table_new(const struct shared_conf *conf, struct err *err);
+/* `before`: the table whose place it takes, NULL: none. err names the model and its fault. */
+struct model_table *model_table_new(const struct shared_conf *conf,
+                                    const struct model_table *before, struct err *err);
 struct model_table *model_table_hold(struct model_table *table);
 void model_table_release(struct model_table *table); /* takes NULL */
 const struct model *model_find(const struct model_table *table, struct str name);

@@ -33,7 +33,7 @@ static void a_model_is_found_by_its_name(void **state)
     struct model_conf models[] = {model("small"), model("large")};
     struct shared_conf conf = {.models = {models, 2}, .default_model = STR("large")};
     struct err err;
-    struct model_table *table = model_table_new(&conf, &err);
+    struct model_table *table = model_table_new(&conf, NULL, &err);
     assert_non_null(table);
     const struct model *found = model_find(table, STR("small"));
     assert_non_null(found);
@@ -50,7 +50,7 @@ static void a_default_that_is_no_model_is_refused(void **state)
     struct model_conf models[] = {model("small")};
     struct shared_conf conf = {.models = {models, 1}, .default_model = STR("smal")};
     struct err err;
-    assert_null(model_table_new(&conf, &err));
+    assert_null(model_table_new(&conf, NULL, &err));
     assert_int_equal(err.code, ERR_CONFIG);
     assert_non_null(strstr(err.text, "'smal'"));
 }
@@ -61,7 +61,7 @@ static void a_table_lives_as_long_as_somebody_holds_it(void **state)
     struct model_conf models[] = {model("small")};
     struct shared_conf conf = {.models = {models, 1}};
     struct err err;
-    struct model_table *table = model_table_new(&conf, &err);
+    struct model_table *table = model_table_new(&conf, NULL, &err);
     model_table_hold(table);
     model_table_release(table);
     assert_non_null(model_find(table, STR("small"))); /* ASan would tell */

@@ -1,0 +1,241 @@
+/*
+ * gate.c -- see gate.h. Two queues: those who need a token, and the others.
+ *
+ * A timer runs while somebody waits, at most LOOK_MS apart, so that nobody waits for a wake-up that
+ * was used by someone who then had no need of it.
+ */
+#include "worker/call/gate.h"
+
+#include <stdlib.h>
+
+#include "common/app/metrics.h"
+#include "common/base/log.h"
+#include "common/base/xalloc.h"
+#include "worker/call/budget.h"
+
+enum { LOOK_MS = 1000 };
+
+struct gate {
+    unsigned holders;
+    char *name;
+    struct gate_rule rule;
+    struct breaker breaker;
+    struct budget budget;
+    struct list plain, retries;
+    size_t woken; /* their turn has come, and they have not asked yet */
+    struct loop *loop;
+    struct timer timer;
+    int told; /* state last told to metrics and log; -1: none yet */
+};
+
+struct gate *gate_new(struct str name, const struct gate_rule *rule)
+{
+    struct gate *gate = xzalloc(sizeof(*gate));
+    gate->holders = 1;
+    gate->name = xstrndup(name);
+    gate->rule = *rule;
+    gate->told = -1;
+    breaker_init(&gate->breaker);
+    budget_init(&gate->budget);
+    list_init(&gate->plain);
+    list_init(&gate->retries);
+    return gate;
+}
+
+struct gate *gate_hold(struct gate *gate, const struct gate_rule *rule)
+{
+    gate->holders++;
+    gate->rule = *rule;
+    return gate;
+}
+
+void gate_release(struct gate *gate)
+{
+    if (!gate || --gate->holders)
+        return;
+    if (gate->loop)
+        timer_cancel(gate->loop, &gate->timer);
+    free(gate->name);
+    free(gate);
+}
+
+/* Says what has changed, once. */
+static void tell(struct gate *gate)
+{
+    enum breaker_state state = gate->breaker.state;
+    bool first = gate->told < 0;
+    if (gate->told == (int)state)
+        return;
+    struct str name = str_of(gate->name);
+    metric_set_for(METRIC_breaker_state, name, (int64_t)state);
+    if (state == BREAKER_OPEN) {
+        metric_add_for(METRIC_breaker_openings_total, name, 1);
+        if (gate->told == BREAKER_CLOSED)
+            log_warn("provider seems to be away, calls wait", LOG_S("model", name),
+                     LOG_I("failures", gate->rule.breaker.failures));
+    } else if (state == BREAKER_CLOSED && !first) {
+        log_info("provider is back", LOG_S("model", name));
+    }
+    gate->told = (int)state;
+}
+
+static void show_waiting(const struct gate *gate)
+{
+    metric_set_for(METRIC_calls_held, str_of(gate->name),
+                   (int64_t)(gate->plain.count + gate->retries.count));
+}
+
+static size_t room(struct gate *gate, int64_t now_ms)
+{
+    size_t all = breaker_room(&gate->breaker, now_ms);
+    tell(gate);
+    return all;
+}
+
+static size_t retries_free(struct gate *gate, int64_t now_ms)
+{
+    return gate->breaker.state == BREAKER_CLOSED ? budget_tokens(&gate->budget, now_ms) : SIZE_MAX;
+}
+
+static void wake(struct gate *gate, struct list *queue)
+{
+    struct gate_place *place = container_of(list_pop(queue), struct gate_place, node);
+    place->queue = NULL;
+    place->woken = true;
+    gate->woken++;
+    walk_wake(place->walk);
+}
+
+static void on_timer(void *context);
+
+static void set_timer(struct gate *gate, int64_t now_ms)
+{
+    if (list_empty(&gate->plain) && list_empty(&gate->retries)) {
+        /* Half-open with nobody held back closes when somebody asks. */
+        timer_cancel(gate->loop, &gate->timer);
+        return;
+    }
+    int64_t at = breaker_next_ms(&gate->breaker);
+    if (gate->breaker.state == BREAKER_CLOSED)
+        at = budget_next_ms(&gate->budget);
+    if (at <= now_ms)
+        at = now_ms + 1;
+    if (at > now_ms + LOOK_MS)
+        at = now_ms + LOOK_MS;
+    timer_set(gate->loop, &gate->timer, at, on_timer, gate);
+}
+
+/* Retries go first: theirs are the older requests. */
+static void wake_some(struct gate *gate)
+{
+    int64_t now_ms = loop_now_ms(gate->loop);
+    size_t all = room(gate, now_ms), retries = retries_free(gate, now_ms);
+    all = all > gate->woken ? all - gate->woken : 0;
+    for (; all && retries && !list_empty(&gate->retries); all--, retries--)
+        wake(gate, &gate->retries);
+    for (; all && !list_empty(&gate->plain); all--)
+        wake(gate, &gate->plain);
+    if (!list_empty(&gate->plain) || !list_empty(&gate->retries))
+        breaker_hold(&gate->breaker);
+    show_waiting(gate);
+    set_timer(gate, now_ms);
+}
+
+static void on_timer(void *context)
+{
+    wake_some(context);
+}
+
+static void unqueue(struct gate *gate, struct gate_place *place)
+{
+    if (place->queue)
+        list_remove(place->queue, &place->node);
+    place->queue = NULL;
+    if (place->woken)
+        gate->woken--;
+    place->woken = false;
+}
+
+static struct list *queue_of(struct gate *gate, const struct gate_place *place)
+{
+    return place->needs_token ? &gate->retries : &gate->plain;
+}
+
+bool gate_enter(struct gate *gate, struct gate_place *place, int64_t now_ms)
+{
+    bool turn = place->woken || list_empty(queue_of(gate, place));
+    bool may = turn && room(gate, now_ms) > 0;
+    bool token = place->needs_token && gate->breaker.state == BREAKER_CLOSED;
+    if (!may || (token && !budget_tokens(&gate->budget, now_ms)))
+        return false;
+    unqueue(gate, place);
+    if (token)
+        budget_take(&gate->budget);
+    if (place->first)
+        budget_first_call(&gate->budget, gate->rule.budget_percent);
+    place->token = token;
+    place->ticket = breaker_began(&gate->breaker, now_ms);
+    return true;
+}
+
+void gate_wait(struct gate *gate, struct gate_place *place, struct walk *walk)
+{
+    struct list *queue = queue_of(gate, place);
+    bool again = place->woken;
+    unqueue(gate, place);
+    place->walk = walk;
+    place->queue = queue;
+    if (again)
+        list_prepend(queue, &place->node);
+    else
+        list_append(queue, &place->node);
+    if (!again && place->needs_token && gate->breaker.state == BREAKER_CLOSED)
+        metric_add_for(METRIC_retries_held_total, str_of(gate->name), 1);
+    gate->loop = walk->flow->loop;
+    breaker_hold(&gate->breaker);
+    show_waiting(gate);
+    set_timer(gate, loop_now_ms(gate->loop));
+}
+
+void gate_leave(struct gate *gate, struct gate_place *place, struct loop *loop)
+{
+    bool had_turn = place->woken;
+    if (!place->queue && !had_turn)
+        return;
+    unqueue(gate, place);
+    gate->loop = loop;
+    if (had_turn) /* it is the next one's */
+        wake_some(gate);
+    show_waiting(gate);
+}
+
+void gate_ended(struct gate *gate, struct gate_place *place, enum breaker_news news,
+                int64_t began_ms, struct loop *loop)
+{
+    gate->loop = loop;
+    if (place->token && news == BREAKER_ANSWERED)
+        budget_give_back(&gate->budget);
+    place->token = false;
+    breaker_ended(&gate->breaker, &gate->rule.breaker, place->ticket, news, began_ms,
+                  loop_now_ms(loop));
+    tell(gate);
+    if (!list_empty(&gate->plain) || !list_empty(&gate->retries))
+        wake_some(gate);
+}
+
+enum breaker_news gate_news(const struct err *err, int status, bool cut_short)
+{
+    bool alive = status >= 400 && status < 500 && status != 408;
+    switch (err->code) {
+    case ERR_PROVIDER_TIMEOUT:
+        return cut_short && !status ? BREAKER_NOTHING : BREAKER_FAILED;
+    case ERR_PROVIDER_DOWN:
+    case ERR_PROVIDER_BAD_REPLY:
+        return alive ? BREAKER_ANSWERED : BREAKER_FAILED;
+    case ERR_UNAVAILABLE:
+    case ERR_TOO_BIG:
+        return BREAKER_NOTHING;
+    default:
+        return BREAKER_ANSWERED;
+    }
+}
