@@ -20,7 +20,9 @@ enum { ASK_AGAIN_MS = 300, RELEASE_MS_MAX = 2000, FENCED_MS_MAX = 20000 };
 
 static void own(void *context);
 
+/* A take-over under way. The door forgets its questions when it is freed; we do not. */
 struct ownership {
+    struct list_node node; /* in gather->questions */
     struct aggregator *aggregator;
     unsigned generation;
 };
@@ -145,6 +147,7 @@ static void owned(const struct postgres_result *result, const struct err *err, v
     struct aggregator *aggregator = question->aggregator;
     struct gather *gather = aggregator->gather;
     bool stale = question->generation != aggregator->generation;
+    list_remove(&gather->questions, &question->node);
     free(question);
     if (stale)
         return;
@@ -164,6 +167,12 @@ static void owned(const struct postgres_result *result, const struct err *err, v
     CRASH_POINT(results_owned);
     start_reading(gather);
     settle_sweep(aggregator->settle);
+}
+
+void assign_forget(struct gather *gather)
+{
+    for (struct list_node *node; (node = list_pop(&gather->questions));)
+        free(container_of(node, struct ownership, node));
 }
 
 static void own(void *context)
@@ -189,7 +198,8 @@ static void own(void *context)
                            buf_str(&lows), str_of(aggregator->owner)};
     const struct postgres_query queries[] = {{STATEMENT_OWN, params, 5},
                                              {STATEMENT_LOAD, &params[2], 1}};
-    *question = (struct ownership){aggregator, aggregator->generation};
+    *question = (struct ownership){.aggregator = aggregator, .generation = aggregator->generation};
+    list_append(&gather->questions, &question->node);
     gather->owning = true;
     if (!postgres_batch(aggregator->pg, queries, 2, POSTGRES_TRANSACTION, owned, question, &err))
         owned(NULL, &err, question);

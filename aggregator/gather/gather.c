@@ -24,6 +24,7 @@ struct gather *gather_new(struct aggregator *aggregator)
     struct gather *gather = xzalloc(sizeof(*gather));
     gather->aggregator = aggregator;
     list_init(&gather->inbox);
+    list_init(&gather->questions);
     map_init(&gather->groups);
     heap_init(&gather->due);
     return gather;
@@ -34,6 +35,7 @@ void gather_free(struct gather *gather)
     if (!gather)
         return;
     gather_clear(gather);
+    assign_forget(gather);
     timer_cancel(gather->aggregator->loop, &gather->wake);
     timer_cancel(gather->aggregator->loop, &gather->own_timer);
     timer_cancel(gather->aggregator->loop, &gather->release_timer);

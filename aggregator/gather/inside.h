@@ -15,8 +15,9 @@ struct gather {
     struct timer wake;
     bool held; /* the store asked us to wait */
 
-    bool owning;   /* the take-over is under way */
-    bool revoking; /* a revoke waits for the transaction on the wire */
+    struct list questions; /* take-overs that were not answered, also of former times */
+    bool owning;           /* the take-over is under way */
+    bool revoking;         /* a revoke waits for the transaction on the wire */
     bool fenced;
     struct timer own_timer, release_timer, fence_timer, commit_timer;
 };
@@ -30,6 +31,7 @@ bool part_read(struct part *part, struct err *err);
 
 void assign_assigned(const struct kafka_partition *partitions, size_t count, void *context);
 void assign_revoked(bool lost, void *context);
+void assign_forget(struct gather *gather); /* PostgreSQL's door is gone */
 void assign_committed(const struct kafka_offset *offsets, size_t count, const struct err *err,
                       void *context);
 

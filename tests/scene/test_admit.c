@@ -78,7 +78,7 @@ static void a_known_id_with_another_body_changes_nothing_of_the_first(void **sta
         assert_int_equal(sim_dead_count(sim), 1);
         assert_str(sim_dead(sim, 0).code, "id_conflict");
         assert_int_equal(sim_dead(sim, 0).offset, 1);
-        const struct reply *reply = sim_reply_of(sim, "r1");
+        const struct reply *reply = sim_conflict_of(sim, "r1");
         assert_non_null(reply);
         assert_str(reply->error.code, "id_conflict");
         sim_free(sim);

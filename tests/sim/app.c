@@ -14,10 +14,13 @@
 #include "tests/sim/inside.h"
 #include "worker/worker.h"
 
+#include "aggregator/aggregator.h"
+
 #include <stdlib.h>
 #include <string.h>
 
 enum { FLAGS_MAX = 64, MODELS_MAX = 32, WATCH_MS = 2000 };
+enum { LIFE_US = 1000 }; /* no two lives of an instance begin in one millisecond */
 
 struct sim_setting {
     struct list_node node;
@@ -53,17 +56,32 @@ void sim_settings_free(struct sim *sim)
 }
 
 /* The settings that begin with `prefix`, without it. */
-static size_t flags_of(struct sim *sim, const char *prefix, bool others, struct conf_flag *ret)
+static size_t flags_of_model(struct sim *sim, const char *prefix, struct conf_flag *ret)
 {
     size_t count = 0;
     LIST_EACH(&sim->settings, node)
     {
         struct sim_setting *setting = container_of(node, struct sim_setting, node);
-        if (str_starts(str_of(setting->key), str_of(prefix)) == others)
+        if (!str_starts(str_of(setting->key), str_of(prefix)))
             continue;
         must(count < FLAGS_MAX);
-        ret[count++] =
-            (struct conf_flag){setting->key + (others ? 0 : strlen(prefix)), setting->value};
+        ret[count++] = (struct conf_flag){setting->key + strlen(prefix), setting->value};
+    }
+    return count;
+}
+
+/* The settings of a program: its own section and what all share. */
+static size_t flags_of_program(struct sim *sim, const char *others, struct conf_flag *ret)
+{
+    size_t count = 0;
+    LIST_EACH(&sim->settings, node)
+    {
+        struct sim_setting *setting = container_of(node, struct sim_setting, node);
+        struct str key = str_of(setting->key);
+        if (str_starts(key, STR("models.")) || str_starts(key, str_of(others)))
+            continue;
+        must(count < FLAGS_MAX);
+        ret[count++] = (struct conf_flag){setting->key, setting->value};
     }
     return count;
 }
@@ -75,7 +93,7 @@ static void load_model(struct sim *sim, const char *name, struct arena *arena,
     char prefix[160];
     struct conf_flag flags[FLAGS_MAX + 3];
     snprintf(prefix, sizeof(prefix), "models.%s.", name);
-    size_t count = flags_of(sim, prefix, false, flags);
+    size_t count = flags_of_model(sim, prefix, flags);
     flags[count++] = (struct conf_flag){"name", name};
     flags[count++] =
         (struct conf_flag){"base_url", arena_printf(arena, "http://%s.example", name).data};
@@ -95,6 +113,17 @@ static void load_models(struct sim *sim, struct arena *arena, struct shared_conf
     shared->models.count = count;
 }
 
+bool sim_is_aggregator(const struct sim_process *process)
+{
+    return process->program == &aggregator_program;
+}
+
+static struct shared_conf *shared_of(const struct sim_process *process, void *conf)
+{
+    return sim_is_aggregator(process) ? &((struct aggregator_conf *)conf)->shared
+                                      : &((struct worker_conf *)conf)->shared;
+}
+
 static struct generation *load(struct sim_process *process)
 {
     struct err err = {0};
@@ -102,16 +131,17 @@ static struct generation *load(struct sim_process *process)
     struct generation *generation = xzalloc(sizeof(*generation));
     arena_init(&generation->arena, NULL, SIM_TEXT_MAX);
     generation->conf = arena_zalloc(&generation->arena, process->program->conf_size);
-    size_t count = flags_of(process->sim, "models.", true, flags);
+    bool aggregator = sim_is_aggregator(process);
+    size_t count = flags_of_program(process->sim, aggregator ? "worker." : "aggregator.", flags);
     must(count < FLAGS_MAX);
-    flags[count++] = (struct conf_flag){"worker.instance", process->name};
+    flags[count++] =
+        (struct conf_flag){aggregator ? "aggregator.instance" : "worker.instance", process->name};
     const struct conf_source source = {.flags = flags, .flag_count = count};
     if (!conf_load(process->program->rows, &source, &generation->arena, generation->conf, &err)) {
         fprintf(stderr, "sim: %s\n", err.text);
         must_not_reach("settings that are usable");
     }
-    load_models(process->sim, &generation->arena,
-                &((struct worker_conf *)generation->conf)->shared);
+    load_models(process->sim, &generation->arena, shared_of(process, generation->conf));
     if (process->program->check && !process->program->check(generation->conf, &err)) {
         fprintf(stderr, "sim: %s\n", err.text);
         must_not_reach("settings that the program accepts");
@@ -140,18 +170,19 @@ static void watch(void *context)
               process);
 }
 
-struct sim_process *sim_worker(struct sim *sim, const char *name)
+static struct sim_process *start(struct sim *sim, const char *name,
+                                 const struct app_program *program)
 {
     struct sim_process *process = xzalloc(sizeof(*process));
     struct err err = {0};
     process->sim = sim;
     process->name = xstrndup(str_of(name));
-    process->program = &worker_program;
+    process->program = program;
     process->app.process = process;
-    sim->now_us += 1000; /* no two lives of an instance begin in one millisecond */
     process->loop = sim_loop_new(sim, process, sim->seed * 1000003 + ++sim->lives);
     process->now = load(process);
     process->running = true;
+    list_init(&process->held);
     list_append(&sim->processes, &process->node);
     process->state = process->program->start(&process->app, process->now->conf, &err);
     if (!process->state) {
@@ -160,6 +191,54 @@ struct sim_process *sim_worker(struct sim *sim, const char *name)
     }
     watch(process);
     return process;
+}
+
+static struct sim_process *start_aggregator(struct sim *sim, const char *name)
+{
+    sim->aggregator_wanted = true;
+    struct sim_process *process = start(sim, name, &aggregator_program);
+    if (sim->aggregator_paused)
+        sim_stop(process);
+    return process;
+}
+
+struct sim_process *sim_aggregator(struct sim *sim, const char *name)
+{
+    sim->now_us += LIFE_US;
+    return start_aggregator(sim, name);
+}
+
+struct sim_process *sim_worker(struct sim *sim, const char *name)
+{
+    sim->now_us += LIFE_US;
+    if (!sim->aggregator_wanted && !sim->aggregator_unwanted)
+        start_aggregator(sim, "aggregator");
+    return start(sim, name, &worker_program);
+}
+
+void sim_no_aggregator(struct sim *sim)
+{
+    sim->aggregator_unwanted = true;
+}
+
+bool sim_aggregators_work(const struct sim *sim)
+{
+    return sim->aggregator_wanted && !sim->aggregator_paused;
+}
+
+void sim_aggregator_pause(struct sim *sim, bool pause)
+{
+    sim->aggregator_paused = pause;
+    LIST_EACH(&sim->processes, node)
+    {
+        struct sim_process *process = container_of(node, struct sim_process, node);
+        if (!process->running || !sim_is_aggregator(process) || process->stopped == pause)
+            continue;
+        if (pause)
+            sim_stop(process);
+        else
+            sim_continue(process);
+    }
 }
 
 /* Ends and beginnings */
@@ -284,7 +363,7 @@ bool app_need_files(uint64_t files, struct err *err)
     return true;
 }
 
-/* The setting worker.instance is the process's name, see load(). */
+/* The setting worker.instance or aggregator.instance is the process's name, see load(). */
 bool instance_acquire(struct str dir, const char *program, struct str base, char *ret, size_t size,
                       struct err *err)
 {

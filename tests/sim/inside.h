@@ -30,6 +30,7 @@
 
 struct sim_event {
     struct heap_node node; /* key: microseconds */
+    struct list_node held; /* in process->held, while it is stopped */
     struct sim *sim;
     struct sim_process *process; /* runs as part of its turn; frozen: later */
     void (*run)(void *context);
@@ -100,6 +101,7 @@ struct sim {
     struct sim_store *store;
     struct sim_http *http;
     unsigned lives; /* processes started so far */
+    bool aggregator_wanted, aggregator_unwanted, aggregator_paused;
     struct sim_doors doors;
 };
 
@@ -127,11 +129,15 @@ struct sim_process {
     bool running, killed;                  /* killed: its doors do nothing any more */
     bool woken, draining, drained, leaving;
     int exit_code;
+    bool stopped;     /* until sim_continue() */
+    struct list held; /* events that wait for it */
     int64_t frozen_until_us;
 };
 
 /* sim.c */
 void sim_wake(struct sim_process *process);
+/* What was held back of a stopped process happens now. */
+void sim_events_release(struct sim_process *process);
 /* Some microseconds around `us`, from the seed. */
 int64_t sim_latency_us(struct sim *sim, int64_t us);
 
@@ -146,11 +152,16 @@ void sim_process_check(struct sim_process *process); /* ends it when it wants to
 void sim_process_end(struct sim_process *process);
 void sim_process_free(struct sim_process *process);
 void sim_settings_free(struct sim *sim);
+bool sim_is_aggregator(const struct sim_process *process);
+/* There are some, and they are not told to pause. */
+bool sim_aggregators_work(const struct sim *sim);
 
 /* kafka_broker.c */
 struct sim_kafka *sim_kafka_new(struct sim *sim);
 void sim_kafka_free(struct sim_kafka *kafka);
 bool sim_kafka_all_committed(const struct sim_kafka *kafka);
+/* kafka_group.c: PostgreSQL has all of quern.results. */
+bool sim_kafka_all_stored(const struct sim *sim);
 
 /* http.c */
 struct sim_http *sim_http_new(struct sim *sim);
@@ -164,7 +175,7 @@ void sim_redis_free(struct sim_redis *redis);
 /* postgres.c, store.c */
 struct sim_store *sim_store_new(struct sim *sim);
 void sim_store_free(struct sim_store *store);
-/* A record was written to quern.results. */
-void sim_store_feed(struct sim *sim, struct str value);
+/* Somebody's offset of that partition has reached `end`. */
+bool sim_store_has(const struct sim *sim, const char *topic, int32_t partition, int64_t end);
 
 #endif

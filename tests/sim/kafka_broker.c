@@ -39,6 +39,7 @@ void sim_kafka_free(struct sim_kafka *kafka)
     for (struct list_node *node; (node = list_pop(&kafka->topics));)
         topic_free(container_of(node, struct sim_topic, node));
     free(kafka->results.items);
+    free(kafka->replies.items);
     free(kafka);
 }
 
@@ -55,6 +56,7 @@ struct sim_topic *sim_topic(struct sim_kafka *kafka, const char *name)
     topic->partition_count = kafka->partitions;
     topic->partitions = xcalloc((size_t)kafka->partitions, sizeof(*topic->partitions));
     topic->bytes_max = 32 << 20;
+    topic->has_requests = str_starts(str_of(name), STR(REQUESTS));
     list_append(&kafka->topics, &topic->node);
     return topic;
 }
@@ -85,13 +87,23 @@ static uint32_t key_hash(struct str key)
     return hash;
 }
 
+static void add_reply(struct sim_kafka *kafka, const struct sim_record *record)
+{
+    if (kafka->replies.count == kafka->replies.cap) {
+        kafka->replies.cap = kafka->replies.cap ? kafka->replies.cap * 2 : 64;
+        kafka->replies.items =
+            xrealloc(kafka->replies.items, kafka->replies.cap * sizeof(*kafka->replies.items));
+    }
+    kafka->replies.items[kafka->replies.count++] = (struct seen_reply){record, NULL};
+}
+
 struct sim_place sim_append(struct sim_kafka *kafka, const char *name,
                             const struct sim_record *given)
 {
     struct sim_topic *topic = sim_topic(kafka, name);
+    struct sim_record *record = arena_new(&kafka->sim->arena, struct sim_record);
     uint32_t number = given->key.data ? key_hash(given->key) % (uint32_t)topic->partition_count : 0;
     struct sim_partition *p = &topic->partitions[number];
-    struct sim_record *record = arena_new(&kafka->sim->arena, struct sim_record);
     *record = *given;
     record->timestamp_ms = SIM_WALL_MS + sim_now_ms(kafka->sim);
     if (p->count == p->cap) {
@@ -99,10 +111,10 @@ struct sim_place sim_append(struct sim_kafka *kafka, const char *name,
         p->records = xrealloc(p->records, p->cap * sizeof(struct sim_record *));
     }
     p->records[p->count++] = record;
+    if (str_starts(str_of(name), STR("quern.replies")))
+        add_reply(kafka, record);
     LIST_EACH(&kafka->consumers, node)
     sim_consumer_wake(container_of(node, struct kafka_consumer, node));
-    if (strcmp(name, "quern.results") == 0)
-        sim_store_feed(kafka->sim, record->value);
     return (struct sim_place){topic->name, (int32_t)number, (int64_t)p->count - 1};
 }
 
@@ -176,6 +188,12 @@ void sim_produce_fails(struct sim *sim, enum sim_produce_fault fault, unsigned c
 {
     sim->kafka->produce_fault = fault;
     sim->kafka->produce_faults = count;
+}
+
+void sim_replies_fail(struct sim *sim, enum sim_produce_fault fault, unsigned count)
+{
+    sim->kafka->reply_fault = fault;
+    sim->kafka->reply_faults = count;
 }
 
 void sim_produce_full(struct sim *sim, unsigned count)
@@ -320,14 +338,43 @@ struct sim_dead sim_dead(struct sim *sim, size_t index)
     };
 }
 
+size_t sim_replies(struct sim *sim)
+{
+    return sim->kafka->replies.count;
+}
+
+const struct reply *sim_reply_at(struct sim *sim, size_t index)
+{
+    must(index < sim->kafka->replies.count);
+    struct seen_reply *seen = &sim->kafka->replies.items[index];
+    if (!seen->reply) {
+        seen->reply = arena_new(&sim->arena, struct reply);
+        decode(sim, &contract_reply, seen->record->value, ENCODING_JSON, seen->reply);
+    }
+    return seen->reply;
+}
+
+size_t sim_replies_of(struct sim *sim, const char *id)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < sim_replies(sim); i++)
+        count += str_is(sim_reply_at(sim, i)->request_id, id);
+    return count;
+}
+
+const struct reply *sim_conflict_of(struct sim *sim, const char *id)
+{
+    for (size_t i = 0; i < sim_replies(sim); i++)
+        if (str_is(sim_reply_at(sim, i)->request_id, id) &&
+            str_is(sim_reply_at(sim, i)->error.code, "id_conflict"))
+            return sim_reply_at(sim, i);
+    return NULL;
+}
+
 const struct reply *sim_reply_of(struct sim *sim, const char *id)
 {
-    for (size_t i = 0; i < record_count(sim, "quern.replies"); i++) {
-        struct reply *reply = arena_new(&sim->arena, struct reply);
-        decode(sim, &contract_reply, record_at(sim, "quern.replies", i)->value, ENCODING_JSON,
-               reply);
-        if (str_is(reply->request_id, id))
-            return reply;
-    }
+    for (size_t i = 0; i < sim_replies(sim); i++)
+        if (str_is(sim_reply_at(sim, i)->request_id, id))
+            return sim_reply_at(sim, i);
     return NULL;
 }

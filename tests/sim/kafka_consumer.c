@@ -293,9 +293,12 @@ static void commit_arrive(struct sim_op *op)
 {
     struct commit_op *commit = container_of(op, struct commit_op, op);
     struct sim_kafka *kafka = op->sim->kafka;
-    commit->refused = kafka->down || kafka->commit_faults > 0 || op->way == SIM_WRONG;
-    if (kafka->commit_faults)
+    bool watched = commit->count && sim_topic(kafka, commit->offsets[0].topic)->has_requests;
+    commit->refused = kafka->down || op->way == SIM_WRONG;
+    if (watched && kafka->commit_faults) {
         kafka->commit_faults--;
+        commit->refused = true;
+    }
     for (size_t i = 0; i < commit->count && !commit->refused; i++) {
         struct sim_share *share =
             sim_share(commit->group, commit->offsets[i].topic, commit->offsets[i].partition);
@@ -304,10 +307,10 @@ static void commit_arrive(struct sim_op *op)
     for (size_t i = 0; i < commit->count && !commit->refused; i++) {
         struct sim_share *share =
             sim_share(commit->group, commit->offsets[i].topic, commit->offsets[i].partition);
-        kafka->went_back |= commit->offsets[i].offset < share->committed;
+        kafka->went_back |= watched && commit->offsets[i].offset < share->committed;
         share->committed = commit->offsets[i].offset;
     }
-    kafka->commits += !commit->refused;
+    kafka->commits += watched && !commit->refused;
 }
 
 static void commit_answer(struct sim_op *op)

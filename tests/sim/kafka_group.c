@@ -244,15 +244,35 @@ void sim_group_released(struct kafka_consumer *consumer)
 
 /* What scenes do and see */
 
-/* The broker hears nothing of it; when the session is over it goes on without. */
-void sim_freeze(struct sim_process *process, int64_t ms)
+/* The broker hears nothing of a process that stands still; when its session is over it goes on
+ * without. */
+static void session_runs_out(struct sim_process *process, int64_t ms)
 {
     struct sim *sim = process->sim;
     struct kafka_consumer *consumer = process->consumer;
-    process->frozen_until_us = sim->now_us + ms * 1000;
     if (consumer && consumer->member && ms > consumer->session_ms)
         sim_event_set(sim, &consumer->member->expiry, NULL,
                       sim->now_us + consumer->session_ms * 1000, expire, consumer->member);
+}
+
+void sim_freeze(struct sim_process *process, int64_t ms)
+{
+    process->frozen_until_us = process->sim->now_us + ms * 1000;
+    session_runs_out(process, ms);
+}
+
+void sim_stop(struct sim_process *process)
+{
+    process->stopped = true;
+    session_runs_out(process, INT64_MAX);
+}
+
+void sim_continue(struct sim_process *process)
+{
+    struct kafka_consumer *consumer = process->consumer;
+    if (consumer && consumer->member)
+        sim_event_cancel(&consumer->member->expiry);
+    sim_events_release(process);
 }
 
 void sim_rebalance(struct sim *sim)
@@ -291,17 +311,29 @@ size_t sim_commits(const struct sim *sim)
 
 bool sim_kafka_all_committed(const struct sim_kafka *kafka)
 {
+    bool any = false;
     LIST_EACH(&((struct sim_kafka *)(uintptr_t)kafka)->groups, node)
     {
         struct sim_group *group = container_of(node, struct sim_group, node);
         LIST_EACH(&group->shares, item)
         {
             struct sim_share *share = container_of(item, struct sim_share, node);
+            if (!share->topic->has_requests)
+                break;
+            any = true;
             size_t count = share->topic->partitions[share->number].count;
             if (count && share->committed < (int64_t)count)
                 return false;
         }
-        return true;
     }
-    return false;
+    return any;
+}
+
+bool sim_kafka_all_stored(const struct sim *sim)
+{
+    const struct sim_topic *results = sim_topic(sim->kafka, "quern.results");
+    for (int32_t i = 0; i < results->partition_count; i++)
+        if (!sim_store_has(sim, results->name, i, (int64_t)results->partitions[i].count))
+            return false;
+    return true;
 }

@@ -25,6 +25,7 @@ struct sim_topic {
     struct sim_partition *partitions;
     int32_t partition_count;
     size_t bytes_max;
+    bool has_requests; /* workers read it; what scenes see of commits is about these */
 };
 
 /* What the broker knows of one partition of one group. */
@@ -56,6 +57,12 @@ struct sim_group {
     struct sim_event assign;
 };
 
+/* A reply in the order in which it was written, decoded when somebody asks. */
+struct seen_reply {
+    const struct sim_record *record;
+    struct reply *reply;
+};
+
 struct sim_kafka {
     struct sim *sim;
     struct list topics, groups;
@@ -64,12 +71,18 @@ struct sim_kafka {
     size_t commits;
     enum sim_produce_fault produce_fault;
     unsigned produce_faults, produce_full, commit_faults;
+    enum sim_produce_fault reply_fault;
+    unsigned reply_faults;
     /* Decoded once, for scenes. */
     struct list consumers;
     struct {
         struct result **items;
         size_t count, seen[64];
     } results;
+    struct {
+        struct seen_reply *items;
+        size_t count, cap;
+    } replies;
 };
 
 /* A partition as its reader sees it. */

@@ -39,10 +39,13 @@ static void produce_arrive(struct sim_op *op)
         produce->code = ERR_UNAVAILABLE;
         return;
     }
-    if (kafka->produce_faults) {
-        kafka->produce_faults--;
-        produce->code = kafka->produce_fault == SIM_NOT_WRITTEN ? ERR_UNAVAILABLE : ERR_TIMEOUT;
-        if (kafka->produce_fault != SIM_WRITTEN_UNKNOWN)
+    bool reply = sim_is_aggregator(op->process);
+    unsigned *faults = reply ? &kafka->reply_faults : &kafka->produce_faults;
+    enum sim_produce_fault fault = reply ? kafka->reply_fault : kafka->produce_fault;
+    if (*faults) {
+        --*faults;
+        produce->code = fault == SIM_NOT_WRITTEN ? ERR_UNAVAILABLE : ERR_TIMEOUT;
+        if (fault != SIM_WRITTEN_UNKNOWN)
             return;
     }
     sim_append(kafka, produce->topic, produce->record);
@@ -73,8 +76,9 @@ bool kafka_produce(struct kafka_producer *producer, const struct kafka_produce *
     struct sim *sim = producer->process->sim;
     struct sim_kafka *kafka = sim->kafka;
     enum sim_way way = sim_door(producer->process, SIM_PRODUCE, record->topic);
-    if (kafka->produce_full || way == SIM_REFUSE) {
-        kafka->produce_full -= kafka->produce_full > 0;
+    bool full = kafka->produce_full && !sim_is_aggregator(producer->process);
+    if (full || way == SIM_REFUSE) {
+        kafka->produce_full -= full;
         return false;
     }
     struct produce_op *produce = xzalloc(sizeof(*produce));

@@ -1,13 +1,15 @@
 /*
  * postgres.c -- the simulated body of common/io/postgres.h: batches of named statements over the
- * tables of store.c.
+ * tables of store_*.c.
  *
  * While the server is down batches wait for their time-out. A server that goes down fails what is
  * under way; a batch that had arrived was done all the same, and a transaction's outcome is
  * unknown.
  */
 #include <stdlib.h>
+#include <string.h>
 
+#include "common/io/postgres_error.h"
 #include "tests/sim/store_inside.h"
 
 enum { RECONNECT_US = 150000 };
@@ -27,40 +29,35 @@ struct postgres {
     struct sim_event connect, breaks;
 };
 
-struct query {
-    const char *name;
-    struct str *params;
-    int param_count;
-};
-
 struct batch {
     struct sim_op op;
     struct postgres *pg;
     struct sim_store *store;
     struct list_node node; /* in pg->waiting */
     struct sim_event too_late;
-    struct query *queries;
+    struct sim_query *queries;
     struct sim_rows *results;
     struct postgres_rows *rows;
     size_t count;
     int flags;
     postgres_done *done;
     void *context;
-    bool timed_out;
+    bool timed_out, refused; /* refused: with this sqlstate */
+    char sqlstate[6], refusal[160];
 };
 
 bool postgres_is_null(const struct postgres_rows *rows, size_t row, size_t column)
 {
     const struct sim_rows *list = rows->handle;
     must(row < rows->count && column < rows->columns);
-    return list->cells[row][column].data == NULL;
+    return list->cells[row * list->columns + column].data == NULL;
 }
 
 struct str postgres_cell(const struct postgres_rows *rows, size_t row, size_t column)
 {
     const struct sim_rows *list = rows->handle;
     must(row < rows->count && column < rows->columns);
-    return list->cells[row][column];
+    return list->cells[row * list->columns + column];
 }
 
 int64_t postgres_cell_i64(const struct postgres_rows *rows, size_t row, size_t column)
@@ -74,12 +71,8 @@ int64_t postgres_cell_i64(const struct postgres_rows *rows, size_t row, size_t c
 static void batch_free(struct batch *batch)
 {
     sim_event_cancel(&batch->too_late);
-    for (size_t i = 0; i < batch->count; i++) {
-        for (int k = 0; k < batch->queries[i].param_count; k++)
-            free((char *)(uintptr_t)batch->queries[i].params[k].data);
-        free(batch->queries[i].params);
+    for (size_t i = 0; i < batch->count; i++)
         free(batch->results[i].cells);
-    }
     free(batch->queries);
     free(batch->results);
     free(batch->rows);
@@ -93,11 +86,18 @@ static void batch_arrive(struct sim_op *op)
         op->lost = true;
         return;
     }
-    if (op->way == SIM_WRONG) /* nothing of it is done */
+    struct sim_store *store = batch->store;
+    batch->refused = op->way == SIM_WRONG;
+    if (batch->refused) /* nothing of it is done */
+        store_refuse(store, "40001", "could not serialize access due to concurrent update");
+    else
+        batch->refused = !sim_store_run(store, batch->queries, batch->count, batch->results);
+    if (batch->refused) {
+        memcpy(batch->sqlstate, store->sqlstate, sizeof(batch->sqlstate));
+        memcpy(batch->refusal, store->refusal, sizeof(batch->refusal));
         return;
+    }
     for (size_t i = 0; i < batch->count; i++) {
-        sim_store_run(batch->store, batch->queries[i].name, batch->queries[i].params,
-                      &batch->results[i]);
         batch->rows[i] = (struct postgres_rows){.count = batch->results[i].count,
                                                 .columns = batch->results[i].columns,
                                                 .handle = &batch->results[i]};
@@ -117,8 +117,8 @@ static void refuse(struct batch *batch)
 {
     struct err err;
     struct postgres_result result = {.unknown = false};
-    snprintf(result.sqlstate, sizeof(result.sqlstate), "40001");
-    err_set(&err, ERR_UNAVAILABLE, "could not serialize access due to concurrent update");
+    memcpy(result.sqlstate, batch->sqlstate, sizeof(result.sqlstate));
+    postgres_error(batch->sqlstate, "ERROR", batch->refusal, &err);
     if (batch->done)
         batch->done(&result, &err, batch->context);
 }
@@ -130,7 +130,7 @@ static void batch_answer(struct sim_op *op)
         fail(batch, (batch->flags & POSTGRES_TRANSACTION) != 0);
         return;
     }
-    if (op->way == SIM_WRONG) {
+    if (batch->refused) {
         refuse(batch);
         return;
     }
@@ -215,15 +215,29 @@ static void too_late(void *context)
     batch_free(batch);
 }
 
-static void copy_query(struct postgres *pg, const struct postgres_query *from, struct query *to)
+/* The tables keep slices of these copies. */
+static void copy_query(struct postgres *pg, const struct postgres_query *from, struct sim_query *to)
 {
+    struct arena *arena = &pg->process->sim->arena;
     to->name = pg->statements[from->statement].name;
     must(pg->statements[from->statement].param_count == from->param_count);
     to->param_count = from->param_count;
-    to->params = xcalloc((size_t)from->param_count + 1, sizeof(*to->params));
+    to->params = arena_array(arena, struct str, (size_t)from->param_count + 1);
     for (int i = 0; i < from->param_count; i++)
-        if (from->params[i].data)
-            to->params[i] = str_from(xstrndup(from->params[i]), from->params[i].len);
+        to->params[i] = store_lasting(pg->store, from->params[i]);
+}
+
+/* A transaction whose question or answer a scene wants lost. */
+static enum sim_way way_of(struct postgres *pg, int flags)
+{
+    struct sim_store_faults *faults = &pg->store->faults;
+    if (!(flags & POSTGRES_TRANSACTION))
+        return SIM_WELL;
+    if (faults->lose_question && --faults->lose_question == 0)
+        return SIM_NEVER;
+    if (faults->lose_answer && --faults->lose_answer == 0)
+        return SIM_NO_ANSWER;
+    return SIM_WELL;
 }
 
 bool postgres_batch(struct postgres *pg, const struct postgres_query *queries, size_t count,
@@ -236,6 +250,8 @@ bool postgres_batch(struct postgres *pg, const struct postgres_query *queries, s
     struct batch *batch = xzalloc(sizeof(*batch));
     batch->op.door = SIM_POSTGRES;
     batch->op.way = sim_door(pg->process, SIM_POSTGRES, pg->statements[queries[0].statement].name);
+    if (batch->op.way == SIM_WELL)
+        batch->op.way = way_of(pg, flags);
     batch->pg = pg;
     batch->store = pg->store;
     batch->count = count;
@@ -271,7 +287,26 @@ void sim_postgres_down(struct sim *sim, bool down)
             sim_event_set(sim, &pg->connect, pg->process, sim->now_us + RECONNECT_US, connected,
                           pg);
     }
-    sim_aggregator_pause(sim, sim->store->paused);
+}
+
+void sim_postgres_terminate(struct sim *sim)
+{
+    LIST_EACH(&sim->store->clients, node)
+    {
+        struct postgres *pg = container_of(node, struct postgres, node);
+        pg->broken = pg->up;
+        break_now(pg);
+    }
+}
+
+void sim_postgres_lose_answer(struct sim *sim, unsigned nth)
+{
+    sim->store->faults.lose_answer = nth;
+}
+
+void sim_postgres_lose_question(struct sim *sim, unsigned nth)
+{
+    sim->store->faults.lose_question = nth;
 }
 
 void sim_postgres_latency_ms(struct sim *sim, int64_t ms)

@@ -88,7 +88,7 @@ int64_t sim_latency_us(struct sim *sim, int64_t us)
 void sim_event_set(struct sim *sim, struct sim_event *event, struct sim_process *process,
                    int64_t at_us, void (*run)(void *context), void *context)
 {
-    heap_remove(&sim->events, &event->node);
+    sim_event_cancel(event);
     event->sim = sim;
     event->process = process;
     event->run = run;
@@ -100,6 +100,8 @@ void sim_event_cancel(struct sim_event *event)
 {
     if (heap_linked(&event->node))
         heap_remove(&event->sim->events, &event->node);
+    if (list_linked(&event->held))
+        list_remove(&event->process->held, &event->held);
 }
 
 void sim_wake(struct sim_process *process)
@@ -112,6 +114,10 @@ static void event_run(struct sim *sim, struct sim_event *event)
 {
     struct sim_process *process = event->process;
     heap_remove(&sim->events, &event->node);
+    if (process && process->stopped) {
+        list_append(&process->held, &event->held);
+        return;
+    }
     if (process && process->frozen_until_us > sim->now_us) {
         heap_add(&sim->events, &event->node, process->frozen_until_us);
         return;
@@ -121,6 +127,15 @@ static void event_run(struct sim *sim, struct sim_event *event)
     if (process)
         sim_wake(process);
     event->run(event->context);
+}
+
+void sim_events_release(struct sim_process *process)
+{
+    struct sim *sim = process->sim;
+    process->stopped = false;
+    for (struct list_node *node; (node = list_pop(&process->held));)
+        heap_add(&sim->events, &container_of(node, struct sim_event, held)->node, sim->now_us);
+    sim_wake(process);
 }
 
 /* Ops */
@@ -243,7 +258,7 @@ static int64_t next_moment(const struct sim *sim)
     LIST_EACH(&sim->processes, node)
     {
         struct sim_process *process = container_of(node, struct sim_process, node);
-        if (!process->running)
+        if (!process->running || (process->stopped && !process->killed))
             continue;
         int64_t wants =
             process->woken || process->killed ? sim->now_us : loop_next_us(process->loop);
@@ -268,7 +283,7 @@ static void run_processes(struct sim *sim)
     {
         struct sim_process *process = container_of(node, struct sim_process, node);
         sim_process_check(process);
-        if (!process->running || process->frozen_until_us > sim->now_us)
+        if (!process->running || process->stopped || process->frozen_until_us > sim->now_us)
             continue;
         if (!process->woken && loop_next_us(process->loop) > sim->now_us)
             continue;
@@ -316,7 +331,13 @@ void sim_run_ms(struct sim *sim, int64_t ms)
 static bool all_committed(struct sim *sim, void *context)
 {
     (void)context;
-    return sim_kafka_all_committed(sim->kafka);
+    return sim_kafka_all_committed(sim->kafka) &&
+           (!sim_aggregators_work(sim) || (sim_outbox_rows(sim) == 0 && sim_kafka_all_stored(sim)));
+}
+
+bool sim_settled(struct sim *sim)
+{
+    return all_committed(sim, NULL);
 }
 
 bool sim_settle(struct sim *sim)

@@ -1,7 +1,7 @@
 /*
  * sim.h -- the language of scenes: a whole fleet in one process, one thread and simulated time.
  *
- * A scene says what the world is (providers, topics, settings), starts real worker programs in it,
+ * A scene says what the world is (providers, topics, settings), starts real programs in it,
  * publishes requests, lets time pass, and asks what a user would notice. Programs run as they are;
  * only the doors have other bodies here (tests/sim/ instead of common/io, common/loop, common/app),
  * chosen when the test is linked. Time jumps to whatever happens next, so an hour costs as much as
@@ -14,8 +14,9 @@
  *     sim_publish(sim, (struct sim_request){.id = "r1", .models = "alpha"});
  *     assert_true(sim_settle(sim));
  *
- * What stands in for the aggregator is a stub (store.c): it stores the final result once all parts
- * are there, writes the conversation, and runs the scripts that the real one runs.
+ * Aggregators are real, too: one starts by itself with the first worker. PostgreSQL has tables,
+ * transactions and fencing (store*.c), and answers statements by their names; what their SQL does
+ * is done there in C, so a change of a statement is made in both places.
  *
  * Pointers handed out stay valid until sim_free().
  */
@@ -40,8 +41,12 @@ struct sim *sim_new(uint64_t seed);
 void sim_free(struct sim *sim); /* ends what still runs */
 int64_t sim_now_ms(const struct sim *sim);
 void sim_run_ms(struct sim *sim, int64_t ms);
-/* Runs until every record of the request topics is committed, at most an hour; false: it is not. */
+/* Runs until every record of the request topics is committed, and, unless there is no aggregator
+ * or they pause, all of quern.results is stored and the outbox is empty. At most an hour; false: it
+ * is not so. */
 bool sim_settle(struct sim *sim);
+/* Whether it would stop at once. */
+bool sim_settled(struct sim *sim);
 /* Runs until `true_now(sim, context)`, looked at after each turn, at most so long; what it said. */
 bool sim_run_until(struct sim *sim, bool (*true_now)(struct sim *sim, void *context), void *context,
                    int64_t ms_max);
@@ -50,18 +55,28 @@ uint64_t sim_random(struct sim *sim, uint64_t bound);
 
 /* ---- processes ---- */
 
-/* A setting "worker.max_in_flight" of all workers that start or reload from now on;
- * "models.alpha.timeout" of one model. */
+/* A setting "worker.max_in_flight" of all workers that start or reload from now on,
+ * "aggregator.history_turns" of all aggregators, "redis.url" of both, "models.alpha.timeout" of
+ * one model. */
 void sim_set(struct sim *sim, const char *key, const char *value);
 /* Starts the worker program; `name` is its instance. The name of a worker that has ended may be
  * used again: that is its restart. */
 struct sim_process *sim_worker(struct sim *sim, const char *name);
+/* Starts the aggregator program. A scene that starts none, and does not say sim_no_aggregator(),
+ * gets one named "aggregator" with its first worker. */
+struct sim_process *sim_aggregator(struct sim *sim, const char *name);
+void sim_no_aggregator(struct sim *sim);
+/* All aggregators stand still, as if stopped by SIGSTOP, or go on. */
+void sim_aggregator_pause(struct sim *sim, bool pause);
 /* kill -9: what has not reached a server by now never will. */
 void sim_kill(struct sim_process *process);
 void sim_term(struct sim_process *process);   /* SIGTERM */
 void sim_reload(struct sim_process *process); /* SIGHUP */
 /* SIGSTOP for so long. */
 void sim_freeze(struct sim_process *process, int64_t ms);
+/* SIGSTOP until SIGCONT. */
+void sim_stop(struct sim_process *process);
+void sim_continue(struct sim_process *process);
 bool sim_running(const struct sim_process *process);
 bool sim_draining(const struct sim_process *process);
 int sim_exit_code(const struct sim_process *process);
@@ -168,12 +183,17 @@ struct sim_dead {
 };
 size_t sim_dead_count(struct sim *sim);
 struct sim_dead sim_dead(struct sim *sim, size_t index);
-/* NULL: no conflict replies of this id on quern.replies. */
+/* The first reply of this id; the first that says that the id is taken. NULL: none. */
 const struct reply *sim_reply_of(struct sim *sim, const char *id);
 
 /* What the group has committed of quern.requests; -1: nothing. */
 int64_t sim_committed(const struct sim *sim, int32_t partition);
 bool sim_commit_went_back(const struct sim *sim);
+const struct reply *sim_conflict_of(struct sim *sim, const char *id);
+/* All replies, in whichever topic "quern.replies.." they are: in the order they were written. */
+size_t sim_replies(struct sim *sim);
+const struct reply *sim_reply_at(struct sim *sim, size_t index);
+size_t sim_replies_of(struct sim *sim, const char *id);
 size_t sim_commits(const struct sim *sim); /* how many were taken */
 
 /* A rebalance in which everybody gives up its partitions; the same members share them anew. */
@@ -184,7 +204,7 @@ size_t sim_owned(const struct sim_process *process); /* partitions of quern.requ
 size_t sim_paused(const struct sim_process *process);
 
 enum sim_produce_fault { SIM_NOT_WRITTEN, SIM_WRITTEN_UNKNOWN, SIM_LOST_UNKNOWN };
-/* The next `count` produces end like this. */
+/* The next `count` produces of workers end like this. */
 void sim_produce_fails(struct sim *sim, enum sim_produce_fault fault, unsigned count);
 /* The local queue is full for the next `count` tries. */
 void sim_produce_full(struct sim *sim, unsigned count);
@@ -192,6 +212,8 @@ void sim_commits_fail(struct sim *sim, unsigned count);
 void sim_kafka_down(struct sim *sim, bool down);
 void sim_topic_bytes_max(struct sim *sim, const char *topic, size_t bytes);
 
+/* The same for what aggregators produce. */
+void sim_replies_fail(struct sim *sim, enum sim_produce_fault fault, unsigned count);
 /* ---- Redis ---- */
 
 void sim_redis_down(struct sim *sim, bool down); /* keeps its data */
@@ -205,11 +227,20 @@ struct str sim_redis(struct sim *sim, const char *const *words);
 void sim_redis_set(struct sim *sim, const char *key, struct str value);
 size_t sim_redis_keys(struct sim *sim, const char *part); /* keys that contain it */
 
-/* ---- PostgreSQL and what stands in for the aggregator ---- */
+/* ---- PostgreSQL ---- */
 
 void sim_postgres_down(struct sim *sim, bool down); /* cuts what is under way */
 void sim_postgres_latency_ms(struct sim *sim, int64_t ms);
-void sim_aggregator_pause(struct sim *sim, bool pause);
+/* The administrator ends all connections: what has arrived is done, what has not never is. */
+void sim_postgres_terminate(struct sim *sim);
+/* Of the n-th next transaction: it is done, but nobody hears it; it never arrives. */
+void sim_postgres_lose_answer(struct sim *sim, unsigned nth);
+void sim_postgres_lose_question(struct sim *sim, unsigned nth);
+/* The next `count` times this statement fails with that SQLSTATE, and its transaction with it. */
+void sim_postgres_fails(struct sim *sim, const char *statement, const char *sqlstate,
+                        unsigned count);
+/* Whatever contains this text cannot be stored; NULL: anything can. */
+void sim_postgres_refuses(struct sim *sim, const char *text);
 
 struct sim_final {
     struct str tenant, id, status, text, body_hash, session;
@@ -228,3 +259,56 @@ size_t sim_final_count(const struct sim *sim);
 size_t sim_asked(const struct sim *sim, const char *statement);
 
 #endif
+/* Rows of the tables, in the order in which they were inserted, as they are now. */
+struct sim_request_row {
+    struct str tenant, id, status, session, body_hash, text, winner, error_code, origin_topic;
+    int32_t origin_partition, result_partition;
+    int64_t origin_offset, slots, turn;                              /* turn 0: none */
+    int64_t input_tokens, output_tokens, cost_microusd, finished_ms; /* finished_ms -1: open */
+    unsigned parts;                                                  /* bit per stored part */
+    unsigned repeats;
+};
+struct sim_run_row { /* inference_runs */
+    struct str id, tenant, request, user, call_id, provider, model, outcome, error_code;
+    int64_t slot, attempt, tokens, input_tokens, output_tokens, cost_microusd, http_status;
+    int64_t created_ms;
+};
+struct sim_usage_row { /* usage_daily; absent texts are '' there */
+    int64_t day;
+    struct str tenant, user, model, provider;
+    int64_t requests, calls, failed_calls, input_tokens, output_tokens, cached_input_tokens;
+    int64_t reasoning_tokens, cost_microusd, latency_ms;
+};
+struct sim_offset_row { /* kafka_offsets */
+    struct str group, topic, owner;
+    int32_t partition;
+    int64_t next_offset, epoch;
+};
+struct sim_conversation_row {
+    struct str tenant, session, user, last_request;
+    int64_t turn;
+};
+struct sim_message_row {
+    struct str tenant, session, request, role, content, metadata;
+    int64_t turn, position;
+};
+struct sim_outbox_row {
+    int64_t id, attempts;
+    struct str tenant, request, topic, key, last_error;
+    int32_t partition;
+    bool has_payload; /* a dead letter; else the reply to `request` */
+};
+size_t sim_request_rows(const struct sim *sim);
+struct sim_request_row sim_request_row(const struct sim *sim, size_t index);
+size_t sim_run_rows(const struct sim *sim);
+const struct sim_run_row *sim_run_row(const struct sim *sim, size_t index);
+size_t sim_usage_rows(const struct sim *sim);
+const struct sim_usage_row *sim_usage_row(const struct sim *sim, size_t index);
+size_t sim_offset_rows(const struct sim *sim);
+const struct sim_offset_row *sim_offset_row(const struct sim *sim, size_t index);
+size_t sim_conversation_rows(const struct sim *sim);
+const struct sim_conversation_row *sim_conversation_row(const struct sim *sim, size_t index);
+size_t sim_message_rows(const struct sim *sim);
+const struct sim_message_row *sim_message_row(const struct sim *sim, size_t index);
+size_t sim_outbox_rows(const struct sim *sim);
+const struct sim_outbox_row *sim_outbox_row(const struct sim *sim, size_t index);

@@ -1,445 +1,174 @@
 /*
- * store.c -- the tables, the statements by name, and what stands in for the aggregator.
+ * store.c -- the simulated PostgreSQL: a batch of statements by name, all or nothing, and the rows
+ * as scenes see them.
  *
- * The stub gathers parts of quern.results by request; when all slots are there it stores the final
- * result, appends the turn to its conversation, and runs the scripts "settled" and "conversation"
- * in Redis, a few milliseconds later: as the real aggregator does, minus everything that can go
- * wrong with it.
- *
- * To answer another statement: a function and its row in `statements`.
+ * To answer another statement: a function (store_*.c) and its row in `statements`. To add a table:
+ * its rows in store_inside.h, their removal noted in the undo log, and a reader below.
  */
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/base/buf.h"
-#include "common/contract/redis_keys.h"
-#include "common/data/json.h"
-#include "tests/sim/redis_inside.h"
 #include "tests/sim/store_inside.h"
-
-enum { STORE_US = 4000, PARTS_MAX = 16 };
-
-struct request_row {
-    struct map_node node;
-    struct list_node final_node;
-    struct sim_final row;
-    bool is_final;
-    const struct result *parts[PARTS_MAX];
-    int slots;
-};
-
-struct message {
-    int64_t turn;
-    struct str role, content, whole; /* whole: JSON, absent when role and content say it all */
-};
-
-struct conversation {
-    struct map_node node;
-    int64_t turn;
-    struct str last_id;
-    struct message *messages;
-    size_t count;
-};
-
-struct mark {
-    struct map_node node;
-    int64_t offset;
-};
-
-struct fed {
-    struct list_node node;
-    struct str value;
-};
-
-static void look(void *context);
 
 struct sim_store *sim_store_new(struct sim *sim)
 {
     struct sim_store *store = xzalloc(sizeof(*store));
+    struct map *maps[] = {&store->requests, &store->conversations, &store->runs,
+                          &store->usage,    &store->offsets,       &store->outbox};
     store->sim = sim;
     store->latency_us = 1500;
-    map_init(&store->requests);
-    map_init(&store->conversations);
-    map_init(&store->marks);
-    list_init(&store->finals);
-    list_init(&store->waiting);
+    for (size_t i = 0; i < sizeof(maps) / sizeof(maps[0]); i++)
+        map_init(maps[i]);
+    arena_init(&store->scratch, NULL, (size_t)1 << 30);
+    list_init(&store->outbox_rows);
     list_init(&store->clients);
     return store;
 }
 
-/* Rows live in sim->arena. */
 void sim_store_free(struct sim_store *store)
 {
-    for (struct map_node *node; (node = map_any(&store->conversations));) {
-        map_remove(&store->conversations, node);
-        free(container_of(node, struct conversation, node)->messages);
-    }
-    sim_event_cancel(&store->look);
-    map_done(&store->requests);
-    map_done(&store->conversations);
-    map_done(&store->marks);
+    struct map *maps[] = {&store->requests, &store->conversations, &store->runs,
+                          &store->usage,    &store->offsets,       &store->outbox};
+    struct table *tables[] = {&store->request_rows, &store->conversation_rows,
+                              &store->run_rows,     &store->usage_rows,
+                              &store->offset_rows,  &store->message_rows};
+    for (size_t i = 0; i < store->conversation_rows.count; i++)
+        free(((struct conversation_row *)store->conversation_rows.rows[i])->messages.rows);
+    for (size_t i = 0; i < sizeof(maps) / sizeof(maps[0]); i++)
+        map_done(maps[i]);
+    for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++)
+        free(tables[i]->rows);
+    arena_done(&store->scratch);
     free(store);
 }
 
-static struct str key_of(struct sim_store *store, struct str a, struct str b)
+/* Batches */
+
+static const struct statement_row {
+    const char *name;
+    bool (*run)(struct sim_store *store, const struct str *params, struct sim_rows *ret);
+} statements[] = {
+    {"lookup", statement_lookup},
+    {"history", statement_history},
+    {"first_assigned", statement_first_assigned},
+    {"own", statement_own},
+    {"load", statement_load},
+    {"offsets", statement_offsets},
+    {"fence", statement_fence},
+    {"store", statement_store},
+    {"repeat", statement_repeat},
+    {"bury", statement_bury},
+    {"outbox_sent", statement_outbox_sent},
+    {"outbox_failed", statement_outbox_failed},
+    {"outbox_load", statement_outbox_load},
+    {"outbox_parts", statement_outbox_parts},
+};
+#define STATEMENTS (sizeof(statements) / sizeof(statements[0]))
+_Static_assert(STATEMENTS <= STATEMENTS_MAX, "room to count each");
+
+static bool contains(const struct sim_query *query, const char *text)
 {
-    return arena_printf(&store->sim->arena, STR_FMT "\x1f" STR_FMT, STR_ARG(a), STR_ARG(b));
+    size_t len = strlen(text);
+    for (int i = 0; i < query->param_count; i++)
+        if (query->params[i].data && memmem(query->params[i].data, query->params[i].len, text, len))
+            return true;
+    return false;
 }
 
-static struct request_row *request_find(const struct sim_store *store, struct str tenant,
-                                        struct str id)
+static bool is_refused(struct sim_store *store, const struct sim_query *query)
 {
-    struct map_node *node =
-        map_find(&store->requests, key_of((struct sim_store *)(uintptr_t)store, tenant, id));
-    return node ? container_of(node, struct request_row, node) : NULL;
-}
-
-/* Statements */
-
-void sim_rows_add(struct sim_rows *rows, const struct str *cells, size_t columns)
-{
-    must(columns <= COLUMNS_MAX);
-    rows->columns = columns;
-    rows->cells = xrealloc(rows->cells, (rows->count + 1) * sizeof(*rows->cells));
-    memcpy(rows->cells[rows->count++], cells, columns * sizeof(*cells));
-}
-
-static struct str number(struct sim_store *store, int64_t n)
-{
-    return arena_printf(&store->sim->arena, "%lld", (long long)n);
-}
-
-/* The next item of {"a","b\"c"}; false at the end. */
-static bool array_next(struct sim_store *store, struct str *array, struct str *ret)
-{
-    struct buf text;
-    size_t at = 0;
-    while (at < array->len && array->data[at] != '"')
-        at++;
-    if (at == array->len)
-        return false;
-    buf_init(&text, SIM_TEXT_MAX);
-    for (at++; array->data[at] != '"'; at++) {
-        at += array->data[at] == '\\';
-        buf_add_char(&text, array->data[at]);
+    struct sim_store_faults *faults = &store->faults;
+    if (faults->refuse && strcmp(query->name, "store") == 0 && contains(query, faults->refuse)) {
+        store_refuse(store, "22P05", "unsupported Unicode escape sequence");
+        return true;
     }
-    *ret = arena_str(&store->sim->arena, buf_str(&text));
-    buf_done(&text);
-    *array = str_slice(*array, at + 1, array->len);
+    if (!faults->fail_count || strcmp(query->name, faults->statement) != 0)
+        return false;
+    faults->fail_count--;
+    store_refuse(store, faults->sqlstate, "as the scene wants it");
     return true;
 }
 
-static struct str slots_text(struct sim_store *store, unsigned bits)
+static bool run_one(struct sim_store *store, const struct sim_query *query, struct sim_rows *ret)
 {
-    struct str text = {0};
-    for (int slot = 0; slot < PARTS_MAX; slot++)
-        if (bits >> slot & 1)
-            text = text.data ? arena_printf(&store->sim->arena, STR_FMT ",%d", STR_ARG(text), slot)
-                             : number(store, slot);
-    return text;
-}
-
-static void lookup(struct sim_store *store, const struct str *params, struct sim_rows *ret)
-{
-    struct str tenants = params[0], ids = params[1], tenant, id;
-    while (array_next(store, &tenants, &tenant) && array_next(store, &ids, &id)) {
-        const struct request_row *r = request_find(store, tenant, id);
-        if (!r)
-            continue;
-        const struct str cells[] = {tenant,
-                                    id,
-                                    r->row.status,
-                                    r->row.body_hash,
-                                    r->row.topic,
-                                    number(store, r->row.partition),
-                                    number(store, r->row.offset),
-                                    slots_text(store, r->row.slots_stored)};
-        sim_rows_add(ret, cells, 8);
-    }
-}
-
-static void history(struct sim_store *store, const struct str *params, struct sim_rows *ret)
-{
-    struct map_node *node = map_find(&store->conversations, key_of(store, params[0], params[1]));
-    int64_t turns = 0;
-    if (!node || !str_to_i64(params[2], 0, INT64_MAX, &turns))
-        return;
-    const struct conversation *c = container_of(node, struct conversation, node);
-    for (size_t i = 0; i < c->count; i++) {
-        const struct message *m = &c->messages[i];
-        if (m->turn <= c->turn - turns)
-            continue;
-        const struct str cells[] = {number(store, c->turn),
-                                    c->last_id,
-                                    number(store, m->turn),
-                                    m->role,
-                                    m->content,
-                                    m->whole};
-        sim_rows_add(ret, cells, 6);
-    }
-    if (!ret->count) {
-        const struct str cells[6] = {number(store, c->turn), c->last_id};
-        sim_rows_add(ret, cells, 6);
-    }
-}
-
-static void first_assigned(struct sim_store *store, const struct str *params, struct sim_rows *ret)
-{
-    struct str key = key_of(store, key_of(store, params[0], params[1]), params[2]);
-    struct map_node *node = map_find(&store->marks, key);
-    bool is_new = node == NULL;
-    if (is_new) {
-        struct mark *mark = arena_new(&store->sim->arena, struct mark);
-        bool good = str_to_i64(params[3], 0, INT64_MAX, &mark->offset);
-        must(good);
-        map_add(&store->marks, &mark->node, key);
-        node = &mark->node;
-    }
-    const struct str cells[] = {number(store, container_of(node, struct mark, node)->offset),
-                                is_new ? STR("1") : STR("0")};
-    sim_rows_add(ret, cells, 2);
-}
-
-static const struct statement {
-    const char *name;
-    void (*run)(struct sim_store *store, const struct str *params, struct sim_rows *ret);
-} statements[] = {
-    {"lookup", lookup},
-    {"history", history},
-    {"first_assigned", first_assigned},
-};
-
-void sim_store_run(struct sim_store *store, const char *name, const struct str *params,
-                   struct sim_rows *ret)
-{
-    for (size_t i = 0; i < sizeof(statements) / sizeof(statements[0]); i++) {
-        if (strcmp(statements[i].name, name) != 0)
+    for (size_t i = 0; i < STATEMENTS; i++) {
+        if (strcmp(statements[i].name, query->name) != 0)
             continue;
         store->asked[i].name = statements[i].name;
         store->asked[i].count++;
-        statements[i].run(store, params, ret);
-        return;
+        return !is_refused(store, query) && statements[i].run(store, query->params, ret);
     }
     must_not_reach("a statement that the simulation knows");
 }
 
-/* The aggregator's stub */
-
-static void redis(struct sim_store *store, const char *script, size_t keys, const struct str *words,
-                  size_t count)
+bool sim_store_run(struct sim_store *store, const struct sim_query *queries, size_t count,
+                   struct sim_rows *ret)
 {
-    struct sim_answer answer;
-    if (store->sim->redis->down)
-        return;
-    sim_lua_run(store->sim->redis, script, keys, words, count, &answer);
-    must(answer.kind != REDIS_FAILED);
-    sim_answer_done(&answer);
+    bool done = true;
+    for (size_t i = 0; i < count && done; i++)
+        done = run_one(store, &queries[i], &ret[i]);
+    if (!done)
+        store_take_back(store);
+    store->undo = NULL;
+    arena_reset(&store->scratch);
+    return done;
 }
 
-static void mark_settled(struct sim_store *store, const struct request_row *r)
+void sim_postgres_fails(struct sim *sim, const char *statement, const char *sqlstate,
+                        unsigned count)
 {
-    struct arena *arena = &store->sim->arena;
-    const struct sim_final *row = &r->row;
-    struct str words[1 + 2 * PARTS_MAX + 4], prefix = STR("quern:");
-    size_t count = 0;
-    words[count++] = redis_key_done(arena, prefix, row->tenant, row->id);
-    for (int slot = 0; slot < r->slots; slot++) {
-        words[count++] = redis_key_claim(arena, prefix, row->tenant, row->id, slot);
-        words[count++] = redis_key_kept(arena, prefix, row->tenant, row->id, slot);
-    }
-    size_t keys = count;
-    const struct result *any = r->parts[0];
-    for (int slot = 1; !any; slot++)
-        any = r->parts[slot];
-    words[count++] = arena_printf(arena, STR_FMT " " STR_FMT " %d %lld " STR_FMT,
-                                  STR_ARG(row->status), STR_ARG(row->body_hash), row->partition,
-                                  (long long)row->offset, STR_ARG(row->topic));
-    words[count++] = STR("600000");
-    words[count++] = any->request.notify.data ? any->request.notify : STR("");
-    words[count++] = key_of(store, row->tenant, row->id);
-    redis(store, lua_settled, keys, words, count);
+    struct sim_store_faults *faults = &sim->store->faults;
+    faults->statement = statement;
+    faults->fail_count = count;
+    snprintf(faults->sqlstate, sizeof(faults->sqlstate), "%s", sqlstate);
 }
 
-static struct conversation *conversation_of(struct sim_store *store, struct str tenant,
-                                            struct str session)
+void sim_postgres_refuses(struct sim *sim, const char *text)
 {
-    struct str key = key_of(store, tenant, session);
-    struct map_node *node = map_find(&store->conversations, key);
-    if (node)
-        return container_of(node, struct conversation, node);
-    struct conversation *c = arena_new(&store->sim->arena, struct conversation);
-    map_add(&store->conversations, &c->node, key);
-    return c;
+    sim->store->faults.refuse = text;
 }
 
-static void say(struct sim_store *store, struct conversation *c, const struct value *message)
+size_t sim_asked(const struct sim *sim, const char *statement)
 {
-    struct arena *arena = &store->sim->arena;
-    const struct value *content = value_get(message, STR("content"));
-    bool plain = content && content->kind == VALUE_STR && message->count == 2;
-    struct buf whole;
-    buf_init(&whole, SIM_TEXT_MAX);
-    json_write(message, &whole);
-    c->messages = xrealloc(c->messages, (c->count + 1) * sizeof(*c->messages));
-    c->messages[c->count++] = (struct message){
-        .turn = c->turn,
-        .role = value_get_str(message, "role"),
-        .content = plain ? content->text : STR(""),
-        .whole = plain ? (struct str){0} : arena_str(arena, buf_str(&whole)),
+    for (size_t i = 0; i < STATEMENTS_MAX; i++)
+        if (sim->store->asked[i].name && strcmp(sim->store->asked[i].name, statement) == 0)
+            return sim->store->asked[i].count;
+    return 0;
+}
+
+/* Rows as scenes see them */
+
+static const struct sim_final *see(struct request_row *request)
+{
+    const struct request_data *data = &request->data;
+    const struct str *q = data->q;
+    bool is_done = str_is(q[COLUMN_q_status], "done");
+    request->seen = (struct sim_final){
+        .tenant = q[COLUMN_q_tenant],
+        .id = q[COLUMN_q_id],
+        .status = q[COLUMN_q_status],
+        .text = is_done ? q[COLUMN_q_text] : q[COLUMN_q_error_code],
+        .body_hash = q[COLUMN_q_body_hash],
+        .session = q[COLUMN_q_session],
+        .topic = q[COLUMN_q_origin_topic],
+        .partition = (int32_t)store_int(q[COLUMN_q_origin_partition]),
+        .offset = store_int(q[COLUMN_q_origin_offset]),
+        .turn = data->turn,
+        .stored_ms = data->finished_ms,
+        .repeats = data->repeats,
     };
-    buf_done(&whole);
-}
-
-static struct value answer_message(struct sim_store *store, const struct result *result)
-{
-    if (result->message)
-        return *result->message;
-    struct value *map = value_map_new(&store->sim->arena, 2);
-    value_map_add(map, STR("role"), value_str(STR("assistant")));
-    value_map_add(map, STR("content"), value_str(result->text));
-    return *map;
-}
-
-/* The list in Redis: {"turn":n,"id":"..","messages":[..]}. */
-static void cache_turn(struct sim_store *store, const struct request_row *r,
-                       const struct conversation *c, const struct value *messages)
-{
-    struct arena *arena = &store->sim->arena;
-    struct buf text;
-    struct json_writer w = {.out = &text};
-    buf_init(&text, SIM_TEXT_MAX);
-    json_open(&w, '{');
-    json_key(&w, "turn");
-    json_int(&w, c->turn);
-    json_key(&w, "id");
-    json_str(&w, r->row.id);
-    json_key(&w, "messages");
-    json_value(&w, messages);
-    json_close(&w, '}');
-    const struct str words[] = {
-        redis_key_conversation(arena, STR("quern:"), r->row.tenant, r->row.session),
-        number(store, c->turn), buf_str(&text), STR("86400"), STR("50")};
-    redis(store, lua_conversation, 1, words, 5);
-    buf_done(&text);
-}
-
-static void add_turn(struct sim_store *store, struct request_row *r, const struct result *winner)
-{
-    struct conversation *c = conversation_of(store, r->row.tenant, r->row.session);
-    const struct value *question = winner ? winner->request.question : NULL;
-    uint32_t asked = question ? question->count : 0, count = 0;
-    struct value *said = arena_array(&store->sim->arena, struct value, asked + 1);
-    r->row.turn = ++c->turn;
-    c->last_id = r->row.id;
-    for (; count < asked; count++)
-        said[count] = question->items[count];
-    if (winner)
-        said[count++] = answer_message(store, winner);
-    for (uint32_t i = 0; i < count; i++)
-        say(store, c, &said[i]);
-    const struct value messages = {.kind = VALUE_LIST, .count = count, .items = said};
-    cache_turn(store, r, c, &messages);
-}
-
-static void finish(struct sim_store *store, struct request_row *r)
-{
-    const struct result *winner = NULL;
-    for (int slot = r->slots; slot-- > 0;)
-        if (str_is(r->parts[slot]->status, "ok"))
-            winner = r->parts[slot];
-    r->is_final = true;
-    r->row.status = winner ? STR("done") : r->parts[0]->status;
-    r->row.text = winner ? winner->text : r->parts[0]->error.code;
-    r->row.stored_ms = sim_now_ms(store->sim);
-    list_append(&store->finals, &r->final_node);
-    if (!str_empty(r->row.session))
-        add_turn(store, r, winner);
-    mark_settled(store, r);
-}
-
-static struct request_row *row_of(struct sim_store *store, const struct result *part)
-{
-    struct request_row *r = request_find(store, part->tenant, part->request_id);
-    if (r)
-        return r;
-    r = arena_new(&store->sim->arena, struct request_row);
-    r->row = (struct sim_final){
-        .tenant = part->tenant,
-        .id = part->request_id,
-        .status = STR("open"),
-        .body_hash = part->request.body_hash,
-        .session = part->request.session,
-        .topic = part->request.topic,
-        .partition = (int32_t)part->request.partition,
-        .offset = part->request.offset,
-    };
-    r->slots = (int)part->slots;
-    map_add(&store->requests, &r->node, key_of(store, part->tenant, part->request_id));
-    return r;
-}
-
-static void gather(struct sim_store *store, struct str bytes)
-{
-    struct value document;
-    struct err err;
-    struct result *part = arena_new(&store->sim->arena, struct result);
-    if (!contract_parse(bytes, ENCODING_MSGPACK, &store->sim->arena, &document, &err) ||
-        !contract_read(&contract_result, &document, &store->sim->arena, part, &err))
-        must_not_reach("a result that its own contract refuses");
-    if (str_is(part->status, "repeat")) {
-        struct request_row *known = request_find(store, part->tenant, part->request_id);
-        if (known)
-            known->row.repeats++;
-        return;
-    }
-    struct request_row *r = row_of(store, part);
-    if (r->is_final || r->parts[part->slot] || !str_eq(r->row.body_hash, part->request.body_hash))
-        return;
-    r->parts[part->slot] = part;
-    r->row.slots_stored |= 1u << part->slot;
-    for (int slot = 0; slot < r->slots; slot++)
-        if (!r->parts[slot])
-            return;
-    finish(store, r);
-}
-
-static void plan(struct sim_store *store)
-{
-    struct sim *sim = store->sim;
-    if (!list_empty(&store->waiting) && !store->paused && !store->down)
-        sim_event_set(sim, &store->look, NULL, sim->now_us + sim_latency_us(sim, STORE_US), look,
-                      store);
-}
-
-static void look(void *context)
-{
-    struct sim_store *store = context;
-    for (struct list_node *node;
-         !store->paused && !store->down && (node = list_pop(&store->waiting));)
-        gather(store, container_of(node, struct fed, node)->value);
-}
-
-void sim_store_feed(struct sim *sim, struct str value)
-{
-    struct fed *fed = arena_new(&sim->arena, struct fed);
-    fed->value = value;
-    list_append(&sim->store->waiting, &fed->node);
-    if (!heap_linked(&sim->store->look.node))
-        plan(sim->store);
-}
-
-/* What scenes do and see */
-
-void sim_aggregator_pause(struct sim *sim, bool pause)
-{
-    sim->store->paused = pause;
-    plan(sim->store);
+    for (int slot = 0; slot < SLOTS_MAX; slot++)
+        request->seen.slots_stored |= (unsigned)request->parts[slot].exists << slot;
+    if (str_is(q[COLUMN_q_slots], "1")) /* its only part is the row itself */
+        request->seen.slots_stored = 1;
+    return &request->seen;
 }
 
 const struct sim_final *sim_final_of(const struct sim *sim, const char *tenant, const char *id)
 {
-    const struct request_row *r = request_find(sim->store, str_of(tenant), str_of(id));
-    return r && r->is_final ? &r->row : NULL;
+    struct request_row *request = store_request(sim->store, str_of(tenant), str_of(id));
+    arena_reset(&sim->store->scratch);
+    return request && request_is_final(request) ? see(request) : NULL;
 }
 
 const struct sim_final *sim_final(const struct sim *sim, const char *id)
@@ -449,13 +178,122 @@ const struct sim_final *sim_final(const struct sim *sim, const char *id)
 
 size_t sim_final_count(const struct sim *sim)
 {
-    return sim->store->finals.count;
+    return sim->store->finals;
 }
 
-size_t sim_asked(const struct sim *sim, const char *statement)
+size_t sim_request_rows(const struct sim *sim)
 {
-    for (size_t i = 0; i < STATEMENTS_MAX; i++)
-        if (sim->store->asked[i].name && strcmp(sim->store->asked[i].name, statement) == 0)
-            return sim->store->asked[i].count;
-    return 0;
+    return sim->store->request_rows.count;
+}
+
+struct sim_request_row sim_request_row(const struct sim *sim, size_t index)
+{
+    const struct table *table = &sim->store->request_rows;
+    must(index < table->count);
+    const struct request_row *request = table->rows[index];
+    const struct str *q = request->data.q;
+    struct sim_request_row row = {
+        .tenant = q[COLUMN_q_tenant],
+        .id = q[COLUMN_q_id],
+        .status = q[COLUMN_q_status],
+        .session = q[COLUMN_q_session],
+        .body_hash = q[COLUMN_q_body_hash],
+        .text = q[COLUMN_q_text],
+        .winner = q[COLUMN_q_winner],
+        .error_code = q[COLUMN_q_error_code],
+        .origin_topic = q[COLUMN_q_origin_topic],
+        .origin_partition = (int32_t)store_int(q[COLUMN_q_origin_partition]),
+        .origin_offset = store_int(q[COLUMN_q_origin_offset]),
+        .slots = store_int(q[COLUMN_q_slots]),
+        .turn = request->data.turn,
+        .result_partition = (int32_t)store_int(q[COLUMN_q_partition]),
+        .input_tokens = store_int(q[COLUMN_q_input]),
+        .output_tokens = store_int(q[COLUMN_q_output]),
+        .cost_microusd = store_int(q[COLUMN_q_cost]),
+        .finished_ms = request->data.finished_ms,
+        .repeats = request->data.repeats,
+    };
+    for (int slot = 0; slot < SLOTS_MAX; slot++)
+        row.parts |= (unsigned)request->parts[slot].exists << slot;
+    return row;
+}
+
+static void *row_of(const struct table *table, size_t index)
+{
+    must(index < table->count);
+    return table->rows[index];
+}
+
+size_t sim_run_rows(const struct sim *sim)
+{
+    return sim->store->run_rows.count;
+}
+
+const struct sim_run_row *sim_run_row(const struct sim *sim, size_t index)
+{
+    return &((const struct run_row *)row_of(&sim->store->run_rows, index))->row;
+}
+
+size_t sim_usage_rows(const struct sim *sim)
+{
+    return sim->store->usage_rows.count;
+}
+
+const struct sim_usage_row *sim_usage_row(const struct sim *sim, size_t index)
+{
+    return &((const struct usage_row *)row_of(&sim->store->usage_rows, index))->row;
+}
+
+size_t sim_offset_rows(const struct sim *sim)
+{
+    return sim->store->offset_rows.count;
+}
+
+const struct sim_offset_row *sim_offset_row(const struct sim *sim, size_t index)
+{
+    return &((const struct offset_row *)row_of(&sim->store->offset_rows, index))->row;
+}
+
+size_t sim_message_rows(const struct sim *sim)
+{
+    return sim->store->message_rows.count;
+}
+
+const struct sim_message_row *sim_message_row(const struct sim *sim, size_t index)
+{
+    return &((const struct message_row *)row_of(&sim->store->message_rows, index))->row;
+}
+
+size_t sim_conversation_rows(const struct sim *sim)
+{
+    return sim->store->conversation_rows.count;
+}
+
+const struct sim_conversation_row *sim_conversation_row(const struct sim *sim, size_t index)
+{
+    return &((const struct conversation_row *)row_of(&sim->store->conversation_rows, index))->row;
+}
+
+size_t sim_outbox_rows(const struct sim *sim)
+{
+    return sim->store->outbox_rows.count;
+}
+
+const struct sim_outbox_row *sim_outbox_row(const struct sim *sim, size_t index)
+{
+    const struct list_node *node = list_first(&sim->store->outbox_rows);
+    must(index < sim->store->outbox_rows.count);
+    while (index--)
+        node = list_next(&sim->store->outbox_rows, node);
+    return &container_of(node, struct outbox_row, list_node)->row;
+}
+
+bool sim_store_has(const struct sim *sim, const char *topic, int32_t partition, int64_t end)
+{
+    for (size_t i = 0; end > 0 && i < sim->store->offset_rows.count; i++) {
+        const struct sim_offset_row *row = sim_offset_row(sim, i);
+        if (row->partition == partition && row->next_offset >= end && str_is(row->topic, topic))
+            return true;
+    }
+    return end == 0;
 }
