@@ -20,6 +20,7 @@ struct provider {
     char *name;
     struct sim_reply *replies;
     size_t count, next;
+    bool down;
 };
 
 struct sim_http {
@@ -105,6 +106,13 @@ void sim_provider_now(struct sim *sim, const char *name, struct sim_reply reply)
     sim_provider(sim, name, reply);
 }
 
+void sim_provider_down(struct sim *sim, const char *name, bool down)
+{
+    struct provider *provider = provider_find(sim->http, str_of(name));
+    must(provider);
+    provider->down = down;
+}
+
 size_t sim_provider_names(const struct sim *sim, const char **ret, size_t max)
 {
     size_t count = 0;
@@ -143,12 +151,11 @@ size_t sim_calls_at_once_max(const struct sim *sim)
 /* Answers */
 
 /* "alpha: 3 messages, 0f3c..": same messages, same answer. */
-static void digest_answer(const struct provider *provider, const struct value *messages,
-                          struct buf *ret)
+static struct str digest(struct sim *sim, const struct provider *provider,
+                         const struct value *messages)
 {
     char hex[17];
     struct buf text;
-    struct json_writer w = {.out = ret};
     buf_init(&text, SIM_TEXT_MAX);
     for (uint32_t i = 0; messages && i < messages->count; i++) {
         buf_add_str(&text, value_get_str(&messages->items[i], "role"));
@@ -157,8 +164,14 @@ static void digest_answer(const struct provider *provider, const struct value *m
         buf_add_char(&text, '\n');
     }
     digest_sha256_hex(buf_str(&text), hex, 16);
-    buf_clear(&text);
-    buf_printf(&text, "%s: %u messages, %s", provider->name, messages ? messages->count : 0, hex);
+    buf_done(&text);
+    return arena_printf(&sim->arena, "%s: %u messages, %s", provider->name,
+                        messages ? messages->count : 0, hex);
+}
+
+static void write_answer(const struct provider *provider, struct str text, struct buf *ret)
+{
+    struct json_writer w = {.out = ret};
     json_open(&w, '{');
     json_key(&w, "id");
     json_str(&w, STR("chatcmpl-1"));
@@ -172,7 +185,7 @@ static void digest_answer(const struct provider *provider, const struct value *m
     json_key(&w, "role");
     json_str(&w, STR("assistant"));
     json_key(&w, "content");
-    json_str(&w, buf_str(&text));
+    json_str(&w, text);
     json_close(&w, '}');
     json_key(&w, "finish_reason");
     json_str(&w, STR("stop"));
@@ -186,7 +199,6 @@ static void digest_answer(const struct provider *provider, const struct value *m
     json_int(&w, 5);
     json_close(&w, '}');
     json_close(&w, '}');
-    buf_done(&text);
 }
 
 static const struct value *messages_of(struct sim *sim, struct str body)
@@ -209,6 +221,7 @@ static struct sim_call *ledger_add(struct sim_http *http, struct http_call *call
     http->calls[http->call_count++] = line;
     *line = (struct sim_call){
         .provider = call->provider->name,
+        .process = call->client->process->name,
         .id = arena_str(arena, str_of(call->id)),
         .body = arena_str(arena, str_from(call->body, call->body_len)),
         .at_ms = sim_now_ms(http->sim),
@@ -244,12 +257,14 @@ static void call_arrive(struct sim_op *op)
     buf_clear(&call->headers);
     buf_clear(&call->answer);
     call->line = ledger_add(call->client->server, call);
+    if (call->reply.status == 200 && !call->reply.body)
+        call->line->answer = digest(op->sim, call->provider, call->line->messages);
     if (call->reply.headers)
         buf_add_str(&call->headers, str_of(call->reply.headers));
     if (call->reply.body)
         buf_add_str(&call->answer, str_of(call->reply.body));
     else if (call->reply.status == 200)
-        digest_answer(call->provider, call->line->messages, &call->answer);
+        write_answer(call->provider, call->line->answer, &call->answer);
     else
         buf_printf(&call->answer, "{\"error\":{\"message\":\"status %d\"}}", call->reply.status);
 }
@@ -380,7 +395,10 @@ struct http_call *http_call(struct http_client *http, const struct http_request 
     call->done = done;
     call->context = context;
     call->provider = provider;
-    call->reply = next_reply(provider);
+    if (provider->down)
+        call->reply = (struct sim_reply){.after_ms = 1, .trouble = SIM_REFUSED};
+    else
+        call->reply = next_reply(provider);
     call->op.door = SIM_HTTP;
     call->op.way = sim_door(http->process, SIM_HTTP, provider->name);
     if (call->op.way == SIM_WRONG)
