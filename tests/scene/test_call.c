@@ -358,7 +358,7 @@ static void errors_and_slow_downs_that_come_and_go_open_nothing(void **state)
     assert_true(parts_ok(sim, 1000) > 980); /* 0.3 to the power of 4 have bad luck */
     assert_between(attempts_of(sim, 1000), 1300, 1600);
     assert_int_equal(breaker_openings(), 0);
-    assert_true(sim_now_ms(sim) < 12000);
+    assert_true(sim_now_ms(sim) < 12500);
     sim_free(sim);
 }
 
