@@ -86,8 +86,11 @@ class World:
 
     # -- the stack ----------------------------------------------------------------------------------------------
 
+    def stack_environment(self):
+        return dict(os.environ, QUERN_RUN_DIR=str(self.run_dir / "stack"))
+
     def stack(self, *words):
-        env = dict(os.environ, QUERN_RUN_DIR=str(self.run_dir / "stack"))
+        env = self.stack_environment()
         done = subprocess.run(
             [str(ROOT / "deploy/local/stack"), *words], env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=240
         )
@@ -141,7 +144,7 @@ class World:
     # -- a house: topics, database, programs --------------------------------------------------------------------
 
     def begin(self, fleet):
-        """A clean house with this fleet: {"workers": n, "aggregators": n, "settings": {key: value}, "models": {..}}."""
+        """A clean house with this fleet: {"workers": n, "aggregators": n, "partitions": n, "settings": {key: value}, "models": {..}}."""
         self.end()
         self.houses += 1
         self.prefix = "quern" if self.houses == 1 else "quern%d" % self.houses
@@ -152,7 +155,7 @@ class World:
         self._write_config()
         if "quern" in self.programs:
             self.must_quern("migrate", "up")
-            self.must_quern("topics", "create")
+            self.must_quern("topics", "create", *(["--partitions", str(fleet["partitions"])] if "partitions" in fleet else []))
         else:
             from confluent_kafka.admin import NewTopic
             for f in sorted((ROOT / "schemas/sql").glob("*.sql")):
@@ -300,6 +303,10 @@ class World:
         env.update(more)
         return env
 
+    def environment_of(self, program):
+        """That of one program, by its name."""
+        return self.environment()
+
     # -- programs -------------------------------------------------------------------------------------------------
 
     def start(self, kind, *, wait=True, args=(), env=None):
@@ -309,7 +316,7 @@ class World:
         port = free_port()
         argv = [self.programs["quern-" + kind], "--config", str(self.config_path)]
         argv += ["--set", "%s.http_address=127.0.0.1:%d" % (kind, port), *args]
-        program = Program(name, argv, self.logs / (name + ".log"), env or self.environment(), port)
+        program = Program(name, argv, self.logs / (name + ".log"), env or self.environment_of(name), port)
         self.running.append(program)
         if wait:
             program.wait_ready()
@@ -338,16 +345,6 @@ class World:
         for kind in ("worker", "aggregator"):
             for program in self.of(kind):
                 program.wait_ready()
-
-    def supervise(self):
-        """What systemd or Kubernetes does: a program that ended because its place in the consumer group was taken is
-        started again. librdkafka ends a static member's handle for good when, after an outage longer than the session
-        time-out, the broker has already given its name to its own next life."""
-        for program in list(self.running):
-            if program.alive() or program.expected_end or not program.said("the program stops", code="fenced"):
-                continue
-            program.expected_end = True
-            self.start("worker" if "-worker-" in program.name else "aggregator", wait=False)
 
     def mend(self):
         """Puts right what a scenario left broken; returns what is wrong that no scenario asked for."""
