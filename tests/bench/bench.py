@@ -15,6 +15,7 @@ import sys
 import time
 import urllib.request
 
+import troubles
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
@@ -78,15 +79,29 @@ class Bench:
         self.serial = 0
         self.began = int(time.time())
         self.admin = AdminClient({"bootstrap.servers": BROKERS})
-        self.fake = Process("fake", [f"{build}/tests/fake/quern-fake", "--port", "0"], self.run_dir, r"listening on 127\.0\.0\.1:(\d+)")
+        self.fake = None
+        self.start_fake("0")
         self.fake_url = f"http://127.0.0.1:{self.fake.port}"
         self.config = os.path.join(self.run_dir, "bench.yaml")
         with open(self.config, "w", encoding="utf-8") as file:
             file.write(
                 f"default_model: m\nmodels:\n  m: {{provider: openai, model: bench, base_url: '{self.fake_url}',"
                 " api_key: k, price_input: 1, price_output: 2}\n"
+                f"  hang: {{provider: openai, model: fake-hang, base_url: '{self.fake_url}', api_key: k, timeout: 24h}}\n"
             )
         subprocess.run([f"{build}/producer/quern", "--config", self.config, "migrate", "up"], check=True, stdout=subprocess.DEVNULL)
+
+    def start_fake(self, latency):
+        """The provider; a second one takes the first one's port."""
+        port = str(self.fake.port if self.fake else 0)
+        self.fake = Process(
+            "fake", [f"{self.build}/tests/fake/quern-fake", "--port", port, "--latency", latency], self.run_dir, r"listening on 127\.0\.0\.1:(\d+)"
+        )
+
+    def stop_fake(self, how):
+        self.fake.child.send_signal(how)
+        self.fake.child.wait(10)
+        self.fake.out.close()
 
     def row(self, what, figure, goal):
         self.rows.append((what, figure, goal))
@@ -274,6 +289,8 @@ def main():
     parser.add_argument("build")
     parser.add_argument("--quick", action="store_true", help="one round each")
     parser.add_argument("--steady", type=float, default=0, help="minutes of steady load for the memory row")
+    parser.add_argument("--stuck", type=float, default=60, help="seconds for which one session is stuck (row stuck)")
+    parser.add_argument("--behind", type=int, default=100000, help="least number of messages behind it")
     parser.add_argument("--only", default="", help="names of rows, comma separated")
     args = parser.parse_args()
     bench = Bench(args.checkout, args.build)
@@ -285,6 +302,10 @@ def main():
         "latency": bench.latency,
         "start": bench.start,
         "store": lambda: bench.store(1 if args.quick else 5),
+        "kill": lambda: (troubles.kill(bench, signal.SIGKILL), troubles.kill(bench, signal.SIGTERM)),
+        "outage": lambda: troubles.outage(bench, 1 if args.quick else 3),
+        "errors": lambda: troubles.errors(bench, 1 if args.quick else 3),
+        "stuck": lambda: troubles.stuck(bench, args.stuck, args.behind, 1 if args.quick else 3),
     }
     if args.steady:
         todo["steady"] = lambda: bench.steady(args.steady)
