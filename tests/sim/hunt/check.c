@@ -1,0 +1,145 @@
+/*
+ * check.c -- finals, commits, dead letters, replies.
+ */
+#include "tests/sim/hunt/check.h"
+
+#include <string.h>
+
+/* ---- I3: commits ---- */
+
+static const struct published *published_at(const struct play *play, int32_t partition,
+                                            int64_t offset)
+{
+    for (size_t i = 0; i < play->published_count; i++) {
+        const struct published *p = &play->published[i];
+        if (p->place.partition == partition && p->place.offset == offset)
+            return p;
+    }
+    return NULL;
+}
+
+static bool is_buried(struct play *play, const struct published *p)
+{
+    for (size_t i = 0; i < sim_dead_count(play->sim); i++) {
+        struct sim_dead dead = sim_dead(play->sim, i);
+        if (dead.partition == p->place.partition && dead.offset == p->place.offset)
+            return true;
+    }
+    return false;
+}
+
+static bool all_parts(struct play *play, const char *id)
+{
+    const struct result *part = sim_part(play->sim, id, 0);
+    for (int slot = 1; part && slot < part->slots; slot++)
+        if (!sim_part(play->sim, id, slot))
+            return false;
+    return part != NULL;
+}
+
+static bool is_finished(struct play *play, const struct published *p)
+{
+    const char *id = request_id(p->ask->number);
+    if (p->ask->sort == SORT_GARBAGE || p->ask->sort == SORT_OTHER_BODY)
+        return is_buried(play, p);
+    if (sim_final(play->sim, id))
+        return true;
+    return p->body->session < 0 && all_parts(play, id);
+}
+
+void check_commits(struct play *play)
+{
+    size_t commits = sim_commits(play->sim);
+    if (commits == play->commits)
+        return;
+    play->commits = commits;
+    for (int32_t partition = 0; partition < play->schedule->partitions; partition++)
+        for (int64_t *at = &play->checked[partition]; *at < sim_committed(play->sim, partition);
+             ++*at) {
+            const struct published *p = published_at(play, partition, *at);
+            if (!p)
+                play_find(play, "I3: the commit %lld of partition %d is beyond its end",
+                          (long long)*at + 1, partition);
+            else if (!is_finished(play, p))
+                play_find(play, "I3 r%d: committed at %lld ms and not finished", p->ask->number,
+                          (long long)sim_now_ms(play->sim));
+        }
+}
+
+/* ---- I1, I2, I14: finals ---- */
+
+/* The record that makes the request: the first of its id, not garbage. */
+static bool makes_request(const struct published *p)
+{
+    return p->ask == p->body && p->ask->sort != SORT_GARBAGE;
+}
+
+static bool good_answer_came(const struct play *play, const struct published *p)
+{
+    for (size_t i = 0; i < sim_call_count(play->sim); i++) {
+        const struct sim_call *call = sim_call(play->sim, i);
+        int number, slot;
+        if (call->delivered && !str_empty(call->answer) &&
+            check_call_name(call->id, &number, &slot) && number == p->ask->number)
+            return true;
+    }
+    return false;
+}
+
+static void check_status(struct play *play, const struct published *p,
+                         const struct sim_final *final)
+{
+    int number = p->ask->number;
+    bool done = str_is(final->status, "done");
+    if (p->ask->sort == SORT_NO_MODEL && !str_is(final->status, "failed"))
+        play_find(play, "I14 r%d: a request for no model is " STR_FMT, number,
+                  STR_ARG(final->status));
+    if (p->ask->sort == SORT_LATE && !str_is(final->status, "expired"))
+        play_find(play, "I14 r%d: a late request is " STR_FMT, number, STR_ARG(final->status));
+    if (p->ask->sort == SORT_FIT && !done && good_answer_came(play, p) && !play->absence_count)
+        play_find(play, "I14 r%d: is " STR_FMT " though an answer came", number,
+                  STR_ARG(final->status));
+}
+
+static void check_finals(struct play *play)
+{
+    size_t requests = 0;
+    for (size_t i = 0; i < play->published_count; i++) {
+        const struct published *p = &play->published[i];
+        if (!makes_request(p))
+            continue;
+        requests++;
+        const struct sim_final *final = sim_final(play->sim, request_id(p->ask->number));
+        if (final)
+            check_status(play, p, final);
+        else
+            play_find(play, "I1 r%d: no final result", p->ask->number);
+    }
+    if (sim_final_count(play->sim) != requests)
+        play_find(play, "I2: %zu finals of %zu requests", sim_final_count(play->sim), requests);
+}
+
+/* What cannot be answered is kept with its bytes. */
+static void check_dead(struct play *play)
+{
+    for (size_t i = 0; i < play->published_count; i++) {
+        const struct published *p = &play->published[i];
+        bool refused = p->ask->sort == SORT_GARBAGE || p->ask->sort == SORT_OTHER_BODY ||
+                       p->ask->sort == SORT_NO_MODEL || p->ask->sort == SORT_LATE;
+        if (refused && !is_buried(play, p))
+            play_find(play, "I14 r%d: refused, and not among the dead letters", p->ask->number);
+    }
+}
+
+void check_end(struct play *play)
+{
+    check_commits(play);
+    if (!play->settled)
+        play_find(play, "I1: an hour after all was mended the fleet has not finished");
+    check_finals(play);
+    check_dead(play);
+    check_turns(play);
+    check_repeats(play);
+    if (sim_commit_went_back(play->sim))
+        play_find(play, "I3: a commit went back");
+}

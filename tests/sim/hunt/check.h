@@ -1,0 +1,23 @@
+/*
+ * check.h -- what must hold, computed from outside: what was published, what the providers'
+ * ledger says, and what is in the store.
+ *
+ * Numbers are those of the list of invariants in docs/reliability.md.
+ */
+#ifndef QUERN_TESTS_SIM_HUNT_CHECK_H
+#define QUERN_TESTS_SIM_HUNT_CHECK_H
+
+#include "tests/sim/hunt/play.h"
+
+/* I3, at the moment of each commit: nothing below it is unfinished. */
+void check_commits(struct play *play);
+/* All others, when the fleet has settled. */
+void check_end(struct play *play);
+
+/* check_calls.c: order and history of turns (I4, I10, I14), paid calls (I5), money (I6). */
+void check_turns(struct play *play);
+void check_repeats(struct play *play);
+/* Of "default/r7/1/..": 7 and 1; false: not ours. */
+bool check_call_name(struct str id, int *ret_number, int *ret_slot);
+
+#endif

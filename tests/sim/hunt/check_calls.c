@@ -1,0 +1,187 @@
+/*
+ * check_calls.c -- the ledger of the providers against what was published and stored.
+ */
+#include "tests/sim/hunt/check.h"
+
+#include <string.h>
+
+enum { KEPT_MS = 100, TURNS_MAX = ITEMS_MAX };
+
+/* "default/r7/1/.." */
+bool check_call_name(struct str id, int *ret_number, int *ret_slot)
+{
+    struct str rest = id, tenant, name, slot;
+    int64_t number;
+    if (!str_split(&rest, '/', &tenant) || !str_split(&rest, '/', &name) ||
+        !str_split(&rest, '/', &slot) || name.len < 2 || name.data[0] != 'r' ||
+        !str_to_i64(str_slice(name, 1, name.len), 0, ITEMS_MAX, &number))
+        return false;
+    *ret_number = (int)number;
+    return str_to_i64(slot, 0, 15, &number) && (*ret_slot = (int)number, true);
+}
+
+/* ---- I4, I10: turns ---- */
+
+struct turns {
+    const struct published *items[TURNS_MAX];
+    size_t count;
+};
+
+/* Those of a session in the order of their records; a session's key has one partition. */
+static void turns_of(const struct play *play, int session, struct turns *ret)
+{
+    ret->count = 0;
+    for (size_t i = 0; i < play->published_count; i++) {
+        const struct published *p = &play->published[i];
+        if (p->ask == p->body && p->ask->sort != SORT_GARBAGE && p->ask->session == session)
+            ret->items[ret->count++] = p;
+    }
+}
+
+static bool is_message(const struct value *messages, size_t at, const char *role, struct str text)
+{
+    return messages && at < messages->count &&
+           str_is(value_get_str(&messages->items[at], "role"), role) &&
+           str_eq(value_get_str(&messages->items[at], "content"), text);
+}
+
+/* The call was given all answered turns before it, and nothing else. */
+static bool history_is_true(struct play *play, const struct turns *turns, size_t turn,
+                            const struct sim_call *call)
+{
+    char said[32];
+    size_t at = 0;
+    for (size_t i = 0; i <= turn; i++) {
+        const struct sim_final *final =
+            sim_final(play->sim, request_id(turns->items[i]->ask->number));
+        if (i < turn && (!final || !str_is(final->status, "done")))
+            continue;
+        snprintf(said, sizeof(said), "say %d", turns->items[i]->ask->number);
+        if (!is_message(call->messages, at++, "user", str_of(said)))
+            return false;
+        if (i < turn && !is_message(call->messages, at++, "assistant", final->text))
+            return false;
+    }
+    return call->messages->count == at;
+}
+
+static void check_call_of_turn(struct play *play, const struct turns *turns, size_t turn,
+                               const struct sim_call *call)
+{
+    int number = turns->items[turn]->ask->number;
+    const struct sim_final *before =
+        turn ? sim_final(play->sim, request_id(turns->items[turn - 1]->ask->number)) : NULL;
+    if (before && call->at_ms < before->stored_ms)
+        play_find(play, "I4 r%d: called at %lld ms, before r%d was final", number,
+                  (long long)call->at_ms, turns->items[turn - 1]->ask->number);
+    if (!history_is_true(play, turns, turn, call))
+        play_find(play, "I10 r%d: called at %lld ms with another history", number,
+                  (long long)call->at_ms);
+}
+
+static void check_session(struct play *play, int session)
+{
+    struct turns turns;
+    turns_of(play, session, &turns);
+    for (size_t turn = 0; turn < turns.count; turn++) {
+        int asked = turns.items[turn]->ask->number, number, slot;
+        const struct sim_final *final = sim_final(play->sim, request_id(asked));
+        if (final && final->turn != (int64_t)turn + 1)
+            play_find(play, "I4 r%d: is turn %lld instead of %zu", asked, (long long) final->turn,
+                      turn + 1);
+        for (size_t i = 0; i < sim_call_count(play->sim); i++) {
+            const struct sim_call *call = sim_call(play->sim, i);
+            if (check_call_name(call->id, &number, &slot) && number == asked)
+                check_call_of_turn(play, &turns, turn, call);
+        }
+    }
+}
+
+/* ---- I14: what is stored as an answer is one that a provider gave ---- */
+
+static bool was_answered(struct play *play, int asked, struct str text)
+{
+    for (size_t i = 0; i < sim_call_count(play->sim); i++) {
+        const struct sim_call *call = sim_call(play->sim, i);
+        int number, slot;
+        if (check_call_name(call->id, &number, &slot) && number == asked && call->delivered &&
+            str_eq(call->answer, text))
+            return true;
+    }
+    return false;
+}
+
+static void check_answer(struct play *play, const struct published *p)
+{
+    const struct sim_final *final = sim_final(play->sim, request_id(p->ask->number));
+    if (final && str_is(final->status, "done") && !was_answered(play, p->ask->number, final->text))
+        play_find(play, "I14 r%d: nobody gave the answer '" STR_FMT "'", p->ask->number,
+                  STR_ARG(final->text));
+}
+
+void check_turns(struct play *play)
+{
+    for (int session = 0; session < play->schedule->sessions; session++)
+        check_session(play, session);
+    for (size_t i = 0; i < play->published_count; i++)
+        if (play->published[i].ask == play->published[i].body &&
+            play->published[i].ask->sort != SORT_GARBAGE)
+            check_answer(play, &play->published[i]);
+}
+
+/* ---- I5: paid calls ---- */
+
+/* Claims and kept answers are Redis's; without it more calls are repeated. */
+static bool redis_is_well(const struct schedule *s)
+{
+    return !schedule_has(s, EVENT_REDIS_DOWN) && !schedule_has(s, EVENT_REDIS_FLUSH) &&
+           !schedule_has_fault(s, SIM_REDIS, SIM_NEVER) &&
+           !schedule_has_fault(s, SIM_REDIS, SIM_NO_ANSWER) &&
+           !schedule_has_fault(s, SIM_REDIS, SIM_LATE) &&
+           !schedule_has_fault(s, SIM_REDIS, SIM_WRONG);
+}
+
+static bool was_absent(const struct play *play, const char *name, int64_t from_ms, int64_t to_ms)
+{
+    for (size_t i = 0; i < play->absence_count; i++) {
+        const struct absence *a = &play->absences[i];
+        if (strcmp(a->name, name) == 0 && a->from_ms <= to_ms && a->to_ms >= from_ms)
+            return true;
+    }
+    return false;
+}
+
+/* A call is made again only when who made the first one could not keep its answer. */
+static void check_pair(struct play *play, const struct sim_call *first,
+                       const struct sim_call *again, int number)
+{
+    bool kept = first->delivered && !str_empty(first->answer);
+    int64_t end_ms = first->end_ms < 0 ? INT64_MAX : first->end_ms;
+    if (again->at_ms >= end_ms && !kept)
+        return;
+    if (was_absent(play, first->process, first->at_ms,
+                   again->at_ms >= end_ms ? end_ms + KEPT_MS : again->at_ms))
+        return;
+    if (again->at_ms >= end_ms)
+        play_find(play, "I5 r%d: asked again at %lld ms, answered at %lld ms", number,
+                  (long long)again->at_ms, (long long)end_ms);
+    else if (!schedule_has_fault(play->schedule, SIM_HTTP, SIM_TWICE))
+        play_find(play, "I5 r%d: asked at %lld ms while the call of %lld ms was under way", number,
+                  (long long)again->at_ms, (long long)first->at_ms);
+}
+
+void check_repeats(struct play *play)
+{
+    if (!redis_is_well(play->schedule))
+        return;
+    for (size_t i = 0; i < sim_call_count(play->sim); i++) {
+        const struct sim_call *first = sim_call(play->sim, i);
+        int number, slot, other, other_slot;
+        if (!check_call_name(first->id, &number, &slot))
+            continue;
+        for (size_t k = i + 1; k < sim_call_count(play->sim); k++)
+            if (check_call_name(sim_call(play->sim, k)->id, &other, &other_slot) &&
+                other == number && other_slot == slot)
+                check_pair(play, first, sim_call(play->sim, k), number);
+    }
+}

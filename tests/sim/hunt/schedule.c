@@ -1,0 +1,222 @@
+/*
+ * schedule.c -- schedules are drawn from seeds, and printed.
+ */
+#include "tests/sim/hunt/schedule.h"
+
+#include <string.h>
+
+#include "common/base/must.h"
+
+static const struct {
+    const char *name;
+    int64_t for_ms_max;
+} EVENTS[EVENT_KINDS] = {
+    [EVENT_KILL_WORKER] = {"kill worker", 9000},
+    [EVENT_KILL_AGGREGATOR] = {"kill aggregator", 9000},
+    [EVENT_TERM_WORKER] = {"term worker", 3000},
+    [EVENT_TERM_AGGREGATOR] = {"term aggregator", 3000},
+    [EVENT_FREEZE_WORKER] = {"freeze worker", 12000},
+    [EVENT_FREEZE_AGGREGATOR] = {"freeze aggregator", 12000},
+    [EVENT_REBALANCE] = {"rebalance", 0},
+    [EVENT_LOSE_WORKER] = {"throw out worker", 0},
+    [EVENT_LOSE_AGGREGATOR] = {"throw out aggregator", 0},
+    [EVENT_REDIS_DOWN] = {"redis away", 4000},
+    [EVENT_REDIS_FLUSH] = {"redis forgets", 0},
+    [EVENT_REDIS_DEAF] = {"redis loses messages", 4000},
+    [EVENT_POSTGRES_DOWN] = {"postgres away", 4000},
+    [EVENT_POSTGRES_SLOW] = {"postgres slow", 4000},
+    [EVENT_KAFKA_DOWN] = {"kafka away", 4000},
+    [EVENT_COMMITS_FAIL] = {"commits fail", 0},
+    [EVENT_PROVIDER_DOWN] = {"provider away", 4000},
+    [EVENT_RELOAD] = {"reload worker", 0},
+};
+
+static const char *const MODELS[] = {
+    "alpha", "beta", "alpha,beta", "beta,alpha,alpha", "gamma", "alpha,beta,gamma"};
+static const char *const PROVIDER_NAMES[PROVIDERS] = {"alpha", "beta", "gamma"};
+
+const char *models_of(int row)
+{
+    return MODELS[row];
+}
+
+int models_rows(void)
+{
+    return (int)(sizeof(MODELS) / sizeof(MODELS[0]));
+}
+
+const char *provider_of(int number)
+{
+    return PROVIDER_NAMES[number];
+}
+
+struct item *schedule_add(struct schedule *schedule, enum item_kind kind, int64_t at_ms)
+{
+    must(schedule->count < ITEMS_MAX);
+    struct item *item = &schedule->items[schedule->count++];
+    *item = (struct item){.kind = kind, .at_ms = at_ms};
+    return item;
+}
+
+static int below(struct rand *rand, int bound)
+{
+    return (int)rand_below(rand, (uint64_t)bound);
+}
+
+static enum sort draw_sort(struct rand *rand)
+{
+    static const enum sort odd[] = {SORT_AGAIN, SORT_AGAIN,   SORT_OTHER_BODY, SORT_NO_MODEL,
+                                    SORT_LATE,  SORT_GARBAGE, SORT_HASTY};
+    return below(rand, 6) ? SORT_FIT : odd[below(rand, (int)(sizeof(odd) / sizeof(odd[0])))];
+}
+
+static void draw_asks(struct schedule *s, struct rand *rand)
+{
+    int count = 4 + below(rand, 27), turns = below(rand, 4); /* of four, this many are turns */
+    bool plain = below(rand, 3) == 0;
+    int64_t at_ms = 0;
+    for (int i = 0; i < count; i++) {
+        at_ms += below(rand, 3) ? 0 : below(rand, 400);
+        struct item *item = schedule_add(s, ITEM_ASK, at_ms);
+        item->ask = (struct ask){
+            .sort = plain ? SORT_FIT : draw_sort(rand),
+            .number = i,
+            .session = below(rand, 4) < turns ? below(rand, s->sessions) : -1,
+            .models = below(rand, models_rows()),
+            .first = below(rand, 4) == 0,
+        };
+        if (item->ask.sort == SORT_AGAIN || item->ask.sort == SORT_OTHER_BODY)
+            item->ask.number = i ? below(rand, i) : 0;
+    }
+    s->end_ms = at_ms + 500 + below(rand, 6000);
+}
+
+static void draw_events(struct schedule *s, struct rand *rand)
+{
+    int count = below(rand, 3) ? below(rand, 10) : 0;
+    for (int i = 0; i < count && s->troubles; i++) {
+        enum event_kind kind = (enum event_kind)below(rand, EVENT_KINDS);
+        struct event event = {.kind = kind, .who = below(rand, WORKERS_MAX)};
+        int64_t at_ms = below(rand, (int)s->end_ms);
+        event.for_ms = 20 + (below(rand, 3) ? below(rand, (int)EVENTS[kind].for_ms_max / 8 + 1)
+                                            : below(rand, (int)EVENTS[kind].for_ms_max + 1));
+        if (s->troubles >> kind & 1)
+            schedule_add(s, ITEM_EVENT, at_ms)->event = event;
+    }
+}
+
+static void draw_faults(struct schedule *s, struct rand *rand)
+{
+    int count = below(rand, 2) ? below(rand, 8) : 0;
+    for (int i = 0; i < count; i++) {
+        struct sim_fault fault = {.door = (enum sim_door)below(rand, SIM_DOORS),
+                                  .nth = 1 + rand_below(rand, 60),
+                                  .way = (enum sim_way)(1 + below(rand, SIM_WAYS - 1))};
+        if (sim_door_knows(fault.door, fault.way))
+            schedule_add(s, ITEM_FAULT, 0)->fault = fault;
+    }
+}
+
+static void draw_replies(struct schedule *s, struct rand *rand)
+{
+    static const int statuses[] = {429, 500, 503, 400};
+    int count = below(rand, 2) ? below(rand, 14) : 0;
+    for (int i = 0; i < count; i++) {
+        struct item *item = schedule_add(s, ITEM_REPLY, 0);
+        item->reply.provider = below(rand, PROVIDERS);
+        item->reply.nth = below(rand, 20);
+        item->reply.reply = (struct sim_reply){
+            .status = below(rand, 2) ? 200 : statuses[below(rand, 4)],
+            .after_ms = 1 + (below(rand, 8) ? below(rand, 300) : below(rand, 20000)),
+            .trouble = below(rand, 4) ? SIM_NO_TROUBLE : (enum sim_trouble)below(rand, 4)};
+    }
+}
+
+void schedule_draw(struct schedule *ret, uint64_t seed)
+{
+    struct rand rand;
+    rand_init(&rand, seed);
+    memset(ret, 0, sizeof(*ret));
+    ret->seed = seed;
+    ret->partitions = 1 + below(&rand, 3);
+    ret->workers = 1 + below(&rand, WORKERS_MAX);
+    ret->aggregators = 1 + below(&rand, AGGREGATORS_MAX);
+    ret->sessions = 1 + below(&rand, SESSIONS_MAX);
+    ret->max_in_flight = 1 + below(&rand, below(&rand, 2) ? 4 : 40);
+    for (int kind = 0; kind < EVENT_KINDS; kind++)
+        ret->troubles |= (unsigned)(below(&rand, 3) == 0) << kind;
+    draw_asks(ret, &rand);
+    draw_events(ret, &rand);
+    draw_faults(ret, &rand);
+    draw_replies(ret, &rand);
+}
+
+bool schedule_has(const struct schedule *schedule, enum event_kind kind)
+{
+    for (size_t i = 0; i < schedule->count; i++) {
+        const struct item *item = &schedule->items[i];
+        if (!item->off && item->kind == ITEM_EVENT && item->event.kind == kind)
+            return true;
+    }
+    return false;
+}
+
+bool schedule_has_fault(const struct schedule *schedule, enum sim_door door, enum sim_way way)
+{
+    for (size_t i = 0; i < schedule->count; i++) {
+        const struct item *item = &schedule->items[i];
+        if (item->off || item->kind != ITEM_FAULT)
+            continue;
+        if ((item->fault.door == door || item->fault.door == SIM_DOORS || door == SIM_DOORS) &&
+            (item->fault.way == way || way == SIM_WELL))
+            return true;
+    }
+    return false;
+}
+
+static void ask_print(const struct ask *ask, FILE *file)
+{
+    static const char *const sorts[] = {
+        "",          " once more", " with another body", " for no model", " as garbage",
+        " too late", " in a hurry"};
+    fprintf(file, "publish r%d%s (%s%s)", ask->number, sorts[ask->sort], models_of(ask->models),
+            ask->first ? ", first" : "");
+    if (ask->session >= 0)
+        fprintf(file, " in s%d", ask->session);
+}
+
+void item_print(const struct item *item, FILE *file)
+{
+    if (item->kind == ITEM_ASK || item->kind == ITEM_EVENT)
+        fprintf(file, "  %6lld ms  ", (long long)item->at_ms);
+    else
+        fprintf(file, "             ");
+    if (item->kind == ITEM_ASK)
+        ask_print(&item->ask, file);
+    else if (item->kind == ITEM_EVENT)
+        fprintf(file, "%s %d for %lld ms", EVENTS[item->event.kind].name, item->event.who,
+                (long long)item->event.for_ms);
+    else if (item->kind == ITEM_FAULT)
+        fprintf(file, "%s call %llu goes '%s'", sim_door_name(item->fault.door),
+                (unsigned long long)item->fault.nth, sim_way_name(item->fault.way));
+    else
+        fprintf(file, "%s answers its call %d with %d after %lld ms, trouble %d",
+                provider_of(item->reply.provider), item->reply.nth, item->reply.reply.status,
+                (long long)item->reply.reply.after_ms, (int)item->reply.reply.trouble);
+    fputc('\n', file);
+}
+
+void schedule_print(const struct schedule *s, FILE *file)
+{
+    size_t left = 0;
+    for (size_t i = 0; i < s->count; i++)
+        left += !s->items[i].off;
+    fprintf(file,
+            "  %d partitions, %d workers, %d aggregators, %d in flight; mended after %lld ms; "
+            "%zu of %zu items:\n",
+            s->partitions, s->workers, s->aggregators, s->max_in_flight, (long long)s->end_ms, left,
+            s->count);
+    for (size_t i = 0; i < s->count; i++)
+        if (!s->items[i].off)
+            item_print(&s->items[i], file);
+}

@@ -1,0 +1,111 @@
+/*
+ * schedule.h -- what happens in one simulated run, as a list: what is published, what the providers
+ * answer, who is killed or cut off when, which call of a door goes wrong.
+ *
+ * A schedule is drawn from its seed, item by item, so that the list can be printed, replayed, and
+ * made smaller by leaving items out (shrink.h): the same seed with the same items gives the same
+ * run. Which kinds of trouble a schedule may have is drawn first ("swarm testing": most bugs need a
+ * few kinds of trouble at once and are hidden by the others).
+ *
+ * To add a kind of trouble: a row in EVENTS of schedule.c and a case in play.c.
+ */
+#ifndef QUERN_TESTS_SIM_HUNT_SCHEDULE_H
+#define QUERN_TESTS_SIM_HUNT_SCHEDULE_H
+
+#include <stdio.h>
+
+#include "common/base/rand.h"
+#include "tests/sim/sim.h"
+
+enum { WORKERS_MAX = 3, AGGREGATORS_MAX = 2, ITEMS_MAX = 160, PROVIDERS = 3, SESSIONS_MAX = 4 };
+
+/* Of a request: fit; published once more as it was; the same id with another body; no model of that
+ * name; bytes that are no request; too late when it is read; time enough for a quick answer only.
+ */
+enum sort {
+    SORT_FIT,
+    SORT_AGAIN,
+    SORT_OTHER_BODY,
+    SORT_NO_MODEL,
+    SORT_GARBAGE,
+    SORT_LATE,
+    SORT_HASTY
+};
+
+struct ask {
+    enum sort sort;
+    int number;  /* its id is "r<number>" */
+    int session; /* -1: none */
+    int models;  /* row of models_of() */
+    bool first;  /* merge policy: the first good answer, else all */
+};
+
+enum event_kind {
+    EVENT_KILL_WORKER,
+    EVENT_KILL_AGGREGATOR,
+    EVENT_TERM_WORKER,
+    EVENT_TERM_AGGREGATOR,
+    EVENT_FREEZE_WORKER,
+    EVENT_FREEZE_AGGREGATOR,
+    EVENT_REBALANCE,
+    EVENT_LOSE_WORKER,
+    EVENT_LOSE_AGGREGATOR,
+    EVENT_REDIS_DOWN,
+    EVENT_REDIS_FLUSH,
+    EVENT_REDIS_DEAF,
+    EVENT_POSTGRES_DOWN,
+    EVENT_POSTGRES_SLOW,
+    EVENT_KAFKA_DOWN,
+    EVENT_COMMITS_FAIL,
+    EVENT_PROVIDER_DOWN,
+    EVENT_RELOAD,
+    EVENT_KINDS
+};
+
+struct event {
+    enum event_kind kind;
+    int who;
+    int64_t for_ms; /* how long it lasts, or how long until the process is back */
+};
+
+enum item_kind { ITEM_ASK, ITEM_EVENT, ITEM_FAULT, ITEM_REPLY };
+
+struct item {
+    enum item_kind kind;
+    int64_t at_ms; /* of asks and events */
+    bool off;      /* left out */
+    union {
+        struct ask ask;
+        struct event event;
+        struct sim_fault fault;
+        struct {
+            int provider, nth;
+            struct sim_reply reply;
+        } reply;
+    };
+};
+
+struct schedule {
+    uint64_t seed;
+    int partitions, workers, aggregators, sessions, max_in_flight;
+    unsigned troubles; /* bit per event_kind that may happen */
+    int64_t end_ms;    /* then all that is broken is mended */
+    struct item items[ITEMS_MAX];
+    size_t count;
+};
+
+void schedule_draw(struct schedule *ret, uint64_t seed);
+struct item *schedule_add(struct schedule *schedule, enum item_kind kind, int64_t at_ms);
+void schedule_print(const struct schedule *schedule, FILE *file);
+void item_print(const struct item *item, FILE *file);
+
+/* "alpha,beta", .. */
+const char *models_of(int row);
+int models_rows(void);
+const char *provider_of(int number);
+
+/* Whether an item of that kind is left in. */
+bool schedule_has(const struct schedule *schedule, enum event_kind kind);
+bool schedule_has_fault(const struct schedule *schedule, enum sim_door door, enum sim_way way);
+
+#endif

@@ -1,0 +1,200 @@
+/*
+ * torture.c -- small fixed schedules, and the loop that fails each of their calls in turn.
+ *
+ * To add a scene: a function that fills a schedule, and its row in `scenes`.
+ */
+#include "tests/sim/hunt/torture.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "tests/sim/hunt/play.h"
+
+static void ask(struct schedule *s, int64_t at_ms, int number, int session, int models, bool first)
+{
+    struct item *item = schedule_add(s, ITEM_ASK, at_ms);
+    item->ask =
+        (struct ask){.number = number, .session = session, .models = models, .first = first};
+}
+
+static void ask_sort(struct schedule *s, int64_t at_ms, int number, int session, enum sort sort)
+{
+    ask(s, at_ms, number, session, 0, false);
+    s->items[s->count - 1].ask.sort = sort;
+}
+
+static void event(struct schedule *s, int64_t at_ms, enum event_kind kind, int who, int64_t for_ms)
+{
+    struct item *item = schedule_add(s, ITEM_EVENT, at_ms);
+    item->event = (struct event){.kind = kind, .who = who, .for_ms = for_ms};
+}
+
+static void reply(struct schedule *s, int provider, int nth, struct sim_reply what)
+{
+    struct item *item = schedule_add(s, ITEM_REPLY, 0);
+    item->reply.provider = provider;
+    item->reply.nth = nth;
+    item->reply.reply = what;
+}
+
+static void a_question(struct schedule *s)
+{
+    ask(s, 10, 0, -1, 0, false);
+    ask(s, 10, 1, -1, 1, false);
+}
+
+static void models_side_by_side(struct schedule *s)
+{
+    ask(s, 10, 0, -1, 5, false);
+    ask(s, 10, 1, -1, 3, true);
+}
+
+static void a_conversation(struct schedule *s)
+{
+    for (int turn = 0; turn < 3; turn++)
+        ask(s, 10 + 100 * turn, turn, 0, 0, false);
+}
+
+static void two_workers(struct schedule *s)
+{
+    s->workers = 2;
+    s->partitions = 2;
+    for (int i = 0; i < 6; i++)
+        ask(s, 10, i, i % 3 - 1, i % 4, false);
+}
+
+static void retries(struct schedule *s)
+{
+    reply(s, 0, 0, (struct sim_reply){.status = 429, .after_ms = 20});
+    reply(s, 0, 1, (struct sim_reply){.status = 500, .after_ms = 20});
+    reply(s, 1, 0, (struct sim_reply){.status = 400, .after_ms = 20});
+    ask(s, 10, 0, -1, 0, false);
+    ask(s, 10, 1, -1, 2, false);
+}
+
+static void what_is_refused(struct schedule *s)
+{
+    ask_sort(s, 10, 0, 0, SORT_NO_MODEL);
+    ask_sort(s, 10, 1, -1, SORT_GARBAGE);
+    ask_sort(s, 10, 2, -1, SORT_LATE);
+    ask(s, 10, 3, 0, 0, false);
+    ask_sort(s, 10, 3, 0, SORT_OTHER_BODY);
+}
+
+static void once_more(struct schedule *s)
+{
+    ask(s, 10, 0, -1, 0, false);
+    ask_sort(s, 10, 0, -1, SORT_AGAIN);
+    ask_sort(s, 3000, 0, -1, SORT_AGAIN);
+}
+
+static void a_restart(struct schedule *s)
+{
+    for (int i = 0; i < 4; i++)
+        ask(s, 10, i, i % 2 - 1, 0, false);
+    event(s, 60, EVENT_KILL_WORKER, 0, 100);
+    event(s, 90, EVENT_KILL_AGGREGATOR, 0, 100);
+}
+
+static void a_drain(struct schedule *s)
+{
+    s->workers = 2;
+    for (int i = 0; i < 4; i++)
+        ask(s, 10, i, i % 2 - 1, 0, false);
+    event(s, 30, EVENT_TERM_WORKER, 0, 100);
+    event(s, 60, EVENT_TERM_AGGREGATOR, 0, 100);
+}
+
+static void a_rebalance(struct schedule *s)
+{
+    s->workers = s->aggregators = s->partitions = 2;
+    for (int i = 0; i < 5; i++)
+        ask(s, 10, i, i % 3 - 1, 0, false);
+    event(s, 30, EVENT_REBALANCE, 0, 0);
+}
+
+static void a_redis_that_forgets(struct schedule *s)
+{
+    for (int turn = 0; turn < 3; turn++)
+        ask(s, 10 + 100 * turn, turn, 0, 0, false);
+    event(s, 120, EVENT_REDIS_FLUSH, 0, 0);
+}
+
+static const struct scene {
+    const char *name;
+    void (*fill)(struct schedule *schedule);
+} scenes[] = {
+    {"a_question", a_question},
+    {"models_side_by_side", models_side_by_side},
+    {"a_conversation", a_conversation},
+    {"two_workers", two_workers},
+    {"retries", retries},
+    {"what_is_refused", what_is_refused},
+    {"once_more", once_more},
+    {"a_restart", a_restart},
+    {"a_drain", a_drain},
+    {"a_rebalance", a_rebalance},
+    {"a_redis_that_forgets", a_redis_that_forgets},
+};
+
+static void set_up(const struct scene *scene, struct schedule *ret)
+{
+    memset(ret, 0, sizeof(*ret));
+    ret->seed = 1;
+    ret->partitions = ret->workers = ret->aggregators = ret->sessions = 1;
+    ret->max_in_flight = 8;
+    ret->end_ms = 4000;
+    scene->fill(ret);
+}
+
+static bool fail_call(const struct scene *scene, uint64_t nth, enum sim_way way)
+{
+    struct schedule schedule;
+    struct played played;
+    set_up(scene, &schedule);
+    schedule_add(&schedule, ITEM_FAULT, 0)->fault = (struct sim_fault){SIM_DOORS, nth, way};
+    if (!play(&schedule, NULL, &played))
+        return false;
+    printf("%s, call %llu goes '%s': %.*s\n", scene->name, (unsigned long long)nth,
+           sim_way_name(way), (int)strcspn(played.text, "\n"), played.text);
+    return true;
+}
+
+/* How many runs failed. */
+static size_t torture_scene(const struct scene *scene)
+{
+    struct schedule schedule;
+    struct played whole;
+    size_t runs = 0, failed = 0;
+    set_up(scene, &schedule);
+    if (play(&schedule, NULL, &whole)) {
+        printf("%s: %s", scene->name, whole.text);
+        return 1;
+    }
+    for (uint64_t nth = 1; nth <= whole.calls && nth <= DOORS_SEEN; nth++)
+        for (enum sim_way way = SIM_WELL + 1; way < SIM_WAYS; way++) {
+            if (!sim_door_knows((enum sim_door)whole.doors[nth - 1], way))
+                continue;
+            failed += fail_call(scene, nth, way);
+            runs++;
+        }
+    printf("%-24s %4llu calls, %5zu runs, %zu failed\n", scene->name,
+           (unsigned long long)whole.calls, runs, failed);
+    return failed;
+}
+
+int torture(const char *name)
+{
+    size_t failed = 0, played = 0;
+    for (size_t i = 0; i < sizeof(scenes) / sizeof(scenes[0]); i++) {
+        if (name && strcmp(name, scenes[i].name) != 0)
+            continue;
+        played++;
+        failed += torture_scene(&scenes[i]);
+    }
+    if (!played) {
+        fprintf(stderr, "quern-hunt: there is no scene '%s'\n", name);
+        return 2;
+    }
+    return failed ? 1 : 0;
+}
