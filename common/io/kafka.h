@@ -10,6 +10,10 @@
  * reports through the callbacks below; nothing is read from a partition before kafka_start() was
  * called for it, and nothing of it is reported after kafka_release().
  *
+ * A static member whose place is taken by another process is told on_fatal. One that the library
+ * takes for that, after an outage longer than the session, is joined anew by the door: it hears
+ * on_revoked(lost), and on_assigned as after any other loss.
+ *
  * on_revoked: stop starting, drain a little, kafka_commit() what is finished, then kafka_release()
  * within `revoke_ms_max`, after which the door releases by itself. lost = true: commit nothing;
  * release at once.
@@ -110,6 +114,8 @@ struct kafka_consumer *kafka_consumer_new(struct loop *loop, const struct kafka_
 void kafka_consumer_free(struct kafka_consumer *consumer, bool leave);
 /* True while at least one broker is reachable; for readiness. */
 bool kafka_consumer_up(const struct kafka_consumer *consumer);
+/* True while the group counts us in and has given us what is ours, be it nothing; for readiness. */
+bool kafka_consumer_joined(const struct kafka_consumer *consumer);
 
 void kafka_start(struct kafka_consumer *consumer, const char *topic, int32_t partition,
                  int64_t offset);

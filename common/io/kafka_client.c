@@ -147,7 +147,8 @@ static void helper_stop(struct kafka_helper *helper, const char *what, int64_t w
         return;
     }
     pthread_detach(thread);
-    log_warn("kafka client did not stop in time and is left behind", LOG_C("client", what));
+    if (wait_ms > 0)
+        log_warn("kafka client did not stop in time and is left behind", LOG_C("client", what));
 }
 
 void kafka_client_submit(struct kafka_client *client, struct kafka_job *job)
@@ -251,6 +252,9 @@ void kafka_client_error(struct kafka_client *client, rd_kafka_event_t *event)
     const char *text = rd_kafka_event_error_string(event);
     if (rd_kafka_event_error_is_fatal(event)) {
         struct err err;
+        if (kafka_err_code(code) == ERR_FENCED && client->on_fenced &&
+            client->on_fenced(client->context))
+            return;
         kafka_err_set(&err, code, client->what, text);
         kafka_client_fatal(client, &err);
         return;
@@ -364,33 +368,23 @@ void kafka_client_wake_on(struct kafka_client *client, rd_kafka_queue_t *queue)
     rd_kafka_queue_io_event_enable(queue, client->wake_fd, &wake_payload, sizeof(wake_payload));
 }
 
-static bool open_handle(struct kafka_client *client, const struct kafka_conf *want,
-                        enum kafka_role role, int events, struct err *err)
+/* Takes `conf` over. */
+static bool open_handle(struct kafka_client *client, rd_kafka_conf_t *conf, rd_kafka_type_t type,
+                        struct err *err)
 {
-    rd_kafka_conf_t *conf = kafka_conf_new(want, role, events, err);
-    if (!conf)
-        return false;
     char text[256];
-    client->rk = rd_kafka_new(role == KAFKA_PRODUCER ? RD_KAFKA_PRODUCER : RD_KAFKA_CONSUMER, conf,
-                              text, sizeof(text));
-    if (client->rk)
-        return true;
-    rd_kafka_conf_destroy(conf);
-    err_set(err, ERR_CONFIG, "%s: %s", client->what, text);
-    return false;
-}
-
-bool kafka_client_open(struct kafka_client *client, const struct kafka_conf *conf,
-                       enum kafka_role role, int events, struct err *err)
-{
-    if (!open_handle(client, conf, role, events | RD_KAFKA_EVENT_ERROR | RD_KAFKA_EVENT_LOG, err))
+    client->rk = rd_kafka_new(type, conf, text, sizeof(text));
+    if (!client->rk) {
+        rd_kafka_conf_destroy(conf);
+        err_set(err, ERR_CONFIG, "%s: %s", client->what, text);
         return false;
+    }
     client->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     must(client->wake_fd >= 0);
-    if (role == KAFKA_CONSUMER)
+    if (type == RD_KAFKA_CONSUMER)
         rd_kafka_poll_set_consumer(client->rk);
-    client->queue = role == KAFKA_CONSUMER ? rd_kafka_queue_get_consumer(client->rk)
-                                           : rd_kafka_queue_get_main(client->rk);
+    client->queue = type == RD_KAFKA_CONSUMER ? rd_kafka_queue_get_consumer(client->rk)
+                                              : rd_kafka_queue_get_main(client->rk);
     must(client->queue);
     rd_kafka_set_log_queue(client->rk, client->queue);
     kafka_client_wake_on(client, client->queue);
@@ -398,6 +392,15 @@ bool kafka_client_open(struct kafka_client *client, const struct kafka_conf *con
     enter_loop(client);
     probe_begin(client);
     return true;
+}
+
+bool kafka_client_open(struct kafka_client *client, const struct kafka_conf *conf,
+                       enum kafka_role role, int events, struct err *err)
+{
+    rd_kafka_conf_t *its =
+        kafka_conf_new(conf, role, events | RD_KAFKA_EVENT_ERROR | RD_KAFKA_EVENT_LOG, err);
+    return its && open_handle(client, its,
+                              role == KAFKA_PRODUCER ? RD_KAFKA_PRODUCER : RD_KAFKA_CONSUMER, err);
 }
 
 void kafka_client_close(struct kafka_client *client, int64_t wait_ms)
@@ -408,4 +411,13 @@ void kafka_client_close(struct kafka_client *client, int64_t wait_ms)
     rd_kafka_queue_destroy(client->queue);
     helper_stop(client->helper, client->what, wait_ms);
     client->rk = NULL;
+}
+
+bool kafka_client_renew(struct kafka_client *client, struct err *err)
+{
+    rd_kafka_conf_t *conf = rd_kafka_conf_dup(rd_kafka_conf(client->rk));
+    rd_kafka_type_t type = rd_kafka_type(client->rk);
+    kafka_client_close(client, 0);
+    client->more = client->up = client->probing = false;
+    return open_handle(client, conf, type, err);
 }

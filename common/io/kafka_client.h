@@ -11,6 +11,10 @@
  * when the client goes away first. A job must not touch loop or log in run(). The helper also
  * destroys the handle at the end, because that may block for as long as the library likes.
  *
+ * Renewal. A handle whose member was fenced is of no use any more, whatever happens. The client
+ * then takes a new one with the configuration of the old, which its helper destroys behind our
+ * back: that takes until the last of its records is given back.
+ *
  * Outage. `up` turns false when no broker answered for a second, and true again when one does; each
  * is logged once. The library says only once that all are down, and may say it a moment too early;
  * so for some seconds after a connection broke we ask ourselves.
@@ -41,6 +45,8 @@ struct kafka_client {
     bool (*collect)(void *context); /* true: there is more */
     void (*flush)(void *context);   /* end of the turn; may be NULL */
     void (*on_fatal)(const struct err *err, void *context);
+    /* The group takes somebody else for us. True: the owner deals with it; may be NULL. */
+    bool (*on_fenced)(void *context);
     void *context;
 
     int wake_fd;
@@ -64,6 +70,9 @@ bool kafka_client_open(struct kafka_client *client, const struct kafka_conf *con
 /* Leaves the loop at once; waits at most `wait_ms` for the library to stop, and leaves it to the
  * helper's thread if that is not enough. All other queues must have been destroyed. */
 void kafka_client_close(struct kafka_client *client, int64_t wait_ms);
+/* A new handle in the place of the old one. Not from a hook of the loop; all other queues must have
+ * been destroyed. False: the client is closed. */
+bool kafka_client_renew(struct kafka_client *client, struct err *err);
 
 /* This queue wakes the loop too. */
 void kafka_client_wake_on(struct kafka_client *client, rd_kafka_queue_t *queue);

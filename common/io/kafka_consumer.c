@@ -16,6 +16,16 @@
  * commit that met a lost connection, and of two it could bring the older one home last. Within an
  * assignment an offset never moves back. Commits leave at the end of the turn.
  *
+ * Being fenced. When a member's session has ended while Kafka was away, the library joins anew with
+ * an empty member id. A static member's place is then given to that new id, and whatever is still
+ * under way under the old one (a commit, a join sent twice) is answered with "fenced", as if
+ * another process had taken the instance's name. The library (2.0.2) cannot tell the two apart and
+ * is broken for good. We can: a fence is taken for our own doing while we are not settled, that is
+ * before the first join, after a loss until a session time-out behind the next join, or while no
+ * broker answers. Then the assignment is lost and the client is renewed. A settled member that is
+ * fenced has met another process of the same name, and so has one that is fenced over and over:
+ * fatal.
+ *
  * Leaving. The library sends no LeaveGroup for a static member that closes, but it does for one
  * that unsubscribes first; `leave` uses that. A dynamic member always leaves.
  */
@@ -35,6 +45,8 @@
 #define LEAVE_WAIT_MS   400
 #define CLOSE_WAIT_MS   700 /* includes leaving */
 #define DESTROY_WAIT_MS 300
+#define RENEWALS_MAX    3 /* in a row */
+#define RENEWAL_STEP_MS 1000
 
 enum phase { PHASE_NONE, PHASE_LOOKUP, PHASE_STARTING, PHASE_READING, PHASE_REVOKING };
 
@@ -44,8 +56,8 @@ struct kafka_consumer {
     struct kafka_client client;
     struct kafka_reader reader;
     struct kafka_consumer_events events;
-    bool is_static;
-    int64_t revoke_ms_max;
+    char *instance; /* NULL: a dynamic member */
+    int64_t revoke_ms_max, session_ms;
     unsigned records_per_turn;
 
     enum phase phase;
@@ -55,11 +67,17 @@ struct kafka_consumer {
     bool lookup_warned;
     bool committing; /* a commit of this epoch is on its way */
 
-    char **topics; /* names, for good: partitions point here */
-    size_t topic_count;
+    bool disturbed;              /* the last assignment was lost */
+    int64_t joined_ms, doubt_ms; /* the last join; until when a fence may be our own doing */
+    unsigned renewals;           /* without a join that lasted */
+    struct timer renewal;
+
+    char **topics;                  /* names, for good: partitions point here */
+    size_t topic_count, subscribed; /* the first ones */
 };
 
 static void lookup_begin(void *context);
+static bool on_fenced(void *context);
 
 /* ---- names ---- */
 
@@ -159,6 +177,23 @@ static void on_committed(struct kafka_consumer *consumer, rd_kafka_event_t *even
     report_committed(consumer, list, all, true);
 }
 
+/* ---- settled or not ---- */
+
+static void joined(struct kafka_consumer *consumer)
+{
+    int64_t now_ms = loop_now_ms(consumer->loop);
+    consumer->joined_ms = now_ms;
+    if (consumer->disturbed)
+        consumer->doubt_ms = now_ms + consumer->session_ms;
+    consumer->disturbed = false;
+}
+
+static bool settled(const struct kafka_consumer *consumer)
+{
+    return consumer->phase != PHASE_NONE && consumer->client.up && !consumer->disturbed &&
+           loop_now_ms(consumer->loop) >= consumer->doubt_ms;
+}
+
 /* ---- assignment ---- */
 
 static void forget_assignment(struct kafka_consumer *consumer)
@@ -197,6 +232,7 @@ static void on_revoke(struct kafka_consumer *consumer, bool lost)
 {
     bool told = consumer->phase == PHASE_STARTING || consumer->phase == PHASE_READING;
     consumer->lost = lost;
+    consumer->disturbed |= lost;
     consumer->reader.reading = false;
     if (!told) {
         release(consumer);
@@ -217,6 +253,7 @@ static void assigned(struct kafka_consumer *consumer, const rd_kafka_topic_parti
         on_revoke(consumer, true);
     consumer->epoch++;
     consumer->lookup_warned = false;
+    joined(consumer);
 
     size_t count = (size_t)list->cnt;
     struct kafka_part *parts = xcalloc(count + 1, sizeof(*parts));
@@ -377,6 +414,13 @@ bool kafka_consumer_up(const struct kafka_consumer *consumer)
     return consumer->client.up;
 }
 
+bool kafka_consumer_joined(const struct kafka_consumer *consumer)
+{
+    must_be(consumer, CONSUMER_MAGIC);
+    return consumer->phase == PHASE_LOOKUP || consumer->phase == PHASE_STARTING ||
+           consumer->phase == PHASE_READING;
+}
+
 /* ---- one turn ---- */
 
 static void handle(struct kafka_consumer *consumer, rd_kafka_event_t *event)
@@ -409,10 +453,13 @@ static bool collect(void *context)
     must_be(consumer, CONSUMER_MAGIC);
     rd_kafka_event_t *event;
     unsigned events = 0;
-    while (events++ < EVENTS_PER_TURN && (event = rd_kafka_queue_poll(consumer->client.queue, 0))) {
+    while (!timer_is_set(&consumer->renewal) && events++ < EVENTS_PER_TURN &&
+           (event = rd_kafka_queue_poll(consumer->client.queue, 0))) {
         handle(consumer, event);
         rd_kafka_event_destroy(event);
     }
+    if (timer_is_set(&consumer->renewal))
+        return false;
     if (events > EVENTS_PER_TURN)
         return true;
     if (consumer->phase == PHASE_STARTING && consumer->reader.unstarted == 0 &&
@@ -429,18 +476,24 @@ static void on_fatal(const struct err *err, void *context)
     consumer->events.on_fatal(err, consumer->events.context);
 }
 
-/* ---- birth and death ---- */
+/* ---- birth, renewal and death ---- */
 
-static bool subscribe(struct kafka_consumer *consumer, const struct kafka_conf *conf,
-                      struct err *err)
+static void name_topics(struct kafka_consumer *consumer, const struct kafka_conf *conf)
 {
-    rd_kafka_topic_partition_list_t *list =
-        rd_kafka_topic_partition_list_new((int)conf->topic_count);
     for (size_t i = 0; i < conf->topic_count; i++) {
         char *name = xstrndup(conf->topics[i]);
-        rd_kafka_topic_partition_list_add(list, topic_name(consumer, name), RD_KAFKA_PARTITION_UA);
+        topic_name(consumer, name);
         free(name);
     }
+    consumer->subscribed = consumer->topic_count;
+}
+
+static bool subscribe(struct kafka_consumer *consumer, struct err *err)
+{
+    rd_kafka_topic_partition_list_t *list =
+        rd_kafka_topic_partition_list_new((int)consumer->subscribed);
+    for (size_t i = 0; i < consumer->subscribed; i++)
+        rd_kafka_topic_partition_list_add(list, consumer->topics[i], RD_KAFKA_PARTITION_UA);
     rd_kafka_resp_err_t code = rd_kafka_subscribe(consumer->client.rk, list);
     rd_kafka_topic_partition_list_destroy(list);
     if (code)
@@ -456,7 +509,8 @@ struct kafka_consumer *kafka_consumer_new(struct loop *loop, const struct kafka_
     consumer->magic = CONSUMER_MAGIC;
     consumer->loop = loop;
     consumer->events = *events;
-    consumer->is_static = !str_empty(conf->instance);
+    consumer->instance = str_empty(conf->instance) ? NULL : xstrndup(conf->instance);
+    consumer->session_ms = kafka_or(conf->session_timeout_ms, KAFKA_SESSION_TIMEOUT_MS);
     consumer->revoke_ms_max = kafka_or(conf->revoke_ms_max, KAFKA_REVOKE_MS_MAX);
     consumer->records_per_turn = (unsigned)kafka_or(conf->records_per_turn, KAFKA_RECORDS_PER_TURN);
     consumer->client = (struct kafka_client){.loop = loop,
@@ -464,6 +518,7 @@ struct kafka_consumer *kafka_consumer_new(struct loop *loop, const struct kafka_
                                              .collect = collect,
                                              .flush = flush_commits,
                                              .on_fatal = on_fatal,
+                                             .on_fenced = on_fenced,
                                              .context = consumer};
     if (str_empty(conf->group) || conf->topic_count == 0) {
         err_set(err, ERR_CONFIG, "a kafka consumer needs a group and a topic");
@@ -475,13 +530,51 @@ struct kafka_consumer *kafka_consumer_new(struct loop *loop, const struct kafka_
         goto fail;
     kafka_reader_init(&consumer->reader, &consumer->client, &consumer->events,
                       (size_t)kafka_or(conf->fetch_bytes_max, KAFKA_FETCH_BYTES_MAX));
-    if (!subscribe(consumer, conf, err))
+    name_topics(consumer, conf);
+    if (!subscribe(consumer, err))
         goto fail;
     return consumer;
 
 fail:
     kafka_consumer_free(consumer, false);
     return NULL;
+}
+
+/* A timer's work: neither in a hook nor with an event of the old handle in hand. */
+static void renew(void *context)
+{
+    struct kafka_consumer *consumer = context;
+    size_t held_bytes_max = consumer->reader.held_bytes_max;
+    struct err err;
+    kafka_reader_done(&consumer->reader);
+    bool ok = kafka_client_renew(&consumer->client, &err);
+    if (ok) {
+        kafka_reader_init(&consumer->reader, &consumer->client, &consumer->events, held_bytes_max);
+        ok = subscribe(consumer, &err);
+    }
+    if (!ok)
+        kafka_client_fatal(&consumer->client, &err);
+}
+
+static bool on_fenced(void *context)
+{
+    struct kafka_consumer *consumer = context;
+    int64_t now_ms = loop_now_ms(consumer->loop);
+    if (consumer->phase != PHASE_NONE && now_ms - consumer->joined_ms > consumer->session_ms)
+        consumer->renewals = 0;
+    if (settled(consumer) || consumer->renewals == RENEWALS_MAX) {
+        struct err err;
+        err_set(&err, ERR_FENCED, "another process has joined the group as instance '%s'",
+                consumer->instance ? consumer->instance : "");
+        kafka_client_fatal(&consumer->client, &err);
+        return true;
+    }
+    on_revoke(consumer, true);
+    log_warn("the consumer was fenced while it was not settled, joining anew",
+             LOG_I("renewals", consumer->renewals));
+    timer_set(consumer->loop, &consumer->renewal, now_ms + consumer->renewals++ * RENEWAL_STEP_MS,
+              renew, consumer);
+    return true;
 }
 
 static void serve_farewell(struct kafka_consumer *consumer)
@@ -515,7 +608,7 @@ static void close_group(struct kafka_consumer *consumer, bool leave)
 {
     rd_kafka_t *rk = consumer->client.rk;
     int64_t until_us = loop_exact_us(consumer->loop) + CLOSE_WAIT_MS * 1000;
-    if (leave && consumer->is_static)
+    if (leave && consumer->instance)
         leave_group(consumer);
     rd_kafka_error_t *error = rd_kafka_consumer_close_queue(rk, consumer->client.queue);
     if (error) {
@@ -531,6 +624,7 @@ void kafka_consumer_free(struct kafka_consumer *consumer, bool leave)
     if (!consumer)
         return;
     must_be(consumer, CONSUMER_MAGIC);
+    timer_cancel(consumer->loop, &consumer->renewal);
     if (consumer->client.rk) {
         send_commit(consumer);
         forget_assignment(consumer);
@@ -541,6 +635,7 @@ void kafka_consumer_free(struct kafka_consumer *consumer, bool leave)
     for (size_t i = 0; i < consumer->topic_count; i++)
         free(consumer->topics[i]);
     free(consumer->topics);
+    free(consumer->instance);
     consumer->magic = 0;
     free(consumer);
 }

@@ -148,7 +148,7 @@ void kafka_reader_begin(struct kafka_reader *reader)
     rd_kafka_resp_err_t code = rd_kafka_assign(reader->client->rk, list);
     rd_kafka_topic_partition_list_destroy(list);
     reader->reading = true;
-    if (code) {
+    if (code && code != RD_KAFKA_RESP_ERR__FATAL) { /* of that an event tells the reason */
         struct err err;
         kafka_err_set(&err, code, "assignment was refused", NULL);
         kafka_client_fatal(reader->client, &err);

@@ -48,10 +48,10 @@ def outage(w, server, seconds, **check):
     wait_unready(w, server)
     time.sleep(seconds)
     w.start_server(server)
-    wait_until(lambda: w.supervise() or (ready(w, "worker") and ready(w, "aggregator")), 40, "both programs to be ready again")
+    wait_until(lambda: ready(w, "worker") and ready(w, "aggregator"), 40, "both programs to be ready again")
     load.many(20, sessions=2) if server != "redis" else load.many(20)
     load.accepted()
-    wait_until(lambda: w.supervise() or load.final_count() == len(load.sent), 70, lambda: "all finals, there are %d" % load.final_count())
+    wait_until(lambda: load.final_count() == len(load.sent), 70, lambda: "all finals, there are %d" % load.final_count())
     load.check(**check)
     same([away_lines(p, server) for p in programs], [count + 1 for count in before], "how often it was said that it is away")
 
@@ -69,6 +69,24 @@ def redis_goes_away_under_load_and_comes_back(w):
 @scenario(seconds=150)
 def kafka_restarts_under_load(w):
     outage(w, "kafka", 1, repeats_max=100)
+
+
+@scenario(seconds=150)
+def kafka_away_for_longer_than_the_session_ends_nobody(w):
+    """librdkafka may then take its own next life for a stranger; the door joins anew, and says so."""
+    outage(w, "kafka", 8, repeats_max=200)
+
+
+@scenario(seconds=90)
+def a_program_whose_name_another_takes_says_so_and_ends(w):
+    first = w.worker
+    locks = w.run_dir / "locks-of-another-host"
+    locks.mkdir(exist_ok=True)
+    second = w.start("worker", args=["--set", "worker.lock_dir=%s" % locks])
+    same(first.wait_end(20), 1, "the exit code of the first")
+    true("another process has joined the group as instance" in first.said("the program stops")[0]["error"], "the reason")
+    same(w.ask("who is there", seconds=30)["text"], expected("who is there"), "the answer of the second")
+    true(second.alive(), "the second has ended")
 
 
 @scenario(seconds=90)
