@@ -29,7 +29,8 @@ struct part {
     struct str raw, content_type, key; /* the record as it came */
     struct str traceparent;
     int64_t timestamp_ms;
-    bool slotted; /* its group owns it */
+    bool slotted;  /* its group owns it */
+    bool salvaged; /* unreadable but for its names: stands for a part that failed */
 };
 
 /* How a request ended. Strings live in the group's parts or are constants. */

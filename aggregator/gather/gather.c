@@ -3,8 +3,9 @@
  * to the store as entries, one per record.
  *
  * A callback of Kafka only copies the record; it is read in gather_run(). A record that cannot be
- * understood goes to the dead letters. A second part for the same slot, or for a request that is
- * final already, adds only its calls to the ledger.
+ * understood goes to the dead letters; as long as its names can be read it counts as a part that
+ * failed, so that whoever asked gets a reply. A second part for the same slot, for a request that
+ * is final already, or of another request with the same id, adds only its calls to the ledger.
  *
  * Deadlines: open groups stand in a heap. A deadline is acted on only after the partition has been
  * read past that time or to its end, so that a part that came in time but is read late still
@@ -18,6 +19,7 @@
 #include "common/base/xalloc.h"
 
 enum { LOOK_AGAIN_MS = 200, RECORD_WEIGHT = 1024 };
+enum { TENANT_BYTES_MAX = 64, ID_BYTES_MAX = 128 }; /* as in schemas/result.def */
 
 struct gather *gather_new(struct aggregator *aggregator)
 {
@@ -119,6 +121,38 @@ static bool check_result(const struct result *result, struct err *err)
     return true;
 }
 
+static bool is_name_of(struct str name, size_t bytes_max)
+{
+    return is_name(name) && name.len <= bytes_max && str_utf8_valid(name);
+}
+
+/* What can be had of a result that breaks its contract: enough for whoever looks into the dead
+ * letters, and for a part that failed. */
+static void salvage(struct part *part, const struct value *data)
+{
+    struct result *result = &part->result;
+    struct err ignored;
+    const struct value *ticket = value_get(data, STR("request"));
+    contract_init(&contract_result, result);
+    result->tenant = value_get_str(data, "tenant");
+    result->request_id = value_get_str(data, "request_id");
+    int64_t slot = value_get_int(data, "slot", 0), slots = value_get_int(data, "slots", 1);
+    if (!is_name_of(result->tenant, TENANT_BYTES_MAX) ||
+        !is_name_of(result->request_id, ID_BYTES_MAX) || slot < 0 || slot >= slots ||
+        slots > SLOTS_MAX)
+        return;
+    if (!ticket ||
+        !contract_read(&contract_ticket, ticket, &part->arena, &result->request, &ignored))
+        contract_init(&contract_ticket, &result->request);
+    result->slot = slot;
+    result->slots = slots;
+    result->status = STR("failed");
+    result->error.code = str_of(err_name(ERR_INTERNAL));
+    result->error.message = STR("the result could not be read");
+    result->error.retry = STR("never");
+    part->salvaged = !arena_overflowed(&part->arena);
+}
+
 bool part_read(struct part *part, struct err *err)
 {
     enum encoding encoding;
@@ -132,9 +166,7 @@ bool part_read(struct part *part, struct err *err)
         return false;
     const struct value *data = contract_unwrap(&document);
     if (!contract_read(&contract_result, data, &part->arena, &part->result, err)) {
-        /* Enough for whoever looks into the dead letters. */
-        part->result.tenant = value_get_str(data, "tenant");
-        part->result.request_id = value_get_str(data, "request_id");
+        salvage(part, data);
         return false;
     }
     if (arena_overflowed(&part->arena)) {
@@ -188,6 +220,14 @@ static struct group *open_group(struct gather *gather, struct entry *entry)
     return group;
 }
 
+/* Workers that know nothing of each other may have answered one id with two bodies. */
+static bool belongs(const struct group *group, const struct result *result)
+{
+    struct str ours = group_ticket(group)->body_hash, theirs = result->request.body_hash;
+    return (int64_t)group->slots == result->slots &&
+           (str_empty(ours) || str_empty(theirs) || str_eq(ours, theirs));
+}
+
 /* The part joins its group; what it is good for then stands in the entry. */
 static void join(struct gather *gather, struct entry *entry)
 {
@@ -199,8 +239,11 @@ static void join(struct gather *gather, struct entry *entry)
         entry->late = true;
         return;
     }
-    if (group && (int64_t)group->slots != part->result.slots)
-        return; /* not a part of this request: only its calls count */
+    if (group && !belongs(group, &part->result)) {
+        log_warn("a part of another request with the same id", LOG_S("id", part->result.request_id),
+                 LOG_I("partition", entry->partition), LOG_I("offset", entry->offset));
+        return; /* only its calls count */
+    }
     if (!group)
         group = open_group(gather, entry);
     if (!group_take(group, part))
@@ -234,6 +277,8 @@ static void take(struct gather *gather, struct entry *entry)
         p->read_ms = part->timestamp_ms;
     if (!part_read(part, &err)) {
         make_dead(entry, &err);
+        if (part->salvaged)
+            join(gather, entry);
         CRASH_POINT(result_refused);
         metric_add_for(METRIC_parts_total, STR("unreadable"), 1);
     } else {

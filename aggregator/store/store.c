@@ -480,6 +480,7 @@ static void poison(struct store *store, struct entry *entry, const struct err *e
     entry->poisoned = true;
     entry->kind = ENTRY_DEAD;
     entry->dead_code = ERR_INTERNAL;
+    free(entry->dead_reason);
     entry->dead_reason = xstrdup(err->text);
     struct group *group = entry->group;
     if (!group || (!entry->finishes && !entry->opens))

@@ -130,6 +130,23 @@ static void write_models(struct json_writer *w, struct str names)
     json_close(w, ']');
 }
 
+static void write_merge(struct json_writer *w, const struct sim_request *r)
+{
+    json_key(w, "merge");
+    json_open(w, '{');
+    json_key(w, "policy");
+    json_str(w, str_of(r->policy));
+    if (r->quorum) {
+        json_key(w, "quorum");
+        json_int(w, r->quorum);
+    }
+    if (r->merge_deadline_ms) {
+        json_key(w, "deadline_ms");
+        json_int(w, r->merge_deadline_ms);
+    }
+    json_close(w, '}');
+}
+
 static void write_request(const struct sim_request *r, struct buf *ret)
 {
     struct json_writer w = {.out = ret};
@@ -149,6 +166,8 @@ static void write_request(const struct sim_request *r, struct buf *ret)
     }
     if (r->models)
         write_models(&w, str_of(r->models));
+    if (r->policy)
+        write_merge(&w, r);
     if (r->deadline_ms) {
         json_key(&w, "deadline_ms");
         json_int(&w, r->deadline_ms);
@@ -169,9 +188,15 @@ struct sim_place sim_publish(struct sim *sim, struct sim_request request)
     else
         write_request(&request, &body);
     const char *key = request.session ? request.session : request.id;
-    const struct kafka_produce produce = {.key = str_of(key), .value = buf_str(&body)};
-    struct sim_place place = sim_append(sim->kafka, request.topic ? request.topic : REQUESTS,
-                                        sim_record_copy(sim, &produce));
+    const struct kafka_header type = {STR(HEADER_CONTENT_TYPE), str_of(request.content_type)};
+    const struct kafka_produce produce = {.key = str_of(key),
+                                          .value = buf_str(&body),
+                                          .headers = &type,
+                                          .header_count = request.content_type != NULL};
+    struct sim_record *record = sim_record_copy(sim, &produce);
+    record->foreign = true;
+    struct sim_place place =
+        sim_append(sim->kafka, request.topic ? request.topic : REQUESTS, record);
     buf_done(&body);
     return place;
 }
@@ -268,9 +293,11 @@ static void decode_results(struct sim *sim)
         if (first < 0)
             return;
         struct result *result = arena_new(&sim->arena, struct result);
-        decode(sim, &contract_result,
-               t->partitions[first].records[kafka->results.seen[first]++]->value, ENCODING_MSGPACK,
-               result);
+        const struct sim_record *record =
+            t->partitions[first].records[kafka->results.seen[first]++];
+        if (record->foreign)
+            continue;
+        decode(sim, &contract_result, record->value, ENCODING_MSGPACK, result);
         kafka->results.items =
             xrealloc(kafka->results.items, (kafka->results.count + 1) * sizeof(struct result *));
         kafka->results.items[kafka->results.count++] = result;

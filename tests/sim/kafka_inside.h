@@ -12,6 +12,7 @@ struct sim_record {
     struct kafka_header *headers;
     size_t header_count;
     int64_t timestamp_ms;
+    bool foreign; /* a scene wrote it */
 };
 
 struct sim_partition {

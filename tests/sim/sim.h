@@ -155,9 +155,12 @@ struct sim_request {
     const char *models;                        /* "alpha,beta"; NULL: the default model */
     const char *reply_to;
     int64_t deadline_ms, created_at_ms; /* 0: none */
+    const char *policy;                 /* of the merge; NULL: none is given */
+    int64_t quorum, merge_deadline_ms;  /* with the policy; 0: none */
     const char *raw;                    /* these bytes instead */
     size_t raw_len;                     /* 0: up to the NUL */
     const char *topic;                  /* NULL: quern.requests */
+    const char *content_type;           /* NULL: none is said */
 };
 struct sim_place {
     const char *topic;
@@ -168,7 +171,7 @@ struct sim_place sim_publish(struct sim *sim, struct sim_request request);
 /* Partitions of the request topics; before anything is published. Default 4. */
 void sim_partitions(struct sim *sim, int32_t count);
 
-/* Parts on quern.results, decoded, in the order they were written. */
+/* Parts on quern.results that workers wrote, decoded, in the order they were written. */
 size_t sim_result_count(struct sim *sim);
 const struct result *sim_result(struct sim *sim, size_t index);
 /* The only part of that slot; NULL: none, fails the test when there are two that differ in bytes.
@@ -185,15 +188,15 @@ size_t sim_dead_count(struct sim *sim);
 struct sim_dead sim_dead(struct sim *sim, size_t index);
 /* The first reply of this id; the first that says that the id is taken. NULL: none. */
 const struct reply *sim_reply_of(struct sim *sim, const char *id);
-
-/* What the group has committed of quern.requests; -1: nothing. */
-int64_t sim_committed(const struct sim *sim, int32_t partition);
-bool sim_commit_went_back(const struct sim *sim);
 const struct reply *sim_conflict_of(struct sim *sim, const char *id);
 /* All replies, in whichever topic "quern.replies.." they are: in the order they were written. */
 size_t sim_replies(struct sim *sim);
 const struct reply *sim_reply_at(struct sim *sim, size_t index);
 size_t sim_replies_of(struct sim *sim, const char *id);
+
+/* What the group has committed of quern.requests; -1: nothing. */
+int64_t sim_committed(const struct sim *sim, int32_t partition);
+bool sim_commit_went_back(const struct sim *sim);
 size_t sim_commits(const struct sim *sim); /* how many were taken */
 
 /* A rebalance in which everybody gives up its partitions; the same members share them anew. */
@@ -208,12 +211,12 @@ enum sim_produce_fault { SIM_NOT_WRITTEN, SIM_WRITTEN_UNKNOWN, SIM_LOST_UNKNOWN 
 void sim_produce_fails(struct sim *sim, enum sim_produce_fault fault, unsigned count);
 /* The local queue is full for the next `count` tries. */
 void sim_produce_full(struct sim *sim, unsigned count);
+/* The same for what aggregators produce. */
+void sim_replies_fail(struct sim *sim, enum sim_produce_fault fault, unsigned count);
 void sim_commits_fail(struct sim *sim, unsigned count);
 void sim_kafka_down(struct sim *sim, bool down);
 void sim_topic_bytes_max(struct sim *sim, const char *topic, size_t bytes);
 
-/* The same for what aggregators produce. */
-void sim_replies_fail(struct sim *sim, enum sim_produce_fault fault, unsigned count);
 /* ---- Redis ---- */
 
 void sim_redis_down(struct sim *sim, bool down); /* keeps its data */
@@ -255,10 +258,6 @@ struct sim_final {
 const struct sim_final *sim_final(const struct sim *sim, const char *id);
 const struct sim_final *sim_final_of(const struct sim *sim, const char *tenant, const char *id);
 size_t sim_final_count(const struct sim *sim);
-/* How often a statement was asked of PostgreSQL. */
-size_t sim_asked(const struct sim *sim, const char *statement);
-
-#endif
 /* Rows of the tables, in the order in which they were inserted, as they are now. */
 struct sim_request_row {
     struct str tenant, id, status, session, body_hash, text, winner, error_code, origin_topic;
@@ -312,3 +311,7 @@ size_t sim_message_rows(const struct sim *sim);
 const struct sim_message_row *sim_message_row(const struct sim *sim, size_t index);
 size_t sim_outbox_rows(const struct sim *sim);
 const struct sim_outbox_row *sim_outbox_row(const struct sim *sim, size_t index);
+/* How often a statement was asked of PostgreSQL. */
+size_t sim_asked(const struct sim *sim, const char *statement);
+
+#endif
