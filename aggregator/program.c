@@ -40,6 +40,14 @@ size_t aggregator_owned(const struct aggregator *aggregator, struct buf *ret)
     return count;
 }
 
+static size_t assigned_count(const struct aggregator *aggregator)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < aggregator->partition_count; i++)
+        count += aggregator->partitions[i].assigned;
+    return count;
+}
+
 struct str aggregator_reply_topic(const struct aggregator *aggregator, struct str reply_to)
 {
     const struct conf_strs *allowed = &aggregator->conf->shared.allowed_prefixes;
@@ -136,7 +144,7 @@ static bool open_kafka(struct aggregator *aggregator, struct err *err)
 static void stop(void *program)
 {
     struct aggregator *aggregator = program;
-    kafka_consumer_free(aggregator->consumer, false);
+    kafka_consumer_free(aggregator->consumer, aggregator->conf->leave_group);
     kafka_producer_free(aggregator->producer, 2000);
     redis_free(aggregator->redis);
     postgres_free(aggregator->pg);
@@ -217,8 +225,10 @@ static void unready(const void *program, struct buf *ret)
         buf_printf(ret, "kafka: no broker is reachable\n");
     if (!postgres_up(aggregator->pg))
         buf_printf(ret, "postgres: not connected\n");
-    if (aggregator_owned(aggregator, &owned) == 0)
-        buf_printf(ret, "partitions: none owned\n");
+    if (!kafka_consumer_joined(aggregator->consumer))
+        buf_printf(ret, "group: not joined\n");
+    if (aggregator_owned(aggregator, &owned) < assigned_count(aggregator))
+        buf_printf(ret, "partitions: not taken over yet\n");
     if (redis_enabled(aggregator->redis) && !redis_up(aggregator->redis))
         buf_printf(ret, "redis: not connected (results are stored, conversations are slower)\n");
     buf_done(&owned);

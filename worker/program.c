@@ -19,6 +19,7 @@
 static const struct step job_steps[] = {
     {.name = "admit", .begin = admit_begin, .finish = admit_finish},
     {.name = "recognise", .begin = recognise_begin, .finish = recognise_finish},
+    {.name = "refuse", .begin = refuse_begin, .finish = refuse_finish},
     {.name = "retrieve", .begin = retrieve_begin, .finish = retrieve_finish},
     {.name = "answer", .begin = answer_begin, .finish = answer_finish},
     {.name = "settle", .begin = settle_begin, .finish = settle_finish},
@@ -170,7 +171,6 @@ static bool open_kafka(struct worker *worker, struct err *err)
 static void stop(void *program)
 {
     struct worker *worker = program;
-    kafka_consumer_free(worker->consumer, false);
     claims_free(worker->claims, true);
     stored_free(worker->stored);
     lookup_free(worker->lookup);
@@ -179,6 +179,8 @@ static void stop(void *program)
     redis_free(worker->redis);
     postgres_free(worker->pg);
     intake_free(worker->intake);
+    /* Jobs keep records of it, and partitions the names of its topics. */
+    kafka_consumer_free(worker->consumer, worker->conf->leave_group);
     flow_done(&worker->slots);
     flow_done(&worker->jobs);
     model_table_release(worker->models);
@@ -268,8 +270,8 @@ static void unready(const void *program, struct buf *ret)
     const struct worker *worker = program;
     if (!kafka_consumer_up(worker->consumer))
         buf_printf(ret, "kafka: no broker is reachable\n");
-    if (intake_partitions(worker->intake) == 0)
-        buf_printf(ret, "partitions: none assigned\n");
+    if (!kafka_consumer_joined(worker->consumer)) /* a spare one has no partition, and is ready */
+        buf_printf(ret, "group: not joined\n");
     if (!postgres_up(worker->pg))
         buf_printf(ret, "postgres: not connected\n");
     if (redis_enabled(worker->redis) && !redis_up(worker->redis))

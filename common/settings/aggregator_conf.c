@@ -39,6 +39,9 @@ const struct conf_row aggregator_conf_rows[] = {
         "Pause before a failed reply is tried again; doubles each time"),
     ROW("aggregator.commit_interval", CONF_DURATION, "1s", 100, 600000, true, commit_interval_ms,
         "How often offsets are told to Kafka, for those who watch the lag"),
+    ROW("aggregator.leave_group", CONF_BOOL, "false", 0, 0, true, leave_group,
+        "Whether an aggregator that ends gives its place in the group up at once; off: it keeps it over a"
+        " restart, for a session time-out"),
     {0},
 };
 /* clang-format on */

@@ -19,6 +19,7 @@ struct aggregator_conf {
     int64_t history_turns;
     int64_t reply_attempts_max, reply_retry_ms;
     int64_t commit_interval_ms;
+    bool leave_group;
 };
 
 extern const struct conf_row aggregator_conf_rows[];

@@ -41,6 +41,9 @@ const struct conf_row worker_conf_rows[] = {
         "How often offsets are committed"),
     ROW("worker.revoke_drain", CONF_DURATION, "1s", 0, 60000, false, revoke_drain_ms,
         "When partitions are taken away: how long calls under way may still end"),
+    ROW("worker.leave_group", CONF_BOOL, "false", 0, 0, true, leave_group,
+        "Whether a worker that ends gives its place in the group up at once; off: it keeps it over a"
+        " restart, for a session time-out"),
     ROW("worker.retry_base", CONF_DURATION, "250ms", 1, 600000, true, retry_base_ms,
         "First ceiling of the random pause before a provider is tried again; doubles each time"),
     ROW("worker.retry_cap", CONF_DURATION, "20s", 1, 600000, true, retry_cap_ms,

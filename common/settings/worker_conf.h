@@ -23,7 +23,7 @@ struct worker_conf {
     int64_t history_turns, history_bytes_max;
     int64_t commit_interval_ms, revoke_drain_ms;
     int64_t retry_base_ms, retry_cap_ms;
-    bool recognise_fresh;
+    bool recognise_fresh, leave_group;
 };
 
 extern const struct conf_row worker_conf_rows[];
