@@ -131,16 +131,20 @@ struct sim_reply {
 void sim_provider(struct sim *sim, const char *name, struct sim_reply reply);
 /* Forgets the replies that are left. */
 void sim_provider_now(struct sim *sim, const char *name, struct sim_reply reply);
+/* Refuses connections; keeps its replies. */
+void sim_provider_down(struct sim *sim, const char *name, bool down);
 
 /* One line of the ledger: a call as the provider saw it. */
 struct sim_call {
     const char *provider;
-    struct str id; /* X-Request-Id */
+    const char *process; /* who called */
+    struct str id;       /* X-Request-Id */
     struct str body;
     int64_t at_ms, end_ms; /* end_ms -1: under way */
     int status;
     bool delivered;               /* the caller got the whole reply */
     const struct value *messages; /* of the body */
+    struct str answer;            /* the digest, as the caller got it; empty: no good answer */
 };
 size_t sim_call_count(const struct sim *sim);
 const struct sim_call *sim_call(const struct sim *sim, size_t index);
