@@ -26,7 +26,7 @@ from watch import Offsets
 FLEET = {
     "workers": 4,
     "aggregators": 2,
-    "settings": {"worker.retry_base": "250ms", "worker.retry_cap": "5s"},
+    "settings": {"worker.retry_base": "250ms", "worker.retry_cap": "20s"},  # as they are by default
     "models": {name: {"timeout": "5s"} for name in ("m-openai", "m-anthropic", "m-ollama")},
 }
 RATE = REQUESTS_PER_MINUTE / 60 * 1.14

@@ -13,16 +13,13 @@ import pathlib
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "system"))
-
-import harness  # noqa: E402
-from fake_client import FNV_OFFSET, FNV_PRIME  # noqa: E402
-from program import http_get  # noqa: E402
-from proxy import Proxy  # noqa: E402
+import harness
+from fake_client import FNV_OFFSET, FNV_PRIME
+from program import http_get
+from proxy import Proxy
 
 harness.PROGRAMS = (*harness.PROGRAMS, "quern-chaos-proxy")
 

@@ -8,7 +8,7 @@ figure, target, and whether the target was reached (None: a figure without one).
   repeat      a call with the id of an earlier one, or for a slot that had been answered; each is put
               down to what had happened to the process that made the call before
   recovery    from the end of a fault (or the eviction of the member) to the first two seconds with 95 %
-              of the throughput before it, in finals per second by the store's own times
+              of the throughput before it, in answers stored per second by the store's own times
 
 To add a line: a function here.
 """
@@ -74,7 +74,7 @@ class Evidence:
         )
         self.rows = {row[0]: row[1:] for row in rows}
         self.final_of = {row[0]: float(row[6]) for row in rows if row[6] is not None}
-        self.final_ms = sorted(self.final_of.values())
+        self.done_ms = sorted(float(row[6]) for row in rows if row[1] == "done")
         self.runs = f.sql("SELECT request_id, slot, extract(epoch FROM created_at) * 1000 FROM inference_runs WHERE tenant = %s", f.tenant)
 
     def _read_ledger(self):
@@ -108,10 +108,10 @@ class Evidence:
     # -- times ------------------------------------------------------------------------------------------------------
 
     def rate(self, from_ms, to_ms):
-        """Finals per second."""
+        """Answers stored per second; refusals do not count."""
         if to_ms <= from_ms:
             return 0.0
-        return (bisect.bisect_left(self.final_ms, to_ms) - bisect.bisect_left(self.final_ms, from_ms)) * 1000 / (to_ms - from_ms)
+        return (bisect.bisect_left(self.done_ms, to_ms) - bisect.bisect_left(self.done_ms, from_ms)) * 1000 / (to_ms - from_ms)
 
     def during(self, flag, from_ms, to_ms, settle_ms=500):
         """Whether a fault with this flag was on at some moment of that time, or had just been."""
@@ -173,7 +173,7 @@ class Evidence:
     # -- single faults ------------------------------------------------------------------------------------------------
 
     def recovery(self, strike):
-        """(finals/s before, during, seconds until 95 % of before; None: not before the next fault)"""
+        """(answers/s before, during, seconds until 95 % of before; None: not before the next fault)"""
         over = strike.began_ms + SESSION_TIMEOUT_S * 1000 if "evicts" in strike.kinds[0].flags else strike.ended_ms
         before = min(self.rate(strike.began_ms - 4000, strike.began_ms), self.load.rate)
         during = self.rate(strike.began_ms, over)
@@ -439,7 +439,7 @@ def judge(evidence, complaints):
 
 def fault_table(e):
     """One row per strike: its recovery when it was alone, what was repeated and failed in its time."""
-    yield "| at | fault | lasted | finals/s before, during | back to 95 % after | calls repeated | unfinished 10 s later |"
+    yield "| at | fault | lasted | answers/s before, during | back to 95 % after | calls repeated | unfinished 10 s later |"
     yield "| --- | --- | --- | --- | --- | --- | --- |"
     repeats = [c["wall_ms"] for pairs in e.repeats.values() for _, c in pairs]
     for s in e.strikes:

@@ -11,7 +11,7 @@ def echo(listener):
     def serve(peer):
         with peer:
             try:
-                while data := peer.recv(65536):
+                while (data := peer.recv(65536)) and data != b"bye":
                     peer.sendall(data)
             except OSError:
                 pass
@@ -75,6 +75,17 @@ def down_refuses_the_new_and_resets_the_old_and_the_port_stays(c):
         assert outcome(lambda: s.recv(10)) == "ConnectionResetError"
     for _ in range(3):
         assert outcome(c.connect) == "ConnectionRefusedError"
+    c.do("up")
+    with c.connect() as s:
+        assert exchange(s) == b"hello"
+
+
+def a_link_comes_up_again_though_the_target_had_hung_up_on_clients(c):
+    for _ in range(3):
+        with c.connect() as s:
+            s.sendall(b"bye")
+            assert s.recv(10) == b"", "the end is passed on"
+    c.do("down")
     c.do("up")
     with c.connect() as s:
         assert exchange(s) == b"hello"

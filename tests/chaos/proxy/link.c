@@ -74,9 +74,14 @@ static bool parse_address(struct str text, struct sockaddr_in *ret, struct err *
     return true;
 }
 
+/* With SO_REUSEADDR, what is left of connections that we closed first does not keep us from
+ * listening again. */
 static int bound_socket(int port)
 {
+    const int on = 1;
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd >= 0)
+        (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     if (fd >= 0 && bind(fd, (struct sockaddr *)&address, sizeof address) != 0) {
