@@ -2,11 +2,11 @@
  * job.h -- the worker's two subjects: a job is one request on its way through the worker, a slot is
  * one model's answer to it.
  *
- * A job walks `job_steps` (admit, recognise, retrieve, answer, settle); its `answer` step starts
- * one walk through `slot_steps` (claim, prompt, call, validate, report) per model and waits for all
- * of them. All memory of a job and its slots is one arena, freed when the job has ended. Nothing
- * outside keeps a pointer to a job longer than the job is registered there (session queue, active
- * map, waiting for storage).
+ * A job walks `job_steps` (admit, recognise, refuse, retrieve, answer, settle); its `answer` step
+ * starts one walk through `slot_steps` (claim, prompt, call, validate, report) per model and waits
+ * for all of them. All memory of a job and its slots is one arena, freed when the job has ended.
+ * Nothing outside keeps a pointer to a job longer than the job is registered there (session queue,
+ * active map, waiting for storage).
  *
  * What one step leaves for the next is a field below, under the step that fills it.
  */
@@ -127,6 +127,10 @@ struct job {
     bool repeat;   /* another record asked the same: the stored answer is sent again */
     bool conflict; /* same id, other body: dead letter and error reply only */
 
+    /* refuse */
+    struct delivery *burial;
+    bool buried_whole; /* with all its bytes */
+
     /* retrieve */
     struct retrieval *retrieval;
     const struct value *history; /* list of messages of earlier turns */
@@ -146,7 +150,7 @@ struct job {
     int64_t stored_since_ms;
     int64_t stored_asked_ms;
     bool waiting_for_store, is_stored, told_waiting;
-    struct delivery *burial, *notice;
+    struct delivery *notice;
 };
 
 /* The partition it came from is still ours; what is not yet paid for need not be done otherwise. */
@@ -161,6 +165,8 @@ enum verdict admit_begin(void *subject);
 enum verdict admit_finish(void *subject);
 enum verdict recognise_begin(void *subject);
 enum verdict recognise_finish(void *subject);
+enum verdict refuse_begin(void *subject);
+enum verdict refuse_finish(void *subject);
 enum verdict retrieve_begin(void *subject);
 enum verdict retrieve_finish(void *subject);
 enum verdict answer_begin(void *subject);

@@ -17,12 +17,13 @@ enum verdict answer_begin(void *subject)
     return STEP_WAIT;
 }
 
-/* A slot that was given up leaves the whole job unfinished: it will be read again. */
+/* A slot that was given up leaves the whole job unfinished: it will be read again. One that found
+ * its id taken by another body sends the job back to be refused. */
 enum verdict answer_finish(void *subject)
 {
     struct job *job = subject;
     for (int i = 0; i < job->slot_count; i++)
         if (job->slots[i].abandoned)
             return STEP_FAIL;
-    return STEP_NEXT;
+    return job->conflict && !job->burial ? STEP_BACK : STEP_NEXT;
 }

@@ -1,10 +1,9 @@
 /*
  * settle.c -- the step "settle": what is left to do once all parts are reported.
  *
- * What cannot be answered goes to the dead letters with its original bytes; a conflict gets an
- * error reply of its own, because the id's result belongs to the other request; a repeated request
- * asks the aggregator to send the stored answer again; a turn of a session, and a request that is
- * asked again meanwhile, wait until their final result is stored.
+ * A conflict gets an error reply of its own, because the id's result belongs to the other request;
+ * a repeated request asks the aggregator to send the stored answer again; a turn of a session, and
+ * a request that is asked again meanwhile, wait until their final result is stored.
  */
 #include "worker/settle/stored.h"
 
@@ -12,68 +11,10 @@
 #include "common/base/crash.h"
 #include "common/base/log.h"
 #include "common/base/must.h"
-#include "common/data/digest.h"
-
-enum { ORIGINAL_BYTES_MAX = 65536, DEAD_HEADERS_MAX = 12 };
 
 static struct kafka_header header(const char *name, struct str value)
 {
     return (struct kafka_header){str_of(name), value};
-}
-
-static struct str number(struct arena *arena, long long n)
-{
-    return arena_printf(arena, "%lld", n);
-}
-
-/* The original bytes, or of a large one the first 64 KiB, its size and hash. */
-static struct str original(struct job *job, struct kafka_header *headers, size_t *count)
-{
-    struct str value = job->record->value;
-    if (value.len <= (size_t)job->worker->conf->request_bytes_max)
-        return value;
-    char *hash = arena_alloc(&job->arena, DIGEST_HEX + 1);
-    digest_sha256_hex(value, hash, DIGEST_HEX);
-    headers[(*count)++] = header(HEADER_DEAD_SHA256, str_of(hash));
-    headers[(*count)++] =
-        header(HEADER_DEAD_ORIGINAL_BYTES, number(&job->arena, (long long)value.len));
-    return str_slice(value, 0, ORIGINAL_BYTES_MAX);
-}
-
-static void bury(struct job *job)
-{
-    struct worker *worker = job->worker;
-    struct arena *arena = &job->arena;
-    struct kafka_header *headers = arena_array(arena, struct kafka_header, DEAD_HEADERS_MAX);
-    size_t count = 0;
-    headers[count++] = header(HEADER_DEAD_CODE, str_of(err_name(job->err.code)));
-    headers[count++] = header(HEADER_DEAD_REASON, str_of(job->err.text));
-    headers[count++] = header(HEADER_DEAD_TOPIC, str_of(job->record->topic));
-    headers[count++] = header(HEADER_DEAD_PARTITION, number(arena, job->record->partition));
-    headers[count++] = header(HEADER_DEAD_OFFSET, number(arena, job->record->offset));
-    if (!str_empty(job->id)) {
-        headers[count++] = header(HEADER_DEAD_TENANT, job->tenant);
-        headers[count++] = header(HEADER_DEAD_ID, job->id);
-    }
-    struct str type = kafka_record_header(job->record, HEADER_CONTENT_TYPE);
-    if (type.data)
-        headers[count++] = header(HEADER_CONTENT_TYPE, type);
-    struct str value = original(job, headers, &count);
-    must(count <= DEAD_HEADERS_MAX);
-
-    job->burial = arena_new(arena, struct delivery);
-    deliver_start(job->burial, worker->loop, worker->producer, &job->walk,
-                  &(struct kafka_produce){.topic = worker->topic_dead,
-                                          .key = job->record->key,
-                                          .value = value,
-                                          .headers = headers,
-                                          .header_count = count});
-    CRASH_POINT(dead_letter_produced);
-    metric_add_for(METRIC_dead_letters_total, str_of(err_name(job->err.code)), 1);
-    log_warn("request put to the dead letters", LOG_C("code", err_name(job->err.code)),
-             LOG_C("error", job->err.text), LOG_S("id", job->id), LOG_S("tenant", job->tenant),
-             LOG_C("topic", job->record->topic), LOG_I("partition", job->record->partition),
-             LOG_I("offset", job->record->offset));
 }
 
 static void free_buf(void *buf)
@@ -150,8 +91,6 @@ enum verdict settle_begin(void *subject)
 {
     struct job *job = subject;
     must_be(job, JOB_MAGIC);
-    if (job->err.code && (!job->known || job->conflict))
-        bury(job);
     if (job->conflict)
         reply_conflict(job);
     else if (job->repeat)
@@ -166,7 +105,5 @@ enum verdict settle_begin(void *subject)
 enum verdict settle_finish(void *subject)
 {
     struct job *job = subject;
-    if (job->burial)
-        CRASH_POINT(dead_letter_delivered);
     return job->waiting_for_store && !job->is_stored ? STEP_FAIL : STEP_NEXT;
 }
