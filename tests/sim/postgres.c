@@ -20,7 +20,7 @@ struct postgres {
     struct sim_store *store;
     const struct postgres_statement *statements;
     size_t waiting_max;
-    int64_t timeout_us, last_us;
+    int64_t timeout_us, last_us, last_back_us;
     void (*on_state)(bool up, const struct err *why, void *context);
     void *context;
     bool up, broken;     /* broken: its connection is, it finds out in a moment */
@@ -195,6 +195,8 @@ static void send(struct batch *batch)
     there = there < pg->last_us ? pg->last_us : there;
     pg->last_us = there;
     int64_t back = there + pg->store->latency_us / 2;
+    back = back < pg->last_back_us ? pg->last_back_us : back; /* answers come in order */
+    pg->last_back_us = back;
     batch->timed_out = back > sim->now_us + pg->timeout_us;
     if (batch->timed_out)
         back = sim->now_us + pg->timeout_us;
