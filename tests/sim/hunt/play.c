@@ -287,6 +287,7 @@ static void build(struct play *play)
     for (size_t i = 0; i < s->count; i++)
         if (s->items[i].kind == ITEM_FAULT && !s->items[i].off)
             sim_fault(play->sim, s->items[i].fault);
+    sim_no_aggregator(play->sim); /* none but these */
     for (int i = 0; i < s->aggregators + s->workers; i++) {
         bool aggregator = i >= s->workers;
         size_t at = play->unit_count++;
