@@ -267,17 +267,22 @@ static size_t parts_ok(struct sim *sim, int requests)
     return count;
 }
 
-static int64_t breaker_openings(void)
+/* The number behind this beginning of a line; 0 when there is none. */
+static int64_t metric_of(const char *line)
 {
-    static const char line[] = "quern_breaker_openings_total{model=\"alpha\"} ";
     struct buf text;
     buf_init(&text, 1 << 20);
     metrics_write("worker", &text);
     buf_add_char(&text, '\0');
     const char *found = strstr(buf_str(&text).data, line);
-    int64_t openings = found ? strtoll(found + strlen(line), NULL, 10) : 0;
+    int64_t number = found ? strtoll(found + strlen(line), NULL, 10) : 0;
     buf_done(&text);
-    return openings;
+    return number;
+}
+
+static int64_t breaker_openings(void)
+{
+    return metric_of("quern_breaker_openings_total{model=\"alpha\"} ");
 }
 
 static void publish_many(struct sim *sim, int count, int64_t deadline_ms)
@@ -482,6 +487,55 @@ static void retries_that_help_are_not_held_back(void **state)
     sim_free(sim);
 }
 
+/* Whatever comes and goes, each request ends once and nobody is left at the gate. */
+static void a_provider_that_comes_and_goes_loses_nobody(void **state)
+{
+    static const struct sim_reply moods[] = {
+        {.trouble = SIM_REFUSED},
+        {.trouble = SIM_CUT, .after_ms = 30},
+        {.status = 503, .after_ms = 5},
+        {.status = 429, .headers = "Retry-After: 1\r\n"},
+        {.trouble = SIM_SILENT},
+        {.after_ms = 80},
+        {.after_ms = 300},
+    };
+    (void)state;
+    for (uint64_t seed = 1; seed <= 25; seed++) {
+        struct sim *sim = world(seed);
+        metric_reset_all();
+        sim_set(sim, "worker.max_in_flight", "12");
+        sim_set(sim, "worker.drain_timeout", "2s");
+        sim_set(sim, "models.alpha.timeout", "700ms");
+        sim_set(sim, "models.alpha.attempts_max", "6");
+        sim_provider(sim, "alpha", (struct sim_reply){.after_ms = 80});
+        sim_provider(sim, "beta", (struct sim_reply){.after_ms = 40});
+        struct sim_process *worker = sim_worker(sim, "w1");
+        int count = 0;
+        for (int i = 0; i < 40; i++) {
+            for (uint64_t n = sim_random(sim, 12); n; n--, count++)
+                sim_publish(
+                    sim, (struct sim_request){.id = nth("r", count),
+                                              .models = sim_random(sim, 4) ? "alpha" : "alpha,beta",
+                                              .deadline_ms = sim_random(sim, 4) ? 0 : 2000});
+            sim_provider_now(sim, "alpha", moods[sim_random(sim, 7)]);
+            if (sim_random(sim, 6) == 0)
+                sim_reload(worker);
+            sim_run_ms(sim, (int64_t)sim_random(sim, 800));
+            if (sim_random(sim, 8) == 0) {
+                (sim_random(sim, 2) ? sim_kill : sim_term)(worker);
+                while (sim_running(worker))
+                    sim_run_ms(sim, 10);
+                worker = sim_worker(sim, "w1");
+            }
+        }
+        sim_provider_now(sim, "alpha", (struct sim_reply){.after_ms = 50});
+        assert_true(sim_settle(sim));
+        assert_int_equal(sim_final_count(sim), count);
+        assert_int_equal(metric_of("quern_calls_held{model=\"alpha\"} "), 0);
+        sim_free(sim);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -505,6 +559,7 @@ int main(void)
         cmocka_unit_test(a_reload_does_not_forget_that_a_provider_is_away),
         cmocka_unit_test(retries_in_vain_are_a_share_of_the_requests),
         cmocka_unit_test(retries_that_help_are_not_held_back),
+        cmocka_unit_test(a_provider_that_comes_and_goes_loses_nobody),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

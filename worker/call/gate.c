@@ -68,6 +68,8 @@ static void tell(struct gate *gate)
         return;
     struct str name = str_of(gate->name);
     metric_set_for(METRIC_breaker_state, name, (int64_t)state);
+    if (first)
+        metric_set_for(METRIC_calls_held, name, 0);
     if (state == BREAKER_OPEN) {
         metric_add_for(METRIC_breaker_openings_total, name, 1);
         if (gate->told == BREAKER_CLOSED)
