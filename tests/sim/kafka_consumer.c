@@ -12,7 +12,14 @@
 
 #include "common/base/buf.h"
 
-enum { JOIN_US = 5000, FETCH_US = 800, COMMIT_US = 1500, REVOKE_US = 1000, GIVE_UP_US = 5000000 };
+enum {
+    JOIN_US = 5000,
+    FETCH_US = 800,
+    COMMIT_US = 1500,
+    REVOKE_US = 1000,
+    THAW_US = 6000,
+    GIVE_UP_US = 5000000
+};
 
 struct commit_op {
     struct sim_op op;
@@ -249,14 +256,19 @@ static void revoked(void *context)
     consumer->events.on_revoked(consumer->lost, consumer->events.context);
 }
 
-/* A member that drains may be thrown out meanwhile: then the door lets go, and tells nobody. */
+/* A member that drains may be thrown out meanwhile: then the door lets go, and tells nobody. One
+ * that stands still hears of it a moment after it has gone on: until then it believes that all is
+ * as it was. */
 void sim_consumer_revoke(struct kafka_consumer *consumer, bool lost)
 {
     struct sim *sim = consumer->kafka->sim;
+    int64_t frozen_until_us = consumer->process->frozen_until_us;
+    int64_t from_us = frozen_until_us > sim->now_us ? frozen_until_us : sim->now_us;
     sim_event_cancel(&consumer->assign);
     consumer->lost = lost;
     sim_event_set(sim, &consumer->revoke, consumer->process,
-                  sim->now_us + sim_latency_us(sim, REVOKE_US), revoked, consumer);
+                  from_us + sim_latency_us(sim, from_us > sim->now_us ? THAW_US : REVOKE_US),
+                  revoked, consumer);
 }
 
 /* Commits that were made before the release reach the group before it; their answers are dropped.

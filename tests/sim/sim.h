@@ -315,6 +315,8 @@ size_t sim_message_rows(const struct sim *sim);
 const struct sim_message_row *sim_message_row(const struct sim *sim, size_t index);
 size_t sim_outbox_rows(const struct sim *sim);
 const struct sim_outbox_row *sim_outbox_row(const struct sim *sim, size_t index);
+/* Transactions that were refused because their partitions belong to somebody else. */
+size_t sim_fenced(const struct sim *sim);
 /* How often a statement was asked of PostgreSQL. */
 size_t sim_asked(const struct sim *sim, const char *statement);
 

@@ -128,6 +128,11 @@ void sim_postgres_refuses(struct sim *sim, const char *text)
     sim->store->faults.refuse = text;
 }
 
+size_t sim_fenced(const struct sim *sim)
+{
+    return sim->store->fenced;
+}
+
 size_t sim_asked(const struct sim *sim, const char *statement)
 {
     for (size_t i = 0; i < STATEMENTS_MAX; i++)

@@ -118,7 +118,7 @@ struct sim_store {
     struct table request_rows, conversation_rows, run_rows, usage_rows, offset_rows, message_rows;
     int64_t outbox_seq, part_seq;
     uint64_t stamp;
-    size_t finals;
+    size_t finals, fenced;
 
     struct arena scratch; /* for one batch */
     struct undo *undo;

@@ -87,8 +87,10 @@ bool statement_fence(struct sim_store *store, const struct str *params, struct s
         struct offset_row *row =
             find(store, key_of(store, params[0], params[1], partitions.items[i]));
         if (!row || row->row.epoch != store_int(epochs.items[i]) ||
-            row->row.next_offset != store_int(froms.items[i]))
+            row->row.next_offset != store_int(froms.items[i])) {
+            store->fenced++;
             return store_refuse(store, "QF001", "fenced: not all of the partitions are ours");
+        }
         store_keep(store, &row->row, sizeof(row->row));
         row->row.next_offset = store_int(tos.items[i]);
     }
