@@ -43,7 +43,7 @@ def key_hash(key):
 class Fleet(harness.World):
     def __init__(self, build, run_dir):
         super().__init__(build, run_dir)
-        self.ends, self.supervised, self.by_themselves = [], 0, []
+        self.ends, self.supervised, self.by_themselves = [], [], []
         self.proxy_log = open(self.logs / "proxy.log", "wb")
         self.proxy = Proxy(
             self.programs["quern-chaos-proxy"],
@@ -145,13 +145,15 @@ class Fleet(harness.World):
                 program.peak_kb = max(program.peak_kb, int(line.split()[1]))
 
     def tend(self):
-        """What systemd or Kubernetes does, and what a watcher of memory does."""
+        """What systemd or Kubernetes does, and what a watcher of memory does. A program that cannot go on (fenced by
+        Kafka, a fatal error of its producer) says why and ends with 1; everything else is a crash."""
         for program in list(self.running):
             if program.alive():
                 self.measure(program)
             elif not program.expected_end:
-                if program.said("the program stops", code="fenced"):
-                    self.supervised += 1
+                told = program.said("the program stops")
+                if told and program.process.poll() == 1:
+                    self.supervised.append("%s: %s: %s" % (program.name, told[-1].get("code"), str(told[-1].get("error"))[:200]))
                 else:
                     self.by_themselves.append("%s ended by itself with code %s" % (program.name, program.process.poll()))
                 self.note_end(program, "kill")

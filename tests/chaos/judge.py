@@ -422,10 +422,14 @@ def failed_otherwise(e):
     )
 
 
-@line("programs that ended by themselves or badly", "0")
-def ended(e):
-    count, ok, shown = zero(e.f.by_themselves + e.complaints)
-    return "%s; %d fenced by Kafka and started again" % (count, e.f.supervised), ok, shown
+@line("programs that crashed or ended badly", "0")
+def crashed(e):
+    return zero(e.f.by_themselves + e.complaints)
+
+
+@line("programs that said why they stop, and were started again")
+def stopped(e):
+    return "; ".join([str(len(e.f.supervised)), *e.f.supervised]), None, []
 
 
 def judge(evidence, complaints):

@@ -39,7 +39,7 @@ class World:
     """What the judge asks of the fleet, with answers that a case may change."""
 
     def __init__(self):
-        self.tenant, self.ends, self.supervised, self.by_themselves = "t", [], 0, []
+        self.tenant, self.ends, self.supervised, self.by_themselves = "t", [], [], []
         self.running = [Program("q-worker-1", 0), Program("q-worker-2", 20 * MS + 10), Program("q-aggregator-1", 0)]
         self.answers = {"HAVING": [], "FROM messages": [(4,)], "usage_daily": [(3,)]}
         self.said = {id: [Reply(status="done", text=id)] for id in ("a", "b", "c")}
@@ -251,7 +251,7 @@ def a_request_that_expires(e):
     e.rows["c"] = ("expired", None, None, None, "expired")
 
 
-@breach("ended by themselves")
+@breach("crashed")
 def a_program_that_crashes(e):
     e.f.by_themselves.append("q-worker-1 ended by itself with code -11")
 
