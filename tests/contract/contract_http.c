@@ -1,0 +1,225 @@
+/*
+ * Contract of common/io/http_client.h.
+ */
+#include "tests/contract/stage.h"
+
+#include "common/base/xalloc.h"
+#include "common/io/http_client.h"
+
+#define REPLY_BYTES_MAX 1000
+
+struct heard {
+    unsigned times;
+    int status;
+    bool ok;
+    struct err err;
+    char body[128], header[64];
+};
+
+struct play {
+    struct stage *stage;
+    struct http_client *http;
+};
+
+static int set_up(void **state)
+{
+    struct play *play = xzalloc(sizeof(*play));
+    struct err err = {0};
+    play->stage = stage_new();
+    const struct http_client_conf conf = {
+        .calls_max = 3, .reply_bytes_max = REPLY_BYTES_MAX, .user_agent = STR("contract")};
+    play->http = http_client_new(stage_loop(play->stage, 0), &conf, &err);
+    *state = play;
+    return play->http ? 0 : -1;
+}
+
+static int tear_down(void **state)
+{
+    struct play *play = *state;
+    http_client_free(play->http);
+    stage_free(play->stage);
+    free(play);
+    return 0;
+}
+
+static void on_done(const struct http_reply *reply, const struct err *err, void *context)
+{
+    struct heard *heard = context;
+    heard->times++;
+    heard->ok = err == NULL;
+    heard->status = reply->status;
+    if (err)
+        heard->err = *err;
+    snprintf(heard->body, sizeof(heard->body), STR_FMT, STR_ARG(reply->body));
+    snprintf(heard->header, sizeof(heard->header), STR_FMT,
+             STR_ARG(http_reply_header(reply, "x-answer")));
+}
+
+static struct http_call *call(struct play *play, struct heard *heard, int64_t total_ms)
+{
+    struct err err = {0};
+    const struct http_header headers[] = {{STR("Content-Type"), STR("application/json")},
+                                          {STR("X-Request-Id"), STR("r1")}};
+    const struct http_request request = {.method = STR("POST"),
+                                         .url = stage_http_url(play->stage),
+                                         .headers = headers,
+                                         .header_count = 2,
+                                         .body = STR("{\"messages\":[]}"),
+                                         .connect_timeout_ms = 1000,
+                                         .total_timeout_ms = total_ms};
+    *heard = (struct heard){0};
+    struct http_call *made = http_call(play->http, &request, on_done, heard, &err);
+    assert_int_equal(heard->times, 0); /* never from inside */
+    heard->err = err;
+    return made;
+}
+
+static void expect_error(struct play *play, struct heard *heard, enum err_code code)
+{
+    UNTIL(play->stage, heard->times == 1);
+    assert_false(heard->ok);
+    if (heard->err.code != code)
+        fail_msg("wanted %s, got %s: %s", err_name(code), err_name(heard->err.code),
+                 heard->err.text);
+    stage_run_ms(play->stage, 50);
+    assert_int_equal(heard->times, 1);
+    assert_int_equal(http_in_flight(play->http), 0);
+}
+
+static void status_headers_and_body_arrive(void **state)
+{
+    struct play *play = *state;
+    struct heard heard;
+    stage_http_answers(
+        play->stage,
+        (struct stage_reply){.status = 429, .headers = "X-Answer: forty two\r\n", .body = "busy"});
+    assert_non_null(call(play, &heard, 5000));
+    assert_int_equal(http_in_flight(play->http), 1);
+    UNTIL(play->stage, heard.times == 1);
+    assert_true(heard.ok); /* whatever its status */
+    assert_int_equal(heard.status, 429);
+    assert_string_equal(heard.body, "busy");
+    assert_string_equal(heard.header, "forty two");
+    assert_int_equal(http_in_flight(play->http), 0);
+    assert_int_equal(stage_http_calls(play->stage), 1);
+}
+
+static void a_refused_connection_is_a_provider_that_is_down(void **state)
+{
+    struct play *play = *state;
+    struct heard heard;
+    stage_http_answers(play->stage, (struct stage_reply){.trouble = STAGE_REFUSED});
+    assert_non_null(call(play, &heard, 5000));
+    expect_error(play, &heard, ERR_PROVIDER_DOWN);
+    assert_int_equal(heard.status, 0);
+    assert_int_equal(stage_http_calls(play->stage), 0);
+}
+
+static void a_reply_cut_in_the_middle_is_a_bad_reply(void **state)
+{
+    struct play *play = *state;
+    struct heard heard;
+    stage_http_answers(play->stage,
+                       (struct stage_reply){.body = "as far as it goes", .trouble = STAGE_CUT});
+    assert_non_null(call(play, &heard, 5000));
+    expect_error(play, &heard, ERR_PROVIDER_BAD_REPLY);
+}
+
+static void silence_is_a_time_out(void **state)
+{
+    struct play *play = *state;
+    struct heard heard;
+    stage_http_answers(play->stage, (struct stage_reply){.trouble = STAGE_SILENT});
+    int64_t began_ms = stage_now_ms(play->stage);
+    assert_non_null(call(play, &heard, 300));
+    UNTIL(play->stage, heard.times == 1);
+    assert_in_range(stage_now_ms(play->stage) - began_ms, 295, 1500);
+    expect_error(play, &heard, ERR_PROVIDER_TIMEOUT);
+}
+
+static void a_late_reply_is_a_time_out(void **state)
+{
+    struct play *play = *state;
+    struct heard heard;
+    stage_http_answers(play->stage, (struct stage_reply){.after_ms = 600, .body = "late"});
+    assert_non_null(call(play, &heard, 200));
+    expect_error(play, &heard, ERR_PROVIDER_TIMEOUT);
+    stage_run_ms(play->stage, 700);
+    assert_int_equal(heard.times, 1);
+}
+
+static void a_reply_beyond_the_ceiling_is_too_big(void **state)
+{
+    struct play *play = *state;
+    struct heard heard;
+    char body[REPLY_BYTES_MAX + 2];
+    memset(body, 'x', sizeof(body) - 1);
+    body[sizeof(body) - 1] = 0;
+    stage_http_answers(play->stage, (struct stage_reply){.body = body});
+    assert_non_null(call(play, &heard, 5000));
+    expect_error(play, &heard, ERR_TOO_BIG);
+    body[REPLY_BYTES_MAX] = 0;
+    stage_http_answers(play->stage, (struct stage_reply){.body = body});
+    assert_non_null(call(play, &heard, 5000));
+    UNTIL(play->stage, heard.times == 1);
+    assert_true(heard.ok);
+}
+
+static void a_cancelled_call_is_never_answered(void **state)
+{
+    struct play *play = *state;
+    struct heard cancelled, other;
+    stage_http_answers(play->stage, (struct stage_reply){.after_ms = 100, .body = "here"});
+    struct http_call *made = call(play, &cancelled, 5000);
+    assert_non_null(call(play, &other, 5000));
+    http_cancel(play->http, made);
+    assert_int_equal(http_in_flight(play->http), 1);
+    UNTIL(play->stage, other.times == 1);
+    stage_run_ms(play->stage, 200);
+    assert_int_equal(cancelled.times, 0);
+}
+
+static void more_calls_than_allowed_are_refused_and_not_answered(void **state)
+{
+    struct play *play = *state;
+    struct heard heard[4];
+    stage_http_answers(play->stage, (struct stage_reply){.after_ms = 100, .body = "here"});
+    for (int i = 0; i < 3; i++)
+        assert_non_null(call(play, &heard[i], 5000));
+    assert_null(call(play, &heard[3], 5000));
+    assert_int_equal(heard[3].err.code, ERR_UNAVAILABLE);
+    UNTIL(play->stage, heard[0].times && heard[1].times && heard[2].times);
+    assert_int_equal(heard[3].times, 0);
+    assert_non_null(call(play, &heard[3], 5000));
+    UNTIL(play->stage, heard[3].times == 1);
+}
+
+static void calls_under_way_end_with_the_door(void **state)
+{
+    struct play *play = *state;
+    struct heard heard;
+    stage_http_answers(play->stage, (struct stage_reply){.after_ms = 50, .body = "here"});
+    assert_non_null(call(play, &heard, 5000));
+    http_client_free(play->http);
+    play->http = NULL;
+    stage_run_ms(play->stage, 150);
+    assert_int_equal(heard.times, 0);
+}
+
+#define PLAY(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        PLAY(status_headers_and_body_arrive),
+        PLAY(a_refused_connection_is_a_provider_that_is_down),
+        PLAY(a_reply_cut_in_the_middle_is_a_bad_reply),
+        PLAY(silence_is_a_time_out),
+        PLAY(a_late_reply_is_a_time_out),
+        PLAY(a_reply_beyond_the_ceiling_is_too_big),
+        PLAY(a_cancelled_call_is_never_answered),
+        PLAY(more_calls_than_allowed_are_refused_and_not_answered),
+        PLAY(calls_under_way_end_with_the_door),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
