@@ -289,7 +289,7 @@ def main():
     parser.add_argument("build")
     parser.add_argument("--quick", action="store_true", help="one round each")
     parser.add_argument("--steady", type=float, default=0, help="minutes of steady load for the memory row")
-    parser.add_argument("--stuck", type=float, default=60, help="seconds for which one session is stuck (row stuck)")
+    parser.add_argument("--stuck", type=float, default=120, help="seconds for which one session is stuck (row stuck)")
     parser.add_argument("--behind", type=int, default=100000, help="least number of messages behind it")
     parser.add_argument("--only", default="", help="names of rows, comma separated")
     args = parser.parse_args()
