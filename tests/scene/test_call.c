@@ -382,6 +382,12 @@ static void whoever_waits_for_a_provider_ends_with_its_deadline(void **state)
     for (int i = 0; i < 60; i++)
         assert_true(sim_final(sim, nth("r", i))->stored_ms < 3200);
     assert_true(attempts_of(sim, 60) <= 72);
+    size_t told = 0;
+    for (int i = 0; i < 60; i++)
+        told += str_is(sim_part(sim, nth("r", i), 0)->error.message,
+                       "the deadline passed after 1 calls, waiting for the provider to be back; "
+                       "the last one: provider_down");
+    assert_true(told > 0);
     assert_int_equal(breaker_openings(), 1);
     sim_free(sim);
 }

@@ -162,10 +162,13 @@ static enum verdict give_up(struct slot *slot)
     return STEP_FAIL;
 }
 
+/* The text says what the provider did last, for whoever asks why it took so long. */
 static enum verdict expire(struct slot *slot)
 {
-    err_set(&slot->err, ERR_EXPIRED, "the deadline passed after %u calls%s", slot->attempt,
-            slot->place.queue ? ", waiting for the provider to be back" : "");
+    struct str last = slot->attempt ? slot->attempts[slot->attempt - 1].error_code : STR("");
+    err_set(&slot->err, ERR_EXPIRED, "the deadline passed after %u calls%s%s" STR_FMT,
+            slot->attempt, slot->place.queue ? ", waiting for the provider to be back" : "",
+            str_empty(last) ? "" : "; the last one: ", STR_ARG(last));
     gate_leave(slot->model->gate, &slot->place, slot->job->worker->loop);
     next_permit(slot->job->worker);
     return STEP_NEXT;
