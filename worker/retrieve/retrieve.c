@@ -110,6 +110,10 @@ static void store_told(const struct postgres_result *result, const struct err *e
     r->found = err == NULL;
     if (!err) {
         const struct postgres_rows *rows = &result->rows[0];
+        /* It became final since it was looked up: another life's answer came late. What is stored
+         * now is not the history it should be asked with, and there is nothing to ask. */
+        if (rows->count && str_eq(postgres_cell(rows, 0, 1), job->id))
+            job->known = true;
         for (size_t row = 0; row < rows->count; row++) {
             if (postgres_is_null(rows, row, 3))
                 continue; /* a conversation without messages */
