@@ -21,7 +21,11 @@ static const struct step job_steps[] = {
     {.name = "recognise", .begin = recognise_begin, .finish = recognise_finish},
     {.name = "refuse", .begin = refuse_begin, .finish = refuse_finish},
     {.name = "retrieve", .begin = retrieve_begin, .finish = retrieve_finish},
-    {.name = "answer", .begin = answer_begin, .finish = answer_finish},
+    {.name = "answer",
+     .begin = answer_begin,
+     .finish = answer_finish,
+     .back = "refuse",
+     .back_max = 1},
     {.name = "settle", .begin = settle_begin, .finish = settle_finish},
     {0},
 };
