@@ -4,7 +4,8 @@
  * Taking over is one transaction: a new epoch for every partition, then the parts of the requests
  * that are open there. From that moment the former owner's transactions are refused. Reading begins
  * at the offset that PostgreSQL knows; if Kafka does not have it any more, results were lost and we
- * stop. Offsets are committed to Kafka, too, now and then, for those who watch the lag.
+ * stop. Whoever stood still since the assignment waits for Kafka's word before it takes over.
+ * Offsets are committed to Kafka, too, now and then, for those who watch the lag.
  *
  * Giving up: what is not on the wire is dropped, the next owner reads it again. A transaction on
  * the wire is waited for, for a moment: it spares the next owner the work.
@@ -17,8 +18,13 @@
 #include "common/base/xalloc.h"
 
 enum { ASK_AGAIN_MS = 300, RELEASE_MS_MAX = 2000, FENCED_MS_MAX = 20000 };
+enum {
+    LATE_MS = 1000,      /* a timer so late says that we stood still */
+    HEARTBEAT_MS = 3000, /* within that Kafka has told us what we missed */
+    FRESH_MS = 5000,     /* so long the end of a partition is as it was at its assignment */
+};
 
-static void own(void *context);
+static void own(struct gather *gather);
 
 /* A take-over under way. The door forgets its questions when it is freed; we do not. */
 struct ownership {
@@ -51,6 +57,7 @@ void assign_assigned(const struct kafka_partition *partitions, size_t count, voi
                                .high = partitions[i].high,
                                .committed = partitions[i].committed};
     }
+    aggregator->gather->assigned_ms = loop_now_ms(aggregator->loop);
     log_info("partitions assigned", LOG_I("count", count));
     CRASH_POINT(results_assigned);
     if (count)
@@ -108,7 +115,15 @@ static void load_part(struct gather *gather, const struct postgres_rows *rows, s
     }
 }
 
-/* False: offsets were lost. */
+/* Stored further than the partition went when it was assigned to us, a while ago: somebody else had
+ * it meanwhile, and Kafka has yet to tell us. */
+static bool is_overtaken(const struct gather *gather, const struct partition *p)
+{
+    int64_t age = loop_now_ms(gather->aggregator->loop) - gather->assigned_ms;
+    return p->next_offset > p->high && age > FRESH_MS;
+}
+
+/* False: offsets were lost, or the partitions are not ours any more. */
 static bool take_over(struct gather *gather, const struct postgres_rows *rows)
 {
     struct aggregator *aggregator = gather->aggregator;
@@ -118,6 +133,10 @@ static bool take_over(struct gather *gather, const struct postgres_rows *rows)
         struct partition *p = &aggregator->partitions[number];
         p->next_offset = postgres_cell_i64(rows, i, 1);
         p->epoch = postgres_cell_i64(rows, i, 2);
+        if (is_overtaken(gather, p)) {
+            gather_fenced(gather);
+            return false;
+        }
         if (p->next_offset < p->low || p->next_offset > p->high) {
             offsets_lost(aggregator, number);
             return false;
@@ -141,6 +160,26 @@ static void start_reading(struct gather *gather)
     }
 }
 
+static void own_later(struct gather *gather, int64_t pause_ms);
+
+/* Who stood still for long may not be a member any more: taking over would throw out the one who
+ * owns the partitions now. Kafka speaks first. */
+static void own_again(void *context)
+{
+    struct gather *gather = context;
+    if (loop_now_ms(gather->aggregator->loop) > gather->own_due_ms + LATE_MS)
+        own_later(gather, HEARTBEAT_MS);
+    else
+        own(gather);
+}
+
+static void own_later(struct gather *gather, int64_t pause_ms)
+{
+    struct loop *loop = gather->aggregator->loop;
+    gather->own_due_ms = loop_now_ms(loop) + pause_ms;
+    timer_set(loop, &gather->own_timer, gather->own_due_ms, own_again, gather);
+}
+
 static void owned(const struct postgres_result *result, const struct err *err, void *context)
 {
     struct ownership *question = context;
@@ -154,8 +193,7 @@ static void owned(const struct postgres_result *result, const struct err *err, v
     gather->owning = false;
     if (err) {
         log_debug("partitions not taken over yet", LOG_C("error", err->text));
-        timer_set(aggregator->loop, &gather->own_timer,
-                  loop_now_ms(aggregator->loop) + ASK_AGAIN_MS, own, gather);
+        own_later(gather, ASK_AGAIN_MS);
         return;
     }
     if (!take_over(gather, &result->rows[0]))
@@ -175,9 +213,8 @@ void assign_forget(struct gather *gather)
         free(container_of(node, struct ownership, node));
 }
 
-static void own(void *context)
+static void own(struct gather *gather)
 {
-    struct gather *gather = context;
     struct aggregator *aggregator = gather->aggregator;
     struct ownership *question = xzalloc(sizeof(*question));
     struct buf numbers, lows;

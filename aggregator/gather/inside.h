@@ -16,8 +16,9 @@ struct gather {
     bool held; /* the store asked us to wait */
 
     struct list questions; /* take-overs that were not answered, also of former times */
-    bool owning;           /* the take-over is under way */
-    bool revoking;         /* a revoke waits for the transaction on the wire */
+    int64_t assigned_ms, own_due_ms;
+    bool owning;   /* the take-over is under way */
+    bool revoking; /* a revoke waits for the transaction on the wire */
     bool fenced;
     struct timer own_timer, release_timer, fence_timer, commit_timer;
 };

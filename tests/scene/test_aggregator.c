@@ -349,6 +349,31 @@ static void a_zombie_is_fenced(void **state)
     assert_true(fenced > 5); /* it did try */
 }
 
+/* It wanted to take its partitions over when it was stopped, and wakes up when others have them. */
+static void who_stood_still_takes_nothing_over(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 10; seed++) {
+        struct sim *sim = world(550 + seed);
+        sim_aggregator(sim, "a1");
+        struct sim_process *late = sim_aggregator(sim, "a2");
+        sim_worker(sim, "w1");
+        sim_postgres_fails(sim, "own", "40001", 1000);
+        sim_run_ms(sim, 100);
+        sim_postgres_fails(sim, "own", "40001", 0);
+        sim_freeze(late, 9000);
+        publish(sim, 0, REQUESTS);
+        sim_run_ms(sim, 8950);
+        assert_int_equal(sim_final_count(sim), REQUESTS);
+        sim_run_ms(sim, 60000);
+        assert_true(sim_settle(sim));
+        assert_true(sim_running(late));
+        assert_int_equal(sim_fenced(sim), 0);
+        expect_all_done(sim);
+        sim_free(sim);
+    }
+}
+
 static void aggregators_may_come_and_go(void **state)
 {
     (void)state;
@@ -603,6 +628,7 @@ int main(void)
         cmocka_unit_test(connections_may_be_ended_at_any_time),
         cmocka_unit_test(what_cannot_be_stored_fails_alone),
         cmocka_unit_test(a_zombie_is_fenced),
+        cmocka_unit_test(who_stood_still_takes_nothing_over),
         cmocka_unit_test(aggregators_may_come_and_go),
         cmocka_unit_test(a_drain_leaves_nothing_under_way),
         cmocka_unit_test(a_reply_is_sent_until_kafka_has_it),
