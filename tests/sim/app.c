@@ -11,6 +11,7 @@
  */
 #include "common/app/instance.h"
 #include "common/app/shared_conf.h"
+#include "common/base/log.h"
 #include "tests/sim/inside.h"
 #include "worker/worker.h"
 
@@ -346,7 +347,8 @@ void app_drained(struct app *app)
 
 void app_fail(struct app *app, const struct err *err, int exit_code)
 {
-    (void)err;
+    log_warn("a program leaves by itself", LOG_C("name", app->process->name),
+             LOG_C("error", err->text));
     app->process->exit_code = exit_code;
     app->process->leaving = true;
     sim_wake(app->process);

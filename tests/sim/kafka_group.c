@@ -250,14 +250,18 @@ static void session_runs_out(struct sim_process *process, int64_t ms)
 {
     struct sim *sim = process->sim;
     struct kafka_consumer *consumer = process->consumer;
-    if (consumer && consumer->member && ms > consumer->session_ms)
+    if (consumer && consumer->member && ms > consumer->session_ms &&
+        !heap_linked(&consumer->member->expiry.node))
         sim_event_set(sim, &consumer->member->expiry, NULL,
                       sim->now_us + consumer->session_ms * 1000, expire, consumer->member);
 }
 
 void sim_freeze(struct sim_process *process, int64_t ms)
 {
-    process->frozen_until_us = process->sim->now_us + ms * 1000;
+    int64_t until_us = process->sim->now_us + ms * 1000;
+    if (until_us <= process->frozen_until_us)
+        return; /* what waits for it has its moment already */
+    process->frozen_until_us = until_us;
     session_runs_out(process, ms);
 }
 

@@ -72,7 +72,7 @@ void sim_aggregator_pause(struct sim *sim, bool pause);
 void sim_kill(struct sim_process *process);
 void sim_term(struct sim_process *process);   /* SIGTERM */
 void sim_reload(struct sim_process *process); /* SIGHUP */
-/* SIGSTOP for so long. */
+/* SIGSTOP for so long; never shortens an earlier one. */
 void sim_freeze(struct sim_process *process, int64_t ms);
 /* SIGSTOP until SIGCONT. */
 void sim_stop(struct sim_process *process);
