@@ -17,6 +17,10 @@ void check_end(struct play *play);
 /* check_calls.c: order and history of turns (I4, I10, I14), paid calls (I5), money (I6). */
 void check_turns(struct play *play);
 void check_repeats(struct play *play);
+/* check_books.c: money (I6), what is there together (I13), replies. */
+void check_books(struct play *play);
+/* Whether Redis was there all the time: claims and kept answers are its. */
+bool check_redis_was_well(const struct schedule *schedule);
 /* Of "default/r7/1/..": 7 and 1; false: not ours. */
 bool check_call_name(struct str id, int *ret_number, int *ret_slot);
 

@@ -131,8 +131,7 @@ void check_turns(struct play *play)
 
 /* ---- I5: paid calls ---- */
 
-/* Claims and kept answers are Redis's; without it more calls are repeated. */
-static bool redis_is_well(const struct schedule *s)
+bool check_redis_was_well(const struct schedule *s)
 {
     return !schedule_has(s, EVENT_REDIS_DOWN) && !schedule_has(s, EVENT_REDIS_FLUSH) &&
            !schedule_has_fault(s, SIM_REDIS, SIM_NEVER) &&
@@ -172,7 +171,7 @@ static void check_pair(struct play *play, const struct sim_call *first,
 
 void check_repeats(struct play *play)
 {
-    if (!redis_is_well(play->schedule))
+    if (!check_redis_was_well(play->schedule)) /* then more calls are repeated */
         return;
     for (size_t i = 0; i < sim_call_count(play->sim); i++) {
         const struct sim_call *first = sim_call(play->sim, i);

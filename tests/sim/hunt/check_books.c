@@ -1,0 +1,133 @@
+/*
+ * check_books.c -- the store against itself, the ledger and the replies: money (I6), and that what
+ * belongs together is there together (I13).
+ */
+#include "tests/sim/hunt/check.h"
+
+#include <string.h>
+
+enum { CALL_TOKENS = 15 }; /* of every good answer of a simulated provider */
+
+/* ---- I6: runs and calls ---- */
+
+static size_t good_calls(const struct play *play, struct str call_id)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < sim_call_count(play->sim); i++) {
+        const struct sim_call *call = sim_call(play->sim, i);
+        count += call->delivered && !str_empty(call->answer) && str_eq(call->id, call_id);
+    }
+    return count;
+}
+
+static bool was_paid(const struct sim_run_row *run)
+{
+    return str_is(run->outcome, "ok") || str_is(run->outcome, "late");
+}
+
+static size_t paid_runs(const struct play *play, struct str call_id)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < sim_run_rows(play->sim); i++)
+        count += was_paid(sim_run_row(play->sim, i)) &&
+                 str_eq(sim_run_row(play->sim, i)->call_id, call_id);
+    return count;
+}
+
+/* A row per good answer; one fewer only for who died, or was cut off, before it could say so. */
+static void check_runs(struct play *play)
+{
+    for (size_t i = 0; i < sim_call_count(play->sim); i++) {
+        const struct sim_call *call = sim_call(play->sim, i);
+        if (!call->delivered || str_empty(call->answer))
+            continue;
+        size_t calls = good_calls(play, call->id), runs = paid_runs(play, call->id);
+        if (runs > calls || (runs < calls && !play->absence_count))
+            play_find(play, "I6 " STR_FMT ": %zu rows for %zu answers", STR_ARG(call->id), runs,
+                      calls);
+    }
+    for (size_t i = 0; i < sim_run_rows(play->sim); i++) {
+        const struct sim_run_row *run = sim_run_row(play->sim, i);
+        if (was_paid(run) && good_calls(play, run->call_id) == 0)
+            play_find(play, "I6 " STR_FMT ": a row for an answer that nobody gave",
+                      STR_ARG(run->call_id));
+        if (run->input_tokens + run->output_tokens != (was_paid(run) ? CALL_TOKENS : 0))
+            play_find(play, "I6 " STR_FMT ": %lld tokens", STR_ARG(run->call_id),
+                      (long long)(run->input_tokens + run->output_tokens));
+    }
+}
+
+/* usage_daily is the sum of the runs and of the finals. */
+static void check_sums(struct play *play)
+{
+    struct sim *sim = play->sim;
+    int64_t requests = 0, calls = 0, tokens = 0;
+    for (size_t i = 0; i < sim_usage_rows(sim); i++) {
+        requests += sim_usage_row(sim, i)->requests;
+        calls += sim_usage_row(sim, i)->calls;
+        tokens += sim_usage_row(sim, i)->input_tokens + sim_usage_row(sim, i)->output_tokens;
+    }
+    for (size_t i = 0; i < sim_run_rows(sim); i++) {
+        calls--;
+        tokens -= sim_run_row(sim, i)->input_tokens + sim_run_row(sim, i)->output_tokens;
+    }
+    if (requests != (int64_t)sim_final_count(sim) || calls || tokens)
+        play_find(play,
+                  "I6: daily usage has %lld requests of %zu, %lld calls and %lld tokens too many",
+                  (long long)requests, sim_final_count(sim), (long long)calls, (long long)tokens);
+}
+
+/* ---- I13 ---- */
+
+static void check_conversations(struct play *play)
+{
+    struct sim *sim = play->sim;
+    for (size_t i = 0; i < sim_conversation_rows(sim); i++) {
+        const struct sim_conversation_row *c = sim_conversation_row(sim, i);
+        int64_t finals = 0, done = 0, messages = 0;
+        for (size_t k = 0; k < sim_request_rows(sim); k++) {
+            struct sim_request_row row = sim_request_row(sim, k);
+            finals += str_eq(row.session, c->session) && !str_is(row.status, "open");
+            done += str_eq(row.session, c->session) && str_is(row.status, "done");
+        }
+        for (size_t k = 0; k < sim_message_rows(sim); k++)
+            messages += str_eq(sim_message_row(sim, k)->session, c->session);
+        if (c->turn != finals)
+            play_find(play, "I13 " STR_FMT ": %lld turns, %lld finals", STR_ARG(c->session),
+                      (long long)c->turn, (long long)finals);
+        if (messages < 2 * done)
+            play_find(play, "I13 " STR_FMT ": %lld messages of %lld answered turns",
+                      STR_ARG(c->session), (long long)messages, (long long)done);
+    }
+}
+
+/* Every final result has its reply, and all of its replies say what is stored. */
+static void check_replies(struct play *play)
+{
+    for (size_t i = 0; i < sim_request_rows(play->sim); i++) {
+        const struct sim_request_row row = sim_request_row(play->sim, i);
+        size_t count = 0;
+        for (size_t k = 0; k < sim_replies(play->sim); k++) {
+            const struct reply *reply = sim_reply_at(play->sim, k);
+            if (!str_eq(reply->request_id, row.id) || str_is(reply->error.code, "id_conflict"))
+                continue;
+            count++;
+            if (!str_eq(reply->status, row.status) ||
+                (str_is(row.status, "done") && !str_eq(reply->text, row.text)))
+                play_find(play, "I14 " STR_FMT ": a reply says what is not stored",
+                          STR_ARG(row.id));
+        }
+        if (!count)
+            play_find(play, "I13 " STR_FMT ": no reply", STR_ARG(row.id));
+    }
+}
+
+void check_books(struct play *play)
+{
+    check_runs(play);
+    check_sums(play);
+    check_conversations(play);
+    check_replies(play);
+    if (sim_outbox_rows(play->sim))
+        play_find(play, "I13: %zu rows are left in the outbox", sim_outbox_rows(play->sim));
+}
