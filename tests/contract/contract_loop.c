@@ -241,5 +241,6 @@ int main(void)
         SCENE(posts_run_in_order_in_the_next_turn),
         SCENE(the_clock_stands_still_within_a_turn),
     };
+    stage_only();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

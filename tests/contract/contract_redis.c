@@ -128,7 +128,7 @@ static void what_is_asked_before_it_is_up_is_a_miss(void **state)
 {
     struct play *play = *state;
     struct answer answer;
-    ASK(play, &answer, STR("PING"));
+    ASK(play, &answer, STR("GET"), STR("none"));
     UNTIL_WITHIN(play->stage, 600, answer.times == 1);
     assert_true(answer.miss);
 }
@@ -141,8 +141,8 @@ static void every_kind_of_answer_is_told_apart(void **state)
     ASK(play, &set, STR("SET"), STR("k"), STR("one"), STR("PX"), STR("60000"));
     ASK(play, &get, STR("GET"), STR("k"));
     ASK(play, &nil, STR("GET"), STR("none"));
-    ASK(play, &number, STR("DEL"), STR("none"));
-    ASK(play, &list, STR("MGET"), STR("none"), STR("k"));
+    ASK(play, &number, STR("RPUSH"), STR("l"), STR("a"), STR(""));
+    ASK(play, &list, STR("LRANGE"), STR("l"), STR("0"), STR("-1"));
     ASK(play, &failed, STR("RPUSH"), STR("k"), STR("x"));
     ASK(play, &empty, STR("SET"), STR("e"), STR(""));
     ASK(play, &got_empty, STR("GET"), STR("e"));
@@ -152,25 +152,43 @@ static void every_kind_of_answer_is_told_apart(void **state)
     assert_string_equal(get.text, "one");
     expect(play, &nil, REDIS_NIL);
     expect(play, &number, REDIS_NUMBER);
-    assert_int_equal(number.number, 0);
+    assert_int_equal(number.number, 2);
     expect(play, &list, REDIS_LIST);
     assert_int_equal(list.count, 2);
-    assert_string_equal(list.items[0], "(nil)");
-    assert_string_equal(list.items[1], "one");
+    assert_string_equal(list.items[0], "a");
+    assert_string_equal(list.items[1], "");
     expect(play, &failed, REDIS_FAILED); /* no miss */
     assert_non_null(strstr(failed.text, "WRONGTYPE"));
     expect(play, &got_empty, REDIS_TEXT);
     assert_string_equal(got_empty.text, "");
 }
 
-static void a_command_that_does_not_exist_fails(void **state)
+/* Every command of ours that looks at a key of the other kind. */
+static void the_wrong_kind_of_key_is_an_error_and_changes_nothing(void **state)
 {
     struct play *play = *state;
-    struct answer answer;
+    static const struct str wrong[][5] = {
+        {STR("RPUSH"), STR("k"), STR("x")},
+        {STR("LRANGE"), STR("k"), STR("0"), STR("-1")},
+        {STR("LTRIM"), STR("k"), STR("0"), STR("1")},
+        {STR("LINDEX"), STR("k"), STR("0")},
+        {STR("LLEN"), STR("k")},
+        {STR("GET"), STR("l")},
+    };
+    static const size_t counts[] = {3, 4, 4, 3, 2, 2};
+    struct answer answer, set;
     wait_up(play);
-    ASK(play, &answer, STR("NOSUCHCOMMAND"), STR("k"));
-    expect(play, &answer, REDIS_FAILED);
-    assert_memory_equal(answer.text, "ERR", 3);
+    ASK(play, &set, STR("SET"), STR("k"), STR("one"));
+    ASK(play, &answer, STR("RPUSH"), STR("l"), STR("a"));
+    expect(play, &answer, REDIS_NUMBER);
+    for (size_t i = 0; i < 6; i++) {
+        ask(play, &answer, wrong[i], counts[i]);
+        expect(play, &answer, REDIS_FAILED);
+        assert_memory_equal(answer.text, "WRONGTYPE", 9);
+    }
+    ASK(play, &answer, STR("GET"), STR("k"));
+    expect(play, &answer, REDIS_TEXT);
+    assert_string_equal(answer.text, "one");
 }
 
 static void answers_come_in_the_order_of_the_questions(void **state)
@@ -226,6 +244,8 @@ static void conditions_of_set_are_kept(void **state)
 static const struct redis_script adds = {
     "adds", "redis.call('set', KEYS[1], ARGV[1]) return {redis.call('get', KEYS[1]), #ARGV}"};
 static const struct redis_script says_no = {"says_no", "return false"};
+static const struct redis_script status = {"status", "return redis.call('set', KEYS[1], 'x')"};
+static const struct redis_script mixed = {"mixed", "return {1.9, false, 'z'}"};
 static const struct redis_script breaks = {"breaks", "return redis.call('rpush', KEYS[1], 'x')"};
 
 static void run_script(struct play *play, struct answer *answer, unsigned script)
@@ -239,17 +259,27 @@ static void run_script(struct play *play, struct answer *answer, unsigned script
 static void scripts_answer_nil_and_errors_like_commands(void **state)
 {
     struct play *play = *state;
-    struct answer list, nil, failed;
+    struct answer list, nil, failed, ok, items;
     unsigned add = redis_script_add(play->redis, &adds);
     unsigned no = redis_script_add(play->redis, &says_no);
     unsigned bad = redis_script_add(play->redis, &breaks);
+    unsigned set = redis_script_add(play->redis, &status);
+    unsigned mix = redis_script_add(play->redis, &mixed);
     wait_up(play);
     run_script(play, &list, add);
+    run_script(play, &ok, set);
+    run_script(play, &items, mix);
     run_script(play, &nil, no);
     run_script(play, &failed, bad);
     expect(play, &list, REDIS_LIST);
     assert_int_equal(list.count, 2);
     assert_string_equal(list.items[0], "v");
+    expect(play, &ok, REDIS_TEXT);
+    assert_string_equal(ok.text, "OK");
+    expect(play, &items, REDIS_LIST);
+    assert_int_equal(items.count, 3); /* a false does not end it, a fraction is lost */
+    assert_string_equal(items.items[1], "(nil)");
+    assert_string_equal(items.items[2], "z");
     expect(play, &nil, REDIS_NIL); /* Lua's false */
     expect(play, &failed, REDIS_FAILED);
     assert_non_null(strstr(failed.text, "WRONGTYPE"));
@@ -262,7 +292,7 @@ static void without_an_address_everything_is_a_miss_at_once(void **state)
     redis_free(play->redis);
     play->redis = open_door(play, (struct redis_conf){.url = {NULL, 0}});
     assert_false(redis_enabled(play->redis));
-    ASK(play, &answer, STR("PING"));
+    ASK(play, &answer, STR("GET"), STR("none"));
     UNTIL_WITHIN(play->stage, 50, answer.times == 1);
     assert_true(answer.miss);
     assert_false(redis_up(play->redis));
@@ -321,7 +351,7 @@ static void a_server_that_is_away_costs_nothing_and_is_told_once(void **state)
         skip();
     UNTIL(play->stage, !redis_up(play->redis));
     for (int i = 0; i < 3; i++) {
-        ASK(play, &answer, STR("PING"));
+        ASK(play, &answer, STR("GET"), STR("none"));
         UNTIL_WITHIN(play->stage, 100, answer.times == 1);
         assert_true(answer.miss);
     }
@@ -340,6 +370,17 @@ static void publish(struct play *play, const char *text)
     struct answer answer;
     ASK(play, &answer, STR("PUBLISH"), STR("news"), str_of(text));
     expect(play, &answer, REDIS_NUMBER);
+    assert_int_equal(answer.number, 1); /* who heard it */
+}
+
+static void what_nobody_listens_to_reaches_nobody(void **state)
+{
+    struct play *play = *state;
+    struct answer answer;
+    wait_up(play);
+    ASK(play, &answer, STR("PUBLISH"), STR("news"), STR("x"));
+    expect(play, &answer, REDIS_NUMBER);
+    assert_int_equal(answer.number, 0);
 }
 
 static void messages_come_in_order_also_after_a_cut(void **state)
@@ -363,7 +404,7 @@ static void a_door_that_is_closed_answers_nothing(void **state)
     struct play *play = *state;
     struct answer answer;
     wait_up(play);
-    ASK(play, &answer, STR("PING"));
+    ASK(play, &answer, STR("GET"), STR("none"));
     redis_free(play->redis);
     play->redis = NULL;
     stage_run_ms(play->stage, 100);
@@ -380,7 +421,7 @@ int main(void)
         PLAY(it_connects_and_says_so_once),
         PLAY(what_is_asked_before_it_is_up_is_a_miss),
         PLAY(every_kind_of_answer_is_told_apart),
-        PLAY(a_command_that_does_not_exist_fails),
+        PLAY(the_wrong_kind_of_key_is_an_error_and_changes_nothing),
         PLAY(answers_come_in_the_order_of_the_questions),
         PLAY(words_are_copied_and_nobody_needs_to_listen),
         PLAY(conditions_of_set_are_kept),
@@ -388,9 +429,11 @@ int main(void)
         PLAY(without_an_address_everything_is_a_miss_at_once),
         PLAY(beyond_pending_max_everything_is_a_miss),
         PLAY(a_cut_connection_is_a_miss_and_comes_back),
+        PLAY(what_nobody_listens_to_reaches_nobody),
         PLAY(messages_come_in_order_also_after_a_cut),
         PLAY(a_door_that_is_closed_answers_nothing),
         PLAY(a_server_that_is_away_costs_nothing_and_is_told_once),
     };
+    stage_only();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

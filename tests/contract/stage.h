@@ -114,6 +114,12 @@ static inline int stage_tear_down(void **state)
     return 0;
 }
 
+/* STAGE_ONLY=PATTERN runs only the tests whose name matches it ('*' and '?'). */
+static inline void stage_only(void)
+{
+    cmocka_set_test_filter(getenv("STAGE_ONLY"));
+}
+
 #define SCENE(name) cmocka_unit_test_setup_teardown(name, stage_set_up, stage_tear_down)
 
 #endif

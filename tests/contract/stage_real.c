@@ -42,6 +42,7 @@ struct stage {
     struct loop *redis_loop;
     struct redis *redis; /* for what an administrator does */
     struct origin *origin;
+    bool down[3];
 };
 
 static unsigned stages; /* so far: part of names */
@@ -119,12 +120,13 @@ static bool stack(struct stage *stage, const char *verb, enum stage_server serve
 
 bool stage_down(struct stage *stage, enum stage_server server)
 {
-    return stack(stage, "stop", server);
+    return stage->down[server] = stack(stage, "stop", server);
 }
 
 void stage_up(struct stage *stage, enum stage_server server)
 {
     stack(stage, "start", server);
+    stage->down[server] = false;
 }
 
 static void cut_postgres(struct stage *stage)
@@ -278,6 +280,20 @@ static void make_database(struct stage *stage, struct postgres_conf *conf)
     postgres_session_close(session);
 }
 
+/* The server may have been away meanwhile. */
+static void drop_database(struct stage *stage)
+{
+    struct err err = {0};
+    struct postgres_conf conf = {.application_name = STR("contract"), .password = secret(stage)};
+    conf.conninfo = str_of(getenv(addresses[STAGE_POSTGRES]));
+    postgres_session_close(stage->session);
+    stage->session = postgres_session_open(&conf, &err);
+    if (!stage->session)
+        fail_msg("%s", err.text);
+    script(stage->session, "DROP DATABASE IF EXISTS quern_contract WITH (FORCE)");
+    postgres_session_close(stage->session);
+}
+
 struct postgres_conf stage_postgres_conf(struct stage *stage)
 {
     struct postgres_conf conf = {.application_name = STR("contract"), .password = secret(stage)};
@@ -313,12 +329,16 @@ size_t stage_http_calls(struct stage *stage)
 
 void stage_free(struct stage *stage)
 {
-    for (unsigned i = 0; i < STAGE_ACTORS; i++)
+    for (unsigned i = 0; i < STAGE_ACTORS; i++) {
         loop_free(stage->loops[i]);
+        stage->loops[i] = NULL;
+    }
+    for (int i = 0; i < 3; i++) /* a test that failed has left it so */
+        if (stage->down[i])
+            stack(stage, "start", (enum stage_server)i);
     kafka_admin_free(stage->admin);
     if (stage->session)
-        script(stage->session, "DROP DATABASE IF EXISTS quern_contract WITH (FORCE)");
-    postgres_session_close(stage->session);
+        drop_database(stage);
     redis_free(stage->redis);
     loop_free(stage->redis_loop);
     origin_free(stage->origin);
