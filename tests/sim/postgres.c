@@ -212,7 +212,6 @@ static void too_late(void *context)
 {
     struct batch *batch = context;
     list_remove(&batch->pg->waiting, &batch->node);
-    batch->timed_out = true;
     fail(batch, false);
     batch_free(batch);
 }
@@ -227,6 +226,17 @@ static void copy_query(struct postgres *pg, const struct postgres_query *from, s
     to->params = arena_array(arena, struct str, (size_t)from->param_count + 1);
     for (int i = 0; i < from->param_count; i++)
         to->params[i] = store_lasting(pg->store, from->params[i]);
+}
+
+static bool has_nul(const struct postgres_query *queries, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        for (int k = 0; k < queries[i].param_count; k++) {
+            struct str param = queries[i].params[k];
+            if (param.data && memchr(param.data, 0, param.len))
+                return true;
+        }
+    return false;
 }
 
 /* A transaction whose question or answer a scene wants lost. */
@@ -247,6 +257,10 @@ bool postgres_batch(struct postgres *pg, const struct postgres_query *queries, s
 {
     if (pg->ops.count + pg->waiting.count >= pg->waiting_max) {
         err_set(err, ERR_UNAVAILABLE, "%zu batches are waiting already", pg->waiting_max);
+        return false;
+    }
+    if (has_nul(queries, count)) {
+        err_set(err, ERR_INVALID_ENCODING, "a parameter holds a NUL byte");
         return false;
     }
     struct batch *batch = xzalloc(sizeof(*batch));
