@@ -416,9 +416,8 @@ bool kafka_consumer_up(const struct kafka_consumer *consumer)
 
 bool kafka_consumer_joined(const struct kafka_consumer *consumer)
 {
-    must_be(consumer, CONSUMER_MAGIC);
-    return consumer->phase == PHASE_LOOKUP || consumer->phase == PHASE_STARTING ||
-           consumer->phase == PHASE_READING;
+    must_be(consumer, CONSUMER_MAGIC); /* while it is looked up, on_assigned() is still to come */
+    return consumer->phase == PHASE_STARTING || consumer->phase == PHASE_READING;
 }
 
 /* ---- one turn ---- */
