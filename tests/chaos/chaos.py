@@ -19,7 +19,7 @@ import time
 
 import faults
 import fleet as fleet_module
-from judge import REQUESTS_PER_MINUTE, Evidence, fault_table, judge
+from judge import REQUESTS_PER_MINUTE, Evidence, fault_table, judge, leave_behind
 from load import Load
 from watch import Offsets
 
@@ -116,6 +116,7 @@ def run(fleet, plan, options):
     wait_final(fleet, load, tell)
     offsets.stop()
     evidence = Evidence(fleet, load, offsets, struck)
+    leave_behind(evidence, fleet.logs)
     complaints = fleet.end_programs()
     tell("judged")
     return evidence, judge(evidence, complaints)

@@ -432,6 +432,22 @@ def stopped(e):
     return "; ".join([str(len(e.f.supervised)), *e.f.supervised]), None, []
 
 
+def leave_behind(e, folder):
+    """What one wants to look at when a line was missed."""
+
+    def write(name, items):
+        with open(folder / name, "w", encoding="utf-8") as file:
+            for item in items:
+                file.write(json.dumps(item, default=str) + "\n")
+
+    write("ledger.jsonl", e.ledger)
+    write("repeats.jsonl", ({"cause": cause, "before": b, "again": c} for cause, pairs in e.repeats.items() for b, c in pairs))
+    write("strikes.jsonl", ({"kinds": [k.name for k in s.kinds], "began_ms": s.began_ms, "ended_ms": s.ended_ms} for s in e.strikes))
+    write("ends.jsonl", (end._asdict() for end in e.f.ends))
+    write("sent.jsonl", ([s.id, s.kind, s.session, s.models, s.at_ms, s.partition, s.offset, s.again] for s in e.load.sent))
+    write("rows.jsonl", ([id, *row] for id, row in e.rows.items()))
+
+
 def judge(evidence, complaints):
     evidence.complaints = complaints
     lines = []
