@@ -357,6 +357,8 @@ void kafka_commit(struct kafka_consumer *consumer, const struct kafka_offset *of
     commit->group = sim_group(consumer->kafka, consumer->group);
     commit->offsets = xcalloc(count + 1, sizeof(*offsets));
     memcpy(commit->offsets, offsets, count * sizeof(*offsets));
+    for (size_t i = 0; i < count; i++) /* the caller may be gone when it arrives */
+        commit->offsets[i].topic = sim_topic(consumer->kafka, offsets[i].topic)->name;
     commit->count = count;
     commit->op.arrive = commit_arrive;
     commit->op.answer = commit_answer;
