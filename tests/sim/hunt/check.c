@@ -3,6 +3,7 @@
  */
 #include "tests/sim/hunt/check.h"
 
+#include <stdio.h>
 #include <string.h>
 
 /* ---- I3: commits ---- */
@@ -101,16 +102,33 @@ static bool good_answer_came(const struct play *play, const struct published *p)
     return false;
 }
 
+/* Of a request to several models, though its merge policy is to wait for all of them. */
+static bool lacks_parts(const struct play *play, int number)
+{
+    for (size_t i = 0; i < sim_request_rows(play->sim); i++) {
+        struct sim_request_row row = sim_request_row(play->sim, i);
+        if (str_is(row.id, request_id(number)))
+            return row.slots > 1 && row.parts != (1u << row.slots) - 1;
+    }
+    return false;
+}
+
 static void check_status(struct play *play, const struct published *p,
                          const struct sim_final *final)
 {
     int number = p->ask->number;
     bool done = str_is(final->status, "done");
+    char prefix[32];
+    snprintf(prefix, sizeof(prefix), "default/r%d/", number);
     if (p->ask->sort == SORT_NO_MODEL && !str_is(final->status, "failed"))
         play_find(play, "I14 r%d: a request for no model is " STR_FMT, number,
                   STR_ARG(final->status));
     if (p->ask->sort == SORT_LATE && !str_is(final->status, "expired"))
         play_find(play, "I14 r%d: a late request is " STR_FMT, number, STR_ARG(final->status));
+    if (p->ask->sort == SORT_LATE && sim_calls_of(play->sim, prefix))
+        play_find(play, "I5 r%d: was too late when it came, and was asked", number);
+    if (p->ask->sort == SORT_FIT && !p->ask->first && done && lacks_parts(play, number))
+        play_find(play, "I14 r%d: done before all of its models", number);
     if (p->ask->sort == SORT_FIT && !done && good_answer_came(play, p) && !play->absence_count)
         play_find(play, "I14 r%d: is " STR_FMT " though an answer came", number,
                   STR_ARG(final->status));

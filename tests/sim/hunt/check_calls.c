@@ -5,7 +5,9 @@
 
 #include <string.h>
 
-enum { KEPT_MS = 100, TURNS_MAX = ITEMS_MAX };
+/* ATTEMPTS_MAX: the default of a model's attempts. LOOKED_MS: who looked just before it was final.
+ */
+enum { KEPT_MS = 100, TURNS_MAX = ITEMS_MAX, ATTEMPTS_MAX = 4, LOOKED_MS = 500 };
 
 /* "default/r7/1/.." */
 bool check_call_name(struct str id, int *ret_number, int *ret_slot)
@@ -144,10 +146,73 @@ static bool was_absent(const struct play *play, const char *name, int64_t from_m
 {
     for (size_t i = 0; i < play->absence_count; i++) {
         const struct absence *a = &play->absences[i];
+        if (a->own_will) /* SIGTERM is no excuse */
+            continue;
         if (strcmp(a->name, name) == 0 && a->from_ms <= to_ms && a->to_ms >= from_ms)
             return true;
     }
     return false;
+}
+
+static size_t times_published(const struct play *play, int number)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < play->published_count; i++)
+        count += play->published[i].ask->number == number;
+    return count;
+}
+
+/* Retries: of what is worth it, and not without end. Who publishes once more asks anew for what
+ * failed. */
+static void check_attempts(struct play *play, const struct sim_call *first, int number, int slot)
+{
+    if (times_published(play, number) > 1)
+        return;
+    int attempts = 1, other, other_slot;
+    for (size_t i = 0; i < sim_call_count(play->sim); i++) {
+        const struct sim_call *call = sim_call(play->sim, i);
+        if (call == first || strcmp(call->process, first->process) != 0 ||
+            !check_call_name(call->id, &other, &other_slot) || other != number ||
+            other_slot != slot)
+            continue;
+        if (call->at_ms < first->at_ms)
+            return; /* counted from the earliest on */
+        attempts++;
+        if (first->status == 400 && first->delivered && call->at_ms >= first->end_ms &&
+            !was_absent(play, first->process, first->at_ms, INT64_MAX))
+            play_find(play, "I9 r%d: asked again after an answer that will not change", number);
+    }
+    if (attempts > ATTEMPTS_MAX && !was_absent(play, first->process, 0, INT64_MAX))
+        play_find(play, "I9 r%d: slot %d was asked %d times", number, slot, attempts);
+}
+
+/* Not one whose id another body has, nor one that was published once more while Redis was away. */
+static bool knows_its_final(const struct play *play, int number)
+{
+    for (size_t i = 0; i < play->published_count; i++) {
+        const struct published *p = &play->published[i];
+        if (p->ask->number != number)
+            continue;
+        if (p->body->first || p->ask->sort == SORT_OTHER_BODY ||
+            (p->ask->sort == SORT_AGAIN && !check_redis_was_well(play->schedule)))
+            return false;
+    }
+    return true;
+}
+
+/* What is final is not asked any more; with the policy "first" other models may still be at it. */
+static void check_no_call_after_final(struct play *play)
+{
+    for (size_t i = 0; i < sim_call_count(play->sim); i++) {
+        const struct sim_call *call = sim_call(play->sim, i);
+        int number, slot;
+        if (!check_call_name(call->id, &number, &slot))
+            continue;
+        const struct sim_final *final = sim_final(play->sim, request_id(number));
+        if (final && call->at_ms > final->stored_ms + LOOKED_MS && knows_its_final(play, number))
+            play_find(play, "I5 r%d: asked at %lld ms, final at %lld ms", number,
+                      (long long)call->at_ms, (long long) final->stored_ms);
+    }
 }
 
 /* A call is made again only when who made the first one could not keep its answer. */
@@ -171,6 +236,12 @@ static void check_pair(struct play *play, const struct sim_call *first,
 
 void check_repeats(struct play *play)
 {
+    check_no_call_after_final(play);
+    for (size_t i = 0; i < sim_call_count(play->sim); i++) {
+        int number, slot;
+        if (check_call_name(sim_call(play->sim, i)->id, &number, &slot))
+            check_attempts(play, sim_call(play->sim, i), number, slot);
+    }
     if (!check_redis_was_well(play->schedule)) /* then more calls are repeated */
         return;
     for (size_t i = 0; i < sim_call_count(play->sim); i++) {

@@ -94,10 +94,11 @@ static void publish(struct play *play, const struct ask *ask)
 
 /* ---- processes ---- */
 
-static void absent(struct play *play, const char *name, int64_t from_ms, int64_t to_ms, bool died)
+static void absent(struct play *play, const char *name, int64_t from_ms, int64_t to_ms,
+                   bool own_will)
 {
     if (play->absence_count < ENDS_MAX)
-        play->absences[play->absence_count++] = (struct absence){name, from_ms, to_ms, died};
+        play->absences[play->absence_count++] = (struct absence){name, from_ms, to_ms, own_will};
 }
 
 static void start_unit(struct play *play, size_t i)
@@ -118,7 +119,7 @@ static void supervise(struct play *play)
         if (!play->units[i].back_ms) {
             play->units[i].back_ms = now + play->units[i].back_after_ms;
             absent(play, play->units[i].name, now, play->units[i].back_ms,
-                   sim_exit_code(play->units[i].process) != 0);
+                   sim_exit_code(play->units[i].process) == 0);
         }
         if (now >= play->units[i].back_ms)
             start_unit(play, i);

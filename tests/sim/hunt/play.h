@@ -21,7 +21,7 @@ struct published {
 struct absence {
     const char *name;
     int64_t from_ms, to_ms;
-    bool died;
+    bool own_will; /* it was told to leave, and left in good order */
 };
 
 struct play {
