@@ -114,7 +114,7 @@ const struct command commands[] = {
     {"dead list", "", "records that could not be processed, newest last", dead_list_options, 0, 0, 0, run_dead_list},
     {"dead show", "PARTITION:OFFSET", "one of them, with its reason and original bytes", dead_show_options, 1, 1, 0, run_dead_show},
     {"dead retry", "PARTITION:OFFSET|all", "publish the original bytes again", dead_retry_options, 1, 1, 0, run_dead_retry},
-    {"reference", "PAGE", "messages, errors, topics, metrics, commands, asyncapi, schema NAME", reference_options, 1, 2, COMMAND_NO_CONF, run_reference},
+    {"reference", "PAGE", "messages, errors, topics, metrics, commands, asyncapi, crash-points, schema NAME", reference_options, 1, 2, COMMAND_NO_CONF, run_reference},
     {"completion", "bash", "completion for the shell: source <(quern completion bash)", NULL, 1, 1, COMMAND_NO_CONF, run_completion},
     {0},
 };

@@ -77,12 +77,40 @@ static void commands_page(struct cli *cli, struct buf *ret)
         command_page(command, ret);
 }
 
+static void crash_points_page(struct cli *cli, struct buf *ret)
+{
+    static const struct {
+        const char *programs, *name, *text;
+        bool is_step;
+    } rows[] = {
+#define CRASH_STEP(program, step, text)  {program, #step, text, true},
+#define CRASH_ROW(programs, point, text) {programs, #point, text, false},
+#include "schemas/crash_points.def"
+#undef CRASH_STEP
+#undef CRASH_ROW
+    };
+    (void)cli;
+    buf_add_str(ret,
+                STR("# Crash points\n\nPrinted from `schemas/crash_points.def`; do not edit. How to"
+                    " use them: [crash-points.md](../development/crash-points.md). A step has"
+                    " two: before it begins, and, behind `.end`, after it has ended.\n\n"
+                    "| Point | Program | What has just happened |\n| --- | --- | --- |\n"));
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        if (rows[i].is_step)
+            buf_printf(ret, "| `%s`, `%s.end` | %s | step: %s |\n", rows[i].name, rows[i].name,
+                       rows[i].programs, rows[i].text);
+        else
+            buf_printf(ret, "| `%s` | %s | %s |\n", rows[i].name, rows[i].programs, rows[i].text);
+    }
+}
+
 static const struct {
     const char *name;
     void (*print)(struct cli *cli, struct buf *ret);
 } pages[] = {
-    {"messages", messages_page}, {"errors", errors_page},     {"topics", topics_page},
-    {"metrics", metrics_page},   {"asyncapi", asyncapi_page}, {"commands", commands_page},
+    {"messages", messages_page},         {"errors", errors_page},     {"topics", topics_page},
+    {"metrics", metrics_page},           {"asyncapi", asyncapi_page}, {"commands", commands_page},
+    {"crash-points", crash_points_page},
 };
 
 static bool print_page(struct cli *cli, struct buf *ret, struct err *err)
@@ -93,8 +121,8 @@ static bool print_page(struct cli *cli, struct buf *ret, struct err *err)
             return true;
         }
     err_set(err, ERR_USAGE,
-            "there is no page '%s', only messages, errors, topics, metrics, asyncapi, commands and"
-            " schema request|result|reply",
+            "there is no page '%s', only messages, errors, topics, metrics, asyncapi, commands,"
+            " crash-points and schema request|result|reply",
             cli->words[0]);
     return false;
 }
