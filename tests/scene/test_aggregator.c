@@ -615,6 +615,94 @@ static void turns_that_come_together_are_counted_one_by_one(void **state)
     sim_free(sim);
 }
 
+/* ---- anything in any order ---- */
+
+enum { AGGREGATORS = 2 };
+
+static void something_happens(struct sim *sim, struct sim_process **of)
+{
+    struct sim_process *one = of[sim_random(sim, AGGREGATORS)];
+    switch (sim_random(sim, 30)) {
+    case 0:
+        if (sim_running(one))
+            sim_freeze(one, (int64_t)sim_random(sim, 12000));
+        break;
+    case 1:
+        if (sim_running(one))
+            sim_kill(one);
+        break;
+    case 2:
+        if (sim_running(one) && !sim_draining(one))
+            sim_term(one);
+        break;
+    case 3:
+        sim_postgres_terminate(sim);
+        break;
+    case 4:
+        sim_postgres_lose_answer(sim, 1);
+        break;
+    case 5:
+        sim_postgres_fails(sim, "store", "40P01", 2);
+        break;
+    case 6:
+        sim_replies_fail(sim, (enum sim_produce_fault)sim_random(sim, 3), 2);
+        break;
+    case 7:
+        sim_redis_down(sim, sim_random(sim, 2));
+        break;
+    case 8:
+        sim_kafka_down(sim, sim_random(sim, 2));
+        break;
+    case 9:
+        sim_rebalance(sim);
+        break;
+    case 10:
+        publish(sim, 3, 4); /* the same once more */
+        break;
+    default:
+        break;
+    }
+}
+
+static void restart(struct sim *sim, struct sim_process **of)
+{
+    for (int i = 0; i < AGGREGATORS; i++)
+        if (!sim_running(of[i]))
+            of[i] = sim_aggregator(sim, nth("a", i));
+}
+
+static void whatever_happens_the_books_are_right(void **state)
+{
+    static const char *const batches[] = {"2000", "1", "3"};
+    (void)state;
+    for (uint64_t seed = 1; seed <= 60; seed++) {
+        struct sim *sim = world(2000 + seed);
+        struct sim_process *of[AGGREGATORS];
+        sim_set(sim, "aggregator.batch_parts_max", batches[seed % 3]);
+        if (seed % 5 == 0)
+            sim_set(sim, "aggregator.backlog_parts_max", "2");
+        for (int i = 0; i < AGGREGATORS; i++)
+            of[i] = sim_aggregator(sim, nth("a", i));
+        sim_worker(sim, "w1");
+        publish(sim, 0, REQUESTS);
+        for (int i = 0; i < 60; i++) {
+            sim_run_ms(sim, 30);
+            something_happens(sim, of);
+            restart(sim, of);
+        }
+        sim_kafka_down(sim, false);
+        sim_redis_down(sim, false);
+        for (int i = 0; i < 10; i++) {
+            sim_run_ms(sim, 6000);
+            restart(sim, of);
+        }
+        assert_true(sim_settle(sim));
+        assert_int_equal(sim_dead_count(sim), 0);
+        expect_all_done(sim);
+        sim_free(sim);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -637,6 +725,7 @@ int main(void)
         cmocka_unit_test(a_result_that_cannot_be_read_fails_its_request),
         cmocka_unit_test(parts_of_two_bodies_are_never_mixed),
         cmocka_unit_test(turns_that_come_together_are_counted_one_by_one),
+        cmocka_unit_test(whatever_happens_the_books_are_right),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
