@@ -4,6 +4,8 @@
  * The transaction itself is two functions of schemas/sql/0002_store.sql. Undelivered rows of the
  * outbox come with the request's row, from which the reply is made anew: so the outbox stays small,
  * and an answer is written once.
+ *
+ * tests/sim/store_*.c answers these names without SQL: a change here is one there.
  */
 #include "aggregator/aggregator.h"
 

@@ -1,6 +1,8 @@
 /*
  * statements.c -- what a worker may ask PostgreSQL. It reads, but for one row per partition: the
  * note that a partition was read before (see intake/assign.c).
+ *
+ * tests/sim/store_*.c answers these names without SQL: a change here is one there.
  */
 #include "worker/worker.h"
 
