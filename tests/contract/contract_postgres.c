@@ -353,7 +353,7 @@ static void while_it_is_away_batches_wait_and_then_give_up(void **state)
     struct heard patient, late;
     struct postgres_conf conf = stage_postgres_conf(play->stage);
     postgres_free(play->pg);
-    conf.batch_timeout_ms = 4000;
+    conf.batch_timeout_ms = 6000;
     open_door(play, conf);
     wait_up(play);
     play->ups = play->downs = 0;
@@ -362,11 +362,11 @@ static void while_it_is_away_batches_wait_and_then_give_up(void **state)
     UNTIL(play->stage, !postgres_up(play->pg));
     int64_t began_ms = stage_now_ms(play->stage);
     ASK(play, &late, POSTGRES_TRANSACTION, OWN("1", "5"));
-    stage_run_ms(play->stage, 3500);
+    stage_run_ms(play->stage, 5700);
     assert_int_equal(late.times, 0);
     ASK(play, &patient, POSTGRES_TRANSACTION, OWN("2", "6"));
     expect_code(play, &late, ERR_UNAVAILABLE);
-    assert_in_range(stage_now_ms(play->stage) - began_ms, 3990, 6000);
+    assert_in_range(stage_now_ms(play->stage) - began_ms, 5990, 8500);
     assert_false(late.unknown); /* it never left */
     assert_int_equal(play->downs, 1);
     assert_int_equal(patient.times, 0);

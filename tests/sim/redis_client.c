@@ -9,13 +9,14 @@
 
 #include "tests/sim/redis_inside.h"
 
-enum { SCRIPTS_MAX = 16, RECONNECT_US = 100000 };
+enum { SCRIPTS_MAX = 16, CONNECT_US = 500, RECONNECT_US = 100000 };
 
 struct redis {
     struct list_node node; /* in server->clients */
     struct sim_process *process;
     struct sim_redis *server;
-    bool enabled, up, broken; /* broken: its connection is, it finds out in a moment */
+    bool enabled, up, was_up;
+    bool broken; /* its connection is, it finds out in a moment */
     void (*on_state)(bool up, const struct err *why, void *context);
     void *context;
     struct list ops, messages;
@@ -109,6 +110,8 @@ static void connected(void *context)
 {
     struct redis *redis = context;
     redis->up = true;
+    redis->stats.reconnects += redis->was_up;
+    redis->was_up = true;
     if (redis->on_state)
         redis->on_state(true, NULL, redis->context);
 }
@@ -118,6 +121,8 @@ static void cut(struct redis *redis)
     struct err err;
     err_set(&err, ERR_UNAVAILABLE, "the server is down");
     sim_event_cancel(&redis->connect);
+    if (!redis->up)
+        return;
     redis->up = false;
     sim_wake(redis->process);
     if (redis->on_state)
@@ -220,9 +225,10 @@ static void message_come(void *context)
     message_free(message);
 }
 
-void sim_redis_publish(struct sim_redis *server, struct str channel, struct str text)
+size_t sim_redis_publish(struct sim_redis *server, struct str channel, struct str text)
 {
     struct sim *sim = server->sim;
+    size_t heard = 0;
     LIST_EACH(&server->clients, node)
     {
         struct redis *redis = container_of(node, struct redis, node);
@@ -234,7 +240,9 @@ void sim_redis_publish(struct sim_redis *server, struct str channel, struct str 
         list_append(&redis->messages, &message->node);
         sim_event_set(sim, &message->event, redis->process,
                       sim->now_us + sim_latency_us(sim, server->latency_us), message_come, message);
+        heard++;
     }
+    return heard;
 }
 
 void redis_subscribe(struct redis *redis, struct str channel,
@@ -278,7 +286,9 @@ struct redis *redis_new(struct loop *loop, const struct redis_conf *conf, struct
     list_init(&redis->ops);
     list_init(&redis->messages);
     list_append(&redis->server->clients, &redis->node);
-    redis->up = redis->enabled && !redis->server->down;
+    if (redis->enabled && !redis->server->down)
+        sim_event_set(redis->process->sim, &redis->connect, redis->process,
+                      redis->process->sim->now_us + CONNECT_US, connected, redis);
     return redis;
 }
 

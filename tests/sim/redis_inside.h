@@ -42,7 +42,7 @@ void sim_lua_close(struct sim_redis *redis);
 void sim_lua_run(struct sim_redis *redis, const char *script, size_t key_count,
                  const struct str *words, size_t count, struct sim_answer *ret);
 
-/* redis_client.c: the message goes to whoever listens. */
-void sim_redis_publish(struct sim_redis *redis, struct str channel, struct str message);
+/* redis_client.c: the message goes to whoever listens; how many they are. */
+size_t sim_redis_publish(struct sim_redis *redis, struct str channel, struct str message);
 
 #endif

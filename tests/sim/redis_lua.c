@@ -61,6 +61,21 @@ static int call(lua_State *lua)
     return failed ? lua_error(lua) : 1;
 }
 
+/* A table with `ok` is a status, one with `err` an error; false: it is neither. */
+static bool take_status(lua_State *lua, const char *field, struct sim_answer *ret)
+{
+    lua_getfield(lua, -1, field);
+    bool found = lua_type(lua, -1) == LUA_TSTRING;
+    if (found && field[0] == 'e') {
+        sim_answer_fail(ret, lua_tostring(lua, -1));
+    } else if (found) {
+        sim_answer_text(ret, str_of(lua_tostring(lua, -1)));
+        ret->status = true;
+    }
+    lua_pop(lua, 1);
+    return found;
+}
+
 static void take_answer(lua_State *lua, struct sim_answer *ret)
 {
     *ret = (struct sim_answer){.kind = REDIS_NIL};
@@ -71,7 +86,8 @@ static void take_answer(lua_State *lua, struct sim_answer *ret)
     } else if (lua_type(lua, -1) == LUA_TNUMBER) {
         ret->kind = REDIS_NUMBER;
         ret->number = (int64_t)lua_tonumber(lua, -1);
-    } else if (lua_type(lua, -1) == LUA_TTABLE) {
+    } else if (lua_type(lua, -1) == LUA_TTABLE && !take_status(lua, "ok", ret) &&
+               !take_status(lua, "err", ret)) {
         ret->kind = REDIS_LIST;
         for (int i = 1;; i++) {
             lua_rawgeti(lua, -1, i);

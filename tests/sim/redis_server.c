@@ -142,9 +142,7 @@ static void do_get(struct sim_redis *redis, const struct str *words, size_t coun
 {
     struct item *item = find(redis, words[1]);
     (void)count;
-    if (item && item->is_list)
-        sim_answer_fail(ret, "WRONGTYPE Operation against a key holding the wrong kind of value");
-    else if (item)
+    if (item)
         sim_answer_text(ret, item->texts[0]);
 }
 
@@ -276,21 +274,30 @@ static void do_publish(struct sim_redis *redis, const struct str *words, size_t 
                        struct sim_answer *ret)
 {
     (void)count;
-    sim_redis_publish(redis, words[1], words[2]);
-    answer_number(ret, 1);
+    answer_number(ret, (int64_t)sim_redis_publish(redis, words[1], words[2]));
 }
+
+/* What the key must be if it is there. */
+enum kind_of_key { ANY, STRING, LIST };
 
 static const struct command {
     const char *name;
     size_t words_min;
     void (*run)(struct sim_redis *redis, const struct str *words, size_t count,
                 struct sim_answer *ret);
+    enum kind_of_key kind;
 } commands[] = {
-    {"GET", 2, do_get},         {"SET", 3, do_set},     {"DEL", 2, do_del},
-    {"LRANGE", 4, do_lrange},   {"RPUSH", 3, do_rpush}, {"LTRIM", 4, do_ltrim},
-    {"LINDEX", 3, do_lindex},   {"LLEN", 2, do_llen},   {"EXPIRE", 3, do_expire},
-    {"PUBLISH", 3, do_publish},
+    {"GET", 2, do_get, STRING},      {"SET", 3, do_set, ANY},      {"DEL", 2, do_del, ANY},
+    {"LRANGE", 4, do_lrange, LIST},  {"RPUSH", 3, do_rpush, LIST}, {"LTRIM", 4, do_ltrim, LIST},
+    {"LINDEX", 3, do_lindex, LIST},  {"LLEN", 2, do_llen, LIST},   {"EXPIRE", 3, do_expire, ANY},
+    {"PUBLISH", 3, do_publish, ANY},
 };
+
+static bool is_of_kind(struct sim_redis *redis, const struct command *command, struct str key)
+{
+    const struct item *item = command->kind == ANY ? NULL : find(redis, key);
+    return !item || item->is_list == (command->kind == LIST);
+}
 
 void sim_redis_command(struct sim_redis *redis, const struct str *words, size_t count,
                        struct sim_answer *ret)
@@ -300,7 +307,11 @@ void sim_redis_command(struct sim_redis *redis, const struct str *words, size_t 
         if (!str_eq_nocase(words[0], str_of(commands[i].name)))
             continue;
         must(count >= commands[i].words_min);
-        commands[i].run(redis, words, count, ret);
+        if (is_of_kind(redis, &commands[i], words[1]))
+            commands[i].run(redis, words, count, ret);
+        else
+            sim_answer_fail(ret,
+                            "WRONGTYPE Operation against a key holding the wrong kind of value");
         return;
     }
     must_not_reach("a Redis command that the simulation knows");
