@@ -400,14 +400,14 @@ struct http_call *http_call(struct http_client *http, const struct http_request 
     else
         call->reply = next_reply(provider);
     call->op.door = SIM_HTTP;
-    call->op.way = sim_door(http->process, SIM_HTTP, provider->name);
-    if (call->op.way == SIM_WRONG)
-        call->reply = (struct sim_reply){
-            .status = 200, .after_ms = call->reply.after_ms, .body = "{\"choices\":[]}"};
     call->url = xstrndup(request->url);
     for (size_t i = 0; i < request->header_count; i++)
         if (str_eq_nocase(request->headers[i].name, STR("X-Request-Id")) && !call->id)
             call->id = xstrndup(request->headers[i].value);
+    call->op.way = sim_door(http->process, SIM_HTTP, call->id ? call->id : provider->name);
+    if (call->op.way == SIM_WRONG)
+        call->reply = (struct sim_reply){
+            .status = 200, .after_ms = call->reply.after_ms, .body = "{\"choices\":[]}"};
     call->body = xstrndup(request->body);
     call->body_len = request->body.len;
     buf_init(&call->headers, SIM_TEXT_MAX);

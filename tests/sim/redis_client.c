@@ -169,7 +169,7 @@ static void ask(struct redis *redis, const char *script, size_t key_count, const
     op->op.answer = redis_answer;
     op->op.free = redis_op_free;
     op->op.door = SIM_REDIS;
-    op->op.way = sim_door(redis->process, SIM_REDIS, script ? "script" : words[0].data);
+    op->op.way = sim_door(redis->process, SIM_REDIS, op->words[count > 1 && !script].data);
     op->op.give_up_us = sim->now_us + redis->timeout_us;
     op->op.cut = connection_breaks;
     redis->stats.commands++;

@@ -33,8 +33,8 @@ static int usage(const char *what)
     return 2;
 }
 
-/* The last lines of what happened. */
-static void print_tail(FILE *file)
+/* The first and the last lines of what happened. */
+static void print_ends(FILE *file)
 {
     char line[512];
     long count = 0, at = 0;
@@ -42,9 +42,13 @@ static void print_tail(FILE *file)
     while (fgets(line, sizeof(line), file))
         count++;
     rewind(file);
-    while (fgets(line, sizeof(line), file))
-        if (at++ >= count - TRACE_LINES)
+    while (fgets(line, sizeof(line), file)) {
+        if (at < TRACE_LINES || at >= count - TRACE_LINES / 4)
             fputs(line, stdout);
+        else if (at == TRACE_LINES)
+            fputs("       ...\n", stdout);
+        at++;
+    }
 }
 
 void hunt_explain(uint64_t seed, bool whole)
@@ -62,7 +66,7 @@ void hunt_explain(uint64_t seed, bool whole)
     printf("finds:\n%s", played.text);
     printf("what happened (ms, process, call):\n");
     if (trace) {
-        print_tail(trace);
+        print_ends(trace);
         fclose(trace);
     }
     printf("again: tests/sim/run --seed %llu\n", (unsigned long long)seed);
