@@ -253,7 +253,7 @@ def kafka_link_slow(f, rand):
 
 @fault("members", seconds=6)
 def kafka_link_breaks(f, rand):
-    yield from linked(f, "kafka", 6, "chance", 5000)
+    yield from linked(f, "kafka", 6, "chance", 30000)
 
 
 @fault(seconds=4)
@@ -271,7 +271,7 @@ def postgres_link_half_open(f, rand):
 
 @fault(seconds=6)
 def postgres_link_breaks(f, rand):
-    yield from linked(f, "postgres", 6, "chance", 10000)
+    yield from linked(f, "postgres", 6, "chance", 50000)
 
 
 @fault("redis", seconds=4)
