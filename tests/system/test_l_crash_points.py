@@ -26,6 +26,8 @@ FLEET = {
     "models": {"fake-slow-2500": {}},
 }
 LATENCY_MS = 60
+# Calls of the mix that are answered soon although nothing is stored: all but second and third turns and the slow one.
+EARLY_CALLS = 6 + 1 + 2 + 4 * 2 + 1 + 1
 # An answer that the provider gave this long before a death was not in flight any more.
 DELIVERED_MS = 100
 
@@ -53,8 +55,8 @@ def end_all(w, kind):
         program.kill()
 
 
-def start_armed(w, kind, at):
-    program = w.start(kind, wait=False, env=w.environment(QUERN_CRASH_AT=at))
+def start_armed(w, kind, at, args=()):
+    program = w.start(kind, wait=False, args=args, env=w.environment(QUERN_CRASH_AT=at))
     program.expected_end = True  # so the harness does not take its death for a breach, nor for a member of the fleet
     return program
 
@@ -164,6 +166,25 @@ def run_daemon(w, point, kind, plan, deaths):
     mix.check(times, calls_lost=kind == "worker")
     for program in w.of(kind):
         program.wait_ready()
+
+
+def run_lonely(w, point, kind, plan, deaths):
+    """The worker dies when most answers are long there, and neither they nor an offset are stored: all is read again,
+    and what was paid for is in Redis only."""
+    end_all(w, "aggregator")
+    end_all(w, kind)
+    at = "%s:%d" % (point.name, EARLY_CALLS + 2)
+    program = start_armed(w, kind, at, ["--set", "worker.commit_interval=60s"])
+    mix = Mix(w)
+    wait_until(lambda: sum(c["delivered"] for c in w.fake.ledger()) >= EARLY_CALLS, 15, "the early calls")
+    time.sleep((DELIVERED_MS + 100) / 1000)
+    for i in range(6):
+        mix.load.add("late %d" % i)
+    died = death_of(program, at)
+    w.start(kind)
+    time.sleep(0.3)  # for what the next life would ask again
+    w.start("aggregator", wait=False)
+    mix.check([died], calls_lost=True)
 
 
 def leave(w, program):
@@ -314,6 +335,10 @@ for name in ("dead_retry_read", "dead_retry_produced", "dead_retry_delivered"):
     PLANS[name] = Plan(run=run_dead_retry)
 
 
+# Dies late, with nobody to store; the names are points of the table.
+LONELY = ("call_sent", "call_answered", "part_kept", "part_produced", "report.end")
+
+
 def part():
     """Which third of the points: 0, 1, 2, or None for all."""
     asked = os.environ.get("QUERN_CRASH_PART")
@@ -327,28 +352,32 @@ def part():
     return int(counted.stdout or 0) % 3
 
 
-def make(point, program, deaths):
+def make(point, program, deaths, plan, how):
     kind = program.replace("quern-", "")
-    plan = PLANS.get(point.name, DAEMON)
 
     def run(w):
         plan.run(w, point, kind, plan, deaths)
 
-    run.__name__ = "%s_dies_%s_at_%s" % (kind, {1: "once", 2: "twice"}[deaths], point.name)
+    run.__name__ = "%s_dies_%s_at_%s" % (kind, how, point.name)
     return scenario(seconds=60, **({"house": run.__name__} if plan.own_house else {}))(run)
 
 
 def make_all():
     points = list(read_points())
-    unknown = set(PLANS) - {point.name for point in points}
+    unknown = set(PLANS) | set(LONELY)
+    unknown -= {point.name for point in points}
     true(points and not unknown, "there are plans for points that are not in the table: %s" % sorted(unknown))
     chosen = part()
+    made = []
     for number, point in enumerate(points):
-        if chosen in (None, number % 3):
-            for program in point.programs:
-                for deaths in (1, 2):
-                    function = make(point, program, deaths)
-                    globals()[function.__name__] = function
+        if chosen not in (None, number % 3):
+            continue
+        plan = PLANS.get(point.name, DAEMON)
+        for program in point.programs:
+            made += [make(point, program, 1, plan, "once"), make(point, program, 2, plan, "twice")]
+        if point.name in LONELY:
+            made.append(make(point, point.programs[0], 1, Plan(run=run_lonely), "late_with_nobody_to_store"))
+    globals().update({function.__name__: function for function in made})
 
 
 make_all()
