@@ -414,6 +414,43 @@ static void after_a_pause_nothing_comes_and_nothing_is_lost(void **state)
     expect_each_once_in_order(member, 0, 100);
 }
 
+static size_t seen_of(const struct member *member, int32_t partition)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < member->seen_count; i++)
+        count += member->seen[i].partition == partition;
+    return count;
+}
+
+static void a_paused_partition_waits_while_the_other_goes_on(void **state)
+{
+    struct play *play = *state;
+    open_topic(play, 2);
+    struct member *member = &play->members[0];
+    member->no_start = true;
+    for (int i = 0; i < 16; i++) {
+        char key[16];
+        snprintf(key, sizeof(key), "k%d", i);
+        produce(play, key, 3);
+    }
+    join(play, 0, "a");
+    UNTIL(play->stage, member->assigned == 2);
+    size_t in_0 = (size_t)member->parts[member->parts[0].partition == 0 ? 0 : 1].high;
+    kafka_pause(member->consumer, play->topic, 0);
+    start(member, 0);
+    start(member, 1);
+    UNTIL(play->stage, member->seen_count == 48 - in_0);
+    stage_run_ms(play->stage, 200);
+    assert_int_equal(seen_of(member, 0), 0);
+    kafka_resume(member->consumer, play->topic, 0);
+    kafka_pause(member->consumer, play->topic, 1);
+    UNTIL(play->stage, member->seen_count == 48);
+    expect_each_once_in_order(member, 0, 48);
+    produce(play, "k", 1);
+    kafka_resume(member->consumer, play->topic, 1);
+    UNTIL(play->stage, member->seen_count == 49);
+}
+
 static void a_pause_may_come_with_the_start(void **state)
 {
     struct play *play = *state;
@@ -626,6 +663,29 @@ static void the_second_holder_of_a_name_fences_the_first(void **state)
     UNTIL(play->stage, b->seen_count == 5);
 }
 
+/* Its heart may beat on meanwhile, but nobody is at home: max.poll.interval.ms. */
+static void a_member_that_stands_still_for_too_long_has_lost_its_partitions(void **state)
+{
+    struct play *play = *state;
+    open_topic(play, 1);
+    struct str key = STR("max.poll.interval.ms"), value = STR("4000");
+    const struct conf_props properties = {.keys = &key, .values = &value, .count = 1};
+    struct kafka_conf conf = stage_kafka_conf(play->stage);
+    conf.properties = &properties;
+    struct member *member = join_with(play, 0, "a", conf);
+    produce(play, "k", 5);
+    UNTIL(play->stage, member->seen_count == 5);
+    stage_stand_still(play->stage, 6000);
+    commit(member, 0, 5); /* it does not know yet */
+    UNTIL(play->stage, member->losses == 1);
+    UNTIL(play->stage, member->assigned == 1);
+    assert_int_equal(member->fatals, 0);
+    stage_run_ms(play->stage, 500);
+    assert_int_equal(member->losses, 1);
+    produce(play, "k", 1);
+    UNTIL(play->stage, member->seen_count >= 6);
+}
+
 /* ---- brokers that go away ---- */
 
 static void a_short_absence_costs_time_and_nothing_else(void **state)
@@ -783,6 +843,7 @@ int main(void)
         PLAY(the_end_of_an_empty_partition_is_told),
         PLAY(records_come_back_as_they_were_produced),
         PLAY(after_a_pause_nothing_comes_and_nothing_is_lost),
+        PLAY(a_paused_partition_waits_while_the_other_goes_on),
         PLAY(a_pause_may_come_with_the_start),
         PLAY(a_second_start_changes_nothing),
         PLAY(an_offset_that_is_not_there_is_fatal),
@@ -796,6 +857,7 @@ int main(void)
         PLAY(a_member_that_leaves_hands_over_at_once),
         PLAY(a_member_that_stays_away_is_missed_after_its_session),
         PLAY(the_second_holder_of_a_name_fences_the_first),
+        PLAY(a_member_that_stands_still_for_too_long_has_lost_its_partitions),
         PLAY(confirmations_come_in_the_order_of_a_partition),
         PLAY(a_record_larger_than_allowed_never_fits),
         PLAY(a_producer_that_is_closed_says_nothing_more),

@@ -49,6 +49,8 @@ int64_t stage_now_ms(struct stage *stage);
 /* A little time passes, and every loop turns. */
 void stage_step(struct stage *stage);
 void stage_run_ms(struct stage *stage, int64_t ms);
+/* Time passes, and no loop turns: processes that were stopped, or a turn that took so long. */
+void stage_stand_still(struct stage *stage, int64_t ms);
 
 /* A server goes away with its connections, keeps its data, and comes back. False: this stage cannot
  * do it, the test is skipped. */

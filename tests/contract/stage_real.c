@@ -97,6 +97,12 @@ void stage_run_ms(struct stage *stage, int64_t ms)
         stage_step(stage);
 }
 
+void stage_stand_still(struct stage *stage, int64_t ms)
+{
+    (void)stage;
+    poll(NULL, 0, (int)ms);
+}
+
 /* ---- servers that go away ---- */
 
 static bool stack(struct stage *stage, const char *verb, enum stage_server server)

@@ -86,6 +86,14 @@ void stage_run_ms(struct stage *stage, int64_t ms)
     sim_run_ms(stage->sim, ms);
 }
 
+void stage_stand_still(struct stage *stage, int64_t ms)
+{
+    for (unsigned i = 0; i < STAGE_ACTORS; i++)
+        if (stage->actors[i])
+            sim_freeze(stage->actors[i], ms);
+    sim_run_ms(stage->sim, ms);
+}
+
 static void set_down(struct stage *stage, enum stage_server server, bool down)
 {
     if (server == STAGE_KAFKA)

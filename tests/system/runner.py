@@ -72,6 +72,7 @@ def run_doors(world, pattern):
     """The C tests of the doors against these servers; (passed, failed)."""
     passed = failed = 0
     env = world.environment(**{k: v for k, v in world.settings.items() if k.startswith("QUERN_")})
+    env.update(QUERN_STACK=str(harness.ROOT / "deploy/local/stack"), QUERN_RUN_DIR=world.stack_environment()["QUERN_RUN_DIR"])
     for path in sorted(pathlib.Path(world.build).rglob("door_*")):
         if not (path.is_file() and os.access(path, os.X_OK)) or (pattern and pattern not in "doors." + path.name):
             continue

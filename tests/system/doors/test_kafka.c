@@ -1,6 +1,6 @@
 /*
  * Goal: what the Kafka door promises and only a real broker can refuse: topics, gaps in offsets,
- * deleted records, static membership, fencing, large records.
+ * deleted records, large records. What both bodies of the door can show is in tests/contract.
  * Method: the door, and librdkafka directly for what the door does not do (transactions, deleting
  * records). Topics and groups carry the process id, so runs do not meet. Address:
  * QUERN_KAFKA__BOOTSTRAP_SERVERS; the broker must allow sessions of 3 s and delay no rebalance.
@@ -285,55 +285,6 @@ static void a_deleted_offset_is_lost_and_stops_the_program(void **state)
     kafka_consumer_free(member.consumer, true);
 }
 
-/* Half of the session, so that it is not the session's end what we see. */
-static void a_static_member_keeps_its_place_over_a_restart(void **state)
-{
-    (void)state;
-    make_topic("static", 2);
-    struct member a = {.start_at = -1}, b = {.start_at = -1};
-    join(&a, "slot-1");
-    UNTIL(loop, a.assigned == 2);
-    join(&b, "slot-2");
-    UNTIL(loop, a.assigned == 1 && b.assigned == 1);
-
-    size_t b_before = b.assignments;
-    kafka_consumer_free(a.consumer, false);
-    turn_for(loop, SESSION_MS / 2);
-    assert_int_equal(b.assigned, 1);
-    a = (struct member){.start_at = -1};
-    int64_t began_ms = loop_now_ms(loop);
-    join(&a, "slot-1");
-    UNTIL(loop, a.assigned == 1);
-    assert_in_range(loop_now_ms(loop) - began_ms, 0, 1500);
-    turn_for(loop, 500);
-    assert_int_equal(b.assignments, b_before); /* nobody else noticed */
-
-    began_ms = loop_now_ms(loop);
-    kafka_consumer_free(a.consumer, true);
-    UNTIL(loop, b.assigned == 2);
-    assert_in_range(loop_now_ms(loop) - began_ms, 0, SESSION_MS - 500);
-    assert_int_equal(b.losses, 0);
-    kafka_consumer_free(b.consumer, true);
-}
-
-static void the_second_holder_of_an_instance_fences_the_first(void **state)
-{
-    (void)state;
-    make_topic("fence", 1);
-    struct member a = {.start_at = -1}, b = {.start_at = -1};
-    join(&a, "slot-1");
-    UNTIL(loop, a.assigned == 1);
-    join(&b, "slot-1");
-    UNTIL(loop, b.assigned == 1 && a.fatals > 0);
-    assert_int_equal(a.fatal.code, ERR_FENCED);
-    assert_int_equal(a.fatals, 1);
-    assert_int_equal(b.fatals, 0);
-    kafka_consumer_free(a.consumer, false);
-    produce(10, 10);
-    UNTIL(loop, b.records == 10);
-    kafka_consumer_free(b.consumer, true);
-}
-
 static void large_records_pass_among_small_ones(void **state)
 {
     (void)state;
@@ -357,8 +308,6 @@ int main(void)
         DOOR_TEST(topics_have_the_settings_they_were_created_with),
         DOOR_TEST(gaps_are_passed_over_and_the_end_lies_behind_them),
         DOOR_TEST(a_deleted_offset_is_lost_and_stops_the_program),
-        DOOR_TEST(a_static_member_keeps_its_place_over_a_restart),
-        DOOR_TEST(the_second_holder_of_an_instance_fences_the_first),
         DOOR_TEST(large_records_pass_among_small_ones),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

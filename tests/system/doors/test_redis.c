@@ -162,37 +162,6 @@ static void kill_all_but_admin(struct stage *stage)
 
 /* ---- The tests ---- */
 
-static void every_kind_of_reply_is_told_apart(void **state)
-{
-    struct stage *stage = *state;
-    struct answer set, get, nil, number, list, failed, binary;
-    UNTIL(stage->loop, redis_up(stage->redis));
-    ASK(stage->redis, &set, WORD("SET"), WORD("quern-doors:a"), WORD("one"), WORD("PX"),
-        WORD("60000"));
-    ASK(stage->redis, &get, WORD("GET"), WORD("quern-doors:a"));
-    ASK(stage->redis, &nil, WORD("GET"), WORD("quern-doors:none"));
-    ASK(stage->redis, &number, WORD("APPEND"), WORD("quern-doors:a"), WORD("\0\r\n"));
-    ASK(stage->redis, &binary, WORD("GET"), WORD("quern-doors:a"));
-    ASK(stage->redis, &list, WORD("MGET"), WORD("quern-doors:none"), WORD("quern-doors:a"));
-    ASK(stage->redis, &failed, WORD("LPUSH"), WORD("quern-doors:a"), WORD("x"));
-    expect_kind(stage, &set, REDIS_TEXT);
-    assert_string_equal(set.text, "OK");
-    expect_kind(stage, &get, REDIS_TEXT);
-    assert_string_equal(get.text, "one");
-    expect_kind(stage, &nil, REDIS_NIL);
-    expect_kind(stage, &number, REDIS_NUMBER);
-    assert_int_equal(number.number, 6);
-    expect_kind(stage, &binary, REDIS_TEXT);
-    assert_int_equal(binary.len, 6);
-    expect_kind(stage, &list, REDIS_LIST);
-    assert_int_equal(list.count, 2);
-    assert_string_equal(list.items[0], "nil");
-    expect_kind(stage, &failed, REDIS_FAILED);
-    assert_non_null(strstr(failed.text, "WRONGTYPE"));
-    assert_int_equal(stage->ups, 1);
-    assert_int_equal(stage->downs, 0);
-}
-
 static void thousands_of_commands_are_answered_in_order(void **state)
 {
     struct stage *stage = *state;
@@ -236,19 +205,6 @@ static void large_values_pass(void **state)
     free(large);
     expect_kind(stage, &gone, REDIS_NUMBER);
     assert_int_equal(get.len, len);
-}
-
-static void nobody_needs_to_listen(void **state)
-{
-    struct stage *stage = *state;
-    struct answer last;
-    UNTIL(stage->loop, redis_up(stage->redis));
-    struct str words[] = {WORD("INCR"), WORD("quern-doors:count")};
-    redis_ask(stage->redis, words, 2, NULL, NULL);
-    redis_ask(stage->redis, words, 2, NULL, NULL);
-    ASK(stage->redis, &last, WORD("GETDEL"), WORD("quern-doors:count"));
-    expect_kind(stage, &last, REDIS_TEXT);
-    assert_string_equal(last.text, "2");
 }
 
 static const struct redis_script add_script = {
@@ -609,10 +565,8 @@ int main(void)
         return DOOR_TEST_SKIP;
 #define DOOR_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        DOOR_TEST(every_kind_of_reply_is_told_apart),
         DOOR_TEST(thousands_of_commands_are_answered_in_order),
         DOOR_TEST(large_values_pass),
-        DOOR_TEST(nobody_needs_to_listen),
         DOOR_TEST(scripts_survive_a_flush_and_a_reconnect),
         DOOR_TEST(a_script_can_be_added_while_it_is_up),
         DOOR_TEST(a_slow_answer_is_a_miss_and_the_next_one_is_not_mixed_up),
