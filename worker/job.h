@@ -30,8 +30,10 @@
 #include "worker/worker.h"
 
 #define JOB_SLOTS_MAX 16
-#define JOB_MAGIC     0x6a0b6a0bu
-#define SLOT_MAGIC    0x510751u
+/* A slot whose claim lapses oftener goes on without one. */
+#define CLAIMS_LAPSED_MAX 3
+#define JOB_MAGIC         0x6a0b6a0bu
+#define SLOT_MAGIC        0x510751u
 
 struct partition;   /* intake's */
 struct session;     /* intake's */
@@ -54,12 +56,14 @@ struct slot {
 
     /* recognise, claim */
     enum claim_state claim;
-    int64_t held_seen_ms; /* when Redis said so */
-    struct str holder;    /* CLAIM_HELD: "INSTANCE INCARNATION" */
-    struct str packed;    /* CLAIM_KEPT, later: the packed result */
-    int look;             /* what the claim step waits for */
-    struct str done_text; /* the holder's answer was found stored */
-    bool stored;          /* its part is in the store already: nothing to do */
+    int64_t held_seen_ms;        /* when Redis said so */
+    struct str holder;           /* CLAIM_HELD: "INSTANCE INCARNATION" */
+    struct str packed;           /* CLAIM_KEPT, later: the packed result */
+    int look;                    /* what the claim step waits for */
+    struct str done_text;        /* the holder's answer was found stored */
+    bool stored;                 /* its part is in the store already: nothing to do */
+    bool claim_lapsed;           /* CLAIM_MINE, but too long ago: to be asked for again */
+    unsigned char claims_lapsed; /* how often */
 
     /* prompt */
     const struct model *model;

@@ -185,6 +185,23 @@ static enum verdict wait_at_gate(struct slot *slot)
     return STEP_WAIT;
 }
 
+/* We stood still, or Redis did not hear us: somebody else may be at it, or have answered it. */
+static bool claim_has_lapsed(const struct slot *slot)
+{
+    const struct worker *worker = slot->job->worker;
+    return slot->claim == CLAIM_MINE && slot->claims_lapsed < CLAIMS_LAPSED_MAX &&
+           loop_now_ms(worker->loop) >= worker->alive_until_ms;
+}
+
+static enum verdict claim_again(struct slot *slot)
+{
+    slot->claim_lapsed = true;
+    slot->claims_lapsed++;
+    gate_leave(slot->model->gate, &slot->place, slot->job->worker->loop);
+    next_permit(slot->job->worker); /* ours was not used */
+    return STEP_BACK;
+}
+
 /* Begins a call if it may, else says what to wait for. */
 static enum verdict try_call(struct slot *slot)
 {
@@ -194,6 +211,8 @@ static enum verdict try_call(struct slot *slot)
         return give_up(slot);
     if (loop_now_ms(worker->loop) >= job->deadline_ms)
         return expire(slot);
+    if (claim_has_lapsed(slot))
+        return claim_again(slot);
     if (worker->calls_in_flight >= (size_t)worker->conf->max_in_flight) {
         walk_ask(&slot->walk);
         list_append(&worker->permit_queue, &slot->permit_node);

@@ -14,7 +14,7 @@
 #include "common/base/xalloc.h"
 #include "worker/intake/inside.h"
 
-enum { ASK_AGAIN_MS = 1000 };
+enum { ASK_AGAIN_MS = 1000, REDIS_WAIT_MS = 1000, REDIS_LOOK_MS = 10 };
 
 static struct lane *lane_of(struct intake *intake, const char *topic)
 {
@@ -24,9 +24,26 @@ static struct lane *lane_of(struct intake *intake, const char *topic)
     must_not_reach("a partition of a topic we did not subscribe to");
 }
 
+static void begin_again(void *context);
+
+/* A process that has just begun may be faster than its connection to Redis, and would pay again for
+ * answers that are kept there. */
+static bool waits_for_redis(struct partition *p)
+{
+    struct worker *worker = p->worker;
+    if (!redis_enabled(worker->redis) || redis_up(worker->redis) ||
+        loop_wall_ms(worker->loop) - worker->incarnation >= REDIS_WAIT_MS)
+        return false;
+    timer_set(worker->loop, &p->retry, loop_now_ms(worker->loop) + REDIS_LOOK_MS, begin_again, p);
+    return true;
+}
+
 static void begin_at(struct partition *p, int64_t offset)
 {
     struct worker *worker = p->worker;
+    p->first = offset;
+    if (waits_for_redis(p))
+        return;
     p->tracker = offset_tracker_new(offset);
     p->committed = offset;
     kafka_start(worker->consumer, p->topic, p->number, offset);
@@ -34,6 +51,12 @@ static void begin_at(struct partition *p, int64_t offset)
         kafka_pause(worker->consumer, p->topic, p->number);
     log_debug("reading begins", LOG_C("topic", p->topic), LOG_I("partition", p->number),
               LOG_I("offset", offset), LOG_I("high", p->high));
+}
+
+static void begin_again(void *context)
+{
+    struct partition *p = context;
+    begin_at(p, p->first);
 }
 
 static void offsets_lost(struct partition *p, int64_t expected)

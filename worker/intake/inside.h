@@ -30,7 +30,8 @@ struct partition {
     struct offset_tracker *tracker; /* NULL until reading begins */
     int64_t committed;
     size_t jobs; /* that point here */
-    /* while the first offset is being found out */
+    /* while the first offset is being found out, and Redis waited for */
+    int64_t first;
     int64_t low;
     struct timer retry;
     struct worker *worker;

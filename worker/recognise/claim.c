@@ -2,6 +2,9 @@
  * claim.c -- a slot's step "claim": go on, use the answer that was kept, or wait for who is at
  * work.
  *
+ * Who stood still for longer than its claims live comes back here from the call step: others may
+ * have taken them over, and the answer may be there already.
+ *
  * A live holder will publish its answer, so we look again until it has, or until it is dead and its
  * claim can be taken over, or until the deadline, after which the call step says "expired".
  */
@@ -78,6 +81,12 @@ enum verdict claim_begin(void *subject)
     must_be(slot, SLOT_MAGIC);
     if (slot->stored)
         return STEP_DONE;
+    if (slot->claim_lapsed) {
+        slot->claim_lapsed = false;
+        slot->look = LOOK_CLAIM;
+        claims_take(slot, &slot->walk, &slot->done_text);
+        return STEP_WAIT;
+    }
     if (slot->claim == CLAIM_HELD)
         metric_add(METRIC_claims_waited_total, 1);
     return decide(slot);

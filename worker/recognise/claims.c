@@ -9,11 +9,25 @@
 #include "common/base/xalloc.h"
 #include "common/contract/redis_keys.h"
 
-enum { ALIVE_MS = 6000, RENEW_MS = 2000, CLAIM_SPARE_MS = 60000, HELD_BELIEVED_MS = 10000 };
+enum {
+    ALIVE_MS = 6000,
+    RENEW_MS = 2000,
+    RENEWALS_MAX = 8, /* under way at once, far more than ever are */
+    CLAIM_SPARE_MS = 60000,
+    HELD_BELIEVED_MS = 10000
+};
+
+struct renewal {
+    struct worker *worker;
+    int64_t asked_ms;
+};
 
 struct claims {
     struct worker *worker;
     struct timer renew;
+    struct renewal renewals[RENEWALS_MAX];
+    unsigned next_renewal;
+    int64_t asked_ms;
     char incarnation[24];
 };
 
@@ -29,17 +43,28 @@ static struct str prefix_of(const struct worker *worker)
     return worker->conf->shared.redis_key_prefix;
 }
 
+/* Counted from the question, not from the answer: it may have been long on its way. */
+static void renewed(const struct redis_reply *reply, void *context)
+{
+    const struct renewal *renewal = context;
+    if (reply && reply->kind == REDIS_TEXT)
+        renewal->worker->alive_until_ms = renewal->asked_ms + ALIVE_MS;
+}
+
 static void renew(void *context)
 {
     struct claims *claims = context;
     struct worker *worker = claims->worker;
+    struct renewal *renewal = &claims->renewals[claims->next_renewal++ % RENEWALS_MAX];
+    claims->asked_ms = loop_now_ms(worker->loop);
+    *renewal = (struct renewal){worker, claims->asked_ms};
     char key[256];
     struct arena arena;
     arena_init(&arena, worker->pool, sizeof(key) * 8);
     const struct str words[] = {
         STR("SET"), redis_key_alive(&arena, prefix_of(worker), str_of(worker->instance)),
-        str_of(claims->incarnation), STR("PX"), STR("6000")};
-    redis_ask(worker->redis, words, 5, NULL, NULL);
+        str_of(claims->incarnation), STR("PX"), arena_printf(&arena, "%d", ALIVE_MS)};
+    redis_ask(worker->redis, words, 5, renewed, renewal);
     arena_done(&arena);
     timer_set(worker->loop, &claims->renew, loop_now_ms(worker->loop) + RENEW_MS, renew, claims);
 }
@@ -137,10 +162,18 @@ static struct claim_question *question(struct slot *slot, struct walk *walk, str
     return q;
 }
 
+/* Who stood still is not alive to others: it must be before it claims anything. */
+static void renew_if_late(struct claims *claims)
+{
+    if (loop_now_ms(claims->worker->loop) - claims->asked_ms > RENEW_MS)
+        renew(claims);
+}
+
 void claims_take(struct slot *slot, struct walk *walk, struct str *ret_done)
 {
     struct job *job = slot->job;
     struct worker *worker = job->worker;
+    renew_if_late(worker->claims);
     struct str prefix = prefix_of(worker);
     const struct str words[] = {
         claim_key(slot),

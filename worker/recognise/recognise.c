@@ -24,7 +24,8 @@ struct recognition {
 
 static void make_slots(struct job *job)
 {
-    int count = job->err.code ? 1 : (int)job->request.models.count;
+    /* Of what is refused each slot says so: some may have been answered by an earlier life. */
+    int count = job->request.models.count ? (int)job->request.models.count : 1;
     job->slots = arena_array(&job->arena, struct slot, (size_t)count);
     job->slot_count = count;
     for (int i = 0; i < count; i++) {

@@ -20,6 +20,7 @@ struct retrieval {
     struct value *messages;
     uint32_t count, room;
     bool found;
+    bool holds_itself; /* the newest turn of what was found has our own id */
 };
 
 static void take_message(struct retrieval *r, struct arena *arena, const struct value *message)
@@ -110,10 +111,7 @@ static void store_told(const struct postgres_result *result, const struct err *e
     r->found = err == NULL;
     if (!err) {
         const struct postgres_rows *rows = &result->rows[0];
-        /* It became final since it was looked up: another life's answer came late. What is stored
-         * now is not the history it should be asked with, and there is nothing to ask. */
-        if (rows->count && str_eq(postgres_cell(rows, 0, 1), job->id))
-            job->known = true;
+        r->holds_itself = rows->count && str_eq(postgres_cell(rows, 0, 1), job->id);
         for (size_t row = 0; row < rows->count; row++) {
             if (postgres_is_null(rows, row, 3))
                 continue; /* a conversation without messages */
@@ -183,6 +181,12 @@ enum verdict retrieve_finish(void *subject)
     if (r->state == RESTING) {
         ask_store(job);
         return STEP_WAIT;
+    }
+    if (r->holds_itself) {
+        /* It became final since it was looked up: another life's answer came late, or the id is
+         * another body's. What is stored now is not the history it should be asked with. */
+        job->replayed = true; /* the store is there, and has to speak */
+        return STEP_BACK;
     }
     if (r->found) {
         job->history = newest(job);
