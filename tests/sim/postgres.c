@@ -293,6 +293,8 @@ bool postgres_batch(struct postgres *pg, const struct postgres_query *queries, s
 
 void sim_postgres_down(struct sim *sim, bool down)
 {
+    if (sim->store->down == down)
+        return;
     sim->store->down = down;
     LIST_EACH(&sim->store->clients, node)
     {

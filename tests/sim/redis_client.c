@@ -258,6 +258,8 @@ void redis_subscribe(struct redis *redis, struct str channel,
 
 void sim_redis_down(struct sim *sim, bool down)
 {
+    if (sim->redis->down == down)
+        return;
     sim->redis->down = down;
     LIST_EACH(&sim->redis->clients, node)
     {

@@ -67,10 +67,31 @@ static bool history_is_true(struct play *play, const struct turns *turns, size_t
     return call->messages->count == at;
 }
 
+static bool was_absent(const struct play *play, const char *name, int64_t from_ms, int64_t to_ms)
+{
+    for (size_t i = 0; i < play->absence_count; i++) {
+        const struct absence *a = &play->absences[i];
+        if (a->own_will) /* SIGTERM is no excuse */
+            continue;
+        if (strcmp(a->name, name) == 0 && a->from_ms <= to_ms && a->to_ms >= from_ms)
+            return true;
+    }
+    return false;
+}
+
+/* Who stood still, and cannot know that others went on, for Redis has lost the claims. */
+static bool cannot_know(const struct play *play, const struct sim_call *call)
+{
+    return !check_redis_was_well(play->schedule) &&
+           was_absent(play, call->process, call->at_ms, call->at_ms);
+}
+
 static void check_call_of_turn(struct play *play, const struct turns *turns, size_t turn,
                                const struct sim_call *call)
 {
     int number = turns->items[turn]->ask->number;
+    if (cannot_know(play, call))
+        return;
     const struct sim_final *before =
         turn ? sim_final(play->sim, request_id(turns->items[turn - 1]->ask->number)) : NULL;
     if (before && call->at_ms < before->stored_ms)
@@ -88,14 +109,20 @@ static void check_session(struct play *play, int session)
     for (size_t turn = 0; turn < turns.count; turn++) {
         int asked = turns.items[turn]->ask->number, number, slot;
         const struct sim_final *final = sim_final(play->sim, request_id(asked));
+        bool is_true = !final || !str_is(final->status, "done");
         if (final && final->turn != (int64_t)turn + 1)
             play_find(play, "I4 r%d: is turn %lld instead of %zu", asked, (long long) final->turn,
                       turn + 1);
         for (size_t i = 0; i < sim_call_count(play->sim); i++) {
             const struct sim_call *call = sim_call(play->sim, i);
-            if (check_call_name(call->id, &number, &slot) && number == asked)
-                check_call_of_turn(play, &turns, turn, call);
+            if (!check_call_name(call->id, &number, &slot) || number != asked)
+                continue;
+            check_call_of_turn(play, &turns, turn, call);
+            is_true |= final && str_eq(call->answer, final->text) &&
+                       history_is_true(play, &turns, turn, call);
         }
+        if (!is_true)
+            play_find(play, "I10 r%d: its answer was given to another history", asked);
     }
 }
 
@@ -142,18 +169,6 @@ bool check_redis_was_well(const struct schedule *s)
            !schedule_has_fault(s, SIM_REDIS, SIM_WRONG);
 }
 
-static bool was_absent(const struct play *play, const char *name, int64_t from_ms, int64_t to_ms)
-{
-    for (size_t i = 0; i < play->absence_count; i++) {
-        const struct absence *a = &play->absences[i];
-        if (a->own_will) /* SIGTERM is no excuse */
-            continue;
-        if (strcmp(a->name, name) == 0 && a->from_ms <= to_ms && a->to_ms >= from_ms)
-            return true;
-    }
-    return false;
-}
-
 static size_t times_published(const struct play *play, int number)
 {
     size_t count = 0;
@@ -178,7 +193,8 @@ static void check_attempts(struct play *play, const struct sim_call *first, int 
         if (call->at_ms < first->at_ms)
             return; /* counted from the earliest on */
         attempts++;
-        if (first->status == 400 && first->delivered && call->at_ms >= first->end_ms &&
+        if (first->status == 400 && !schedule_has(play->schedule, EVENT_REBALANCE) &&
+            first->delivered && call->at_ms >= first->end_ms &&
             !was_absent(play, first->process, first->at_ms, INT64_MAX))
             play_find(play, "I9 r%d: asked again after an answer that will not change", number);
     }
@@ -209,7 +225,8 @@ static void check_no_call_after_final(struct play *play)
         if (!check_call_name(call->id, &number, &slot))
             continue;
         const struct sim_final *final = sim_final(play->sim, request_id(number));
-        if (final && call->at_ms > final->stored_ms + LOOKED_MS && knows_its_final(play, number))
+        if (final && !cannot_know(play, call) && call->at_ms > final->stored_ms + LOOKED_MS &&
+            knows_its_final(play, number))
             play_find(play, "I5 r%d: asked at %lld ms, final at %lld ms", number,
                       (long long)call->at_ms, (long long) final->stored_ms);
     }
