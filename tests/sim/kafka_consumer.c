@@ -239,6 +239,8 @@ static void assigned(void *context)
             (struct sim_reading){.share = share, .end_told = -1, .commit = -1};
     }
     consumer->assigned = true;
+    sim_note(consumer->kafka->sim, consumer->process, "%s: %zu partitions assigned",
+             consumer->group, consumer->reading_count);
     consumer->events.on_assigned(list, consumer->reading_count, consumer->events.context);
     free(list);
 }
@@ -271,6 +273,8 @@ static void revoked(void *context)
         sim_event_set(sim, &consumer->release, consumer->process,
                       sim->now_us + consumer->revoke_ms_max * 1000, release_by_itself, consumer);
     bool lost = consumer->lost;
+    sim_note(sim, consumer->process, "%s: partitions %s", consumer->group,
+             lost ? "lost" : "revoked");
     consumer->events.on_revoked(lost, consumer->events.context);
     if (lost && consumer->revoked)
         kafka_release(consumer);
@@ -318,6 +322,7 @@ void kafka_release(struct kafka_consumer *consumer)
         return;
     flush_commits(consumer);
     sim_event_cancel(&consumer->release);
+    sim_event_cancel(&consumer->revoke); /* whatever it was about, it is done */
     consumer->revoked = consumer->assigned = consumer->lost = consumer->committing = false;
     consumer->reading_count = 0;
     if (consumer->kafka->down || consumer->dead) {
