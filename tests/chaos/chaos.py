@@ -51,11 +51,11 @@ def act_out(fleet, plan, seed, minutes, tell):
     """The plan in time; the strikes as they were."""
     began, done, acting = time.monotonic(), [], []
     todo = list(plan)
-    tended = 0
+    tended = late = 0
     now = 0.0
-    while todo or acting or now < minutes * 60:
+    while acting or now < minutes * 60:
         now = time.monotonic() - began
-        if todo and now >= todo[0].at and not acting:
+        if todo and not acting and now >= todo[0].at + late and now + todo[0].kind.seconds + faults.CALM_S <= minutes * 60:
             strike = todo.pop(0)
             struck = Struck(strike)
             done.append(struck)
@@ -75,6 +75,9 @@ def act_out(fleet, plan, seed, minutes, tell):
                 acting.remove(item)
                 struck.ended_ms = fleet_module.wall_ms()
                 tell("over %s", kind.name)
+                # A fault that took longer than planned (a slow restart) takes nothing of the calm after it.
+                if todo:
+                    late = max(late, now + faults.CALM_S - todo[0].at)
         if now - tended > 0.5:
             fleet.tend()
             tended = now
@@ -146,13 +149,13 @@ def main():
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--rate", type=float, default=RATE, help="requests a second; default %.0f" % RATE)
     parser.add_argument("--build", help="folder of the programs; default: build/release, built first")
-    parser.add_argument("--only", default="", help="names of faults, comma separated, instead of all kinds; they come again until the time is over")
+    parser.add_argument("--only", default="", help="names of faults, comma separated, at once with '+', instead of all kinds; they come again until the time is over")
     parser.add_argument("--plan", action="store_true", help="print the plan, and end")
     parser.add_argument("--run-dir", help="where the stack, the logs and the configuration live; default: a temporary folder")
     parser.add_argument("--keep", action="store_true", help="leave the run folder, with the logs, behind")
     options = parser.parse_args()
     only = [name for name in options.only.split(",") if name]
-    for name in only:
+    for name in options.only.replace("+", ",").split(",") if only else ():
         if name not in faults.KINDS:
             parser.error("there is no fault '%s', only %s" % (name, ", ".join(faults.KINDS)))
     plan = faults.make_plan(options.minutes, options.seed, only)

@@ -311,7 +311,7 @@ def make_plan(minutes, seed, only=()):
     runs every sixth place is for two at once."""
     rand = random.Random(seed)
     if only:
-        bag = [KINDS[name] for name in only]
+        bag = [[KINDS[name] for name in names.split("+")] for names in only]
     else:
         musts, others = [k for k in KINDS.values() if k.must], [k for k in KINDS.values() if not k.must]
         rand.shuffle(musts)
@@ -322,13 +322,12 @@ def make_plan(minutes, seed, only=()):
             bag += [musts.pop() for _ in range(min(3, len(musts)))] + [others.pop() for _ in range(min(1, len(others)))]
     at, end, plan, places = CALM_S, minutes * 60 - CALM_S, [], 0
     while True:
-        kind = bag[places % len(bag)]
+        kind, *with_ = bag[places % len(bag)] if only else [bag[places % len(bag)]]
         if at + kind.seconds > end:
             return plan
-        with_ = ()
         if minutes >= 8 and places % 6 == 5 and not only:
-            with_ = tuple(rand.sample([k for k in KINDS.values() if k is not kind], rand.choice((1, 1, 2))))
-        plan.append(Strike(at, kind, with_))
+            with_ = rand.sample([k for k in KINDS.values() if k is not kind], rand.choice((1, 1, 2)))
+        plan.append(Strike(at, kind, tuple(with_)))
         at += max([kind.seconds, *(k.seconds + 1 for k in with_)]) + CALM_S + (6 if with_ else 0)
         places += 1
 

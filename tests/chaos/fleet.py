@@ -49,6 +49,7 @@ class Fleet(harness.World):
             self.programs["quern-chaos-proxy"],
             {link: "127.0.0.1:0" for link in ("kafka", "postgres", "redis", "provider")},
             self.proxy_log,
+            self.run_dir,
         )
 
     # -- a World behind the proxy -------------------------------------------------------------------------------

@@ -48,6 +48,7 @@ class Evidence:
         self.f, self.load, self.samples, self.strikes = fleet, load, offsets.samples, strikes
         self.accepted = load.accepted()
         self.by_id = {s.id: s for s in self.accepted}
+        self.acked_ms = sorted(s.acked_ms for s in self.accepted)
         self.names = {key_hash(p.name): p.name for p in fleet.running}
         self._settle()
         self._read_store()
@@ -113,6 +114,10 @@ class Evidence:
             return 0.0
         return (bisect.bisect_left(self.done_ms, to_ms) - bisect.bisect_left(self.done_ms, from_ms)) * 1000 / (to_ms - from_ms)
 
+    def accepted_rate(self, from_ms, to_ms):
+        """Requests that Kafka acknowledged per second: no fleet can answer more, but for what had piled up."""
+        return (bisect.bisect_left(self.acked_ms, to_ms) - bisect.bisect_left(self.acked_ms, from_ms)) * 1000 / (to_ms - from_ms)
+
     def during(self, flag, from_ms, to_ms, settle_ms=500):
         """Whether a fault with this flag was on at some moment of that time, or had just been."""
         return any(
@@ -173,10 +178,13 @@ class Evidence:
     # -- single faults ------------------------------------------------------------------------------------------------
 
     def recovery(self, strike):
-        """(answers/s before, during, seconds until 95 % of before; None: not before the next fault)"""
+        """(answers/s before, during, seconds until 95 % of before; None: not before the next fault, "-": there was no
+        calm before it to compare with)"""
         over = strike.began_ms + SESSION_TIMEOUT_S * 1000 if "evicts" in strike.kinds[0].flags else strike.ended_ms
         before = min(self.rate(strike.began_ms - 4000, strike.began_ms), self.load.rate)
         during = self.rate(strike.began_ms, over)
+        if before < 0.8 * self.load.rate:
+            return before, during, "-"
         for tenth in range(0, int(strike.calm_s * 10) - WINDOW_MS // 100):
             at = over + tenth * 100
             if self.rate(at, at + WINDOW_MS) >= 0.95 * before:
@@ -377,7 +385,7 @@ def amplification(e):
 
 @line("recovery: back to 95 % of the throughput before a single fault, worst", "<= %d s" % RECOVERY_MAX_S)
 def recovered(e):
-    found = [(e.recovery(s)[2], s.kinds[0].name) for s in e.strikes if s.single]
+    found = [(e.recovery(s)[2], s.kinds[0].name) for s in e.strikes if s.single and e.recovery(s)[2] != "-"]
     never = [name for seconds, name in found if seconds is None]
     if never:
         return "not within the calm after " + ", ".join(never), False, []
@@ -444,7 +452,8 @@ def leave_behind(e, folder):
     write("repeats.jsonl", ({"cause": cause, "before": b, "again": c} for cause, pairs in e.repeats.items() for b, c in pairs))
     write("strikes.jsonl", ({"kinds": [k.name for k in s.kinds], "began_ms": s.began_ms, "ended_ms": s.ended_ms} for s in e.strikes))
     write("ends.jsonl", (end._asdict() for end in e.f.ends))
-    write("sent.jsonl", ([s.id, s.kind, s.session, s.models, s.at_ms, s.partition, s.offset, s.again] for s in e.load.sent))
+    write("sent.jsonl", ([s.id, s.kind, s.session, s.models, s.at_ms, s.acked_ms, s.partition, s.offset, s.again] for s in e.load.sent))
+    write("offsets.jsonl", e.samples)
     write("rows.jsonl", ([id, *row] for id, row in e.rows.items()))
 
 
@@ -459,15 +468,17 @@ def judge(evidence, complaints):
 
 def fault_table(e):
     """One row per strike: its recovery when it was alone, what was repeated and failed in its time."""
-    yield "| at | fault | lasted | answers/s before, during | back to 95 % after | calls repeated | unfinished 10 s later |"
-    yield "| --- | --- | --- | --- | --- | --- | --- |"
+    yield "| at | fault | lasted | answers/s before, during, 10 s after | accepted/s then | back to 95 % after | calls repeated | unfinished 10 s later |"
+    yield "| --- | --- | --- | --- | --- | --- | --- | --- |"
     repeats = [c["wall_ms"] for pairs in e.repeats.values() for _, c in pairs]
     for s in e.strikes:
         until = s.ended_ms + s.calm_s * 1000
         before, during, seconds = e.recovery(s)
-        back = "-" if not s.single else "never" if seconds is None else "%.1f s" % seconds
-        open_then = sum(1 for r in e.accepted if r.at_ms < s.ended_ms and r.id in e.rows and e.final_of.get(r.id, float("inf")) > s.ended_ms + 10000)
+        back = "-" if not s.single or seconds == "-" else "never" if seconds is None else "%.1f s" % seconds
+        open_then = sum(1 for r in e.accepted if r.acked_ms < s.ended_ms and r.id in e.rows and e.final_of.get(r.id, float("inf")) > s.ended_ms + 10000)
         again = sum(1 for ms in repeats if s.began_ms <= ms < until)
-        yield "| %d s | %s | %.1f s | %.0f, %.0f | %s | %d | %d |" % (
-            (s.began_ms - e.load.began_ms) / 1000, " with ".join(k.name for k in s.kinds), (s.ended_ms - s.began_ms) / 1000, before, during, back, again, open_then,
+        ten = (s.ended_ms, s.ended_ms + 10000)
+        yield "| %d s | %s | %.1f s | %.0f, %.0f, %.0f | %.0f | %s | %d | %d |" % (
+            (s.began_ms - e.load.began_ms) / 1000, " with ".join(k.name for k in s.kinds), (s.ended_ms - s.began_ms) / 1000,
+            before, during, e.rate(*ten), e.accepted_rate(*ten), back, again, open_then,
         )

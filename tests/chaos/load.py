@@ -24,12 +24,12 @@ SESSIONS, TURNS = 40, 15
 class Sent:
     """One request: what it is, and its place in Kafka once it is acknowledged."""
 
-    __slots__ = ("id", "kind", "session", "text", "models", "at_ms", "partition", "offset", "again")
+    __slots__ = ("id", "kind", "session", "text", "models", "at_ms", "partition", "offset", "acked_ms", "again")
 
     def __init__(self, id, kind, session, text, models):
         self.id, self.kind, self.session, self.text, self.models = id, kind, session, text, models
         self.at_ms = time.time() * 1000
-        self.partition = self.offset = None
+        self.partition = self.offset = self.acked_ms = None
         self.again = []  # places of its second record
 
 
@@ -123,7 +123,7 @@ class Load:
             elif again:
                 sent.again.append((message.partition(), message.offset()))
             else:
-                sent.partition, sent.offset = message.partition(), message.offset()
+                sent.partition, sent.offset, sent.acked_ms = message.partition(), message.offset(), time.time() * 1000
 
         if not again:
             self.sent.append(sent)

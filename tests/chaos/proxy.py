@@ -7,10 +7,10 @@ import subprocess
 
 
 class Proxy:
-    def __init__(self, binary, targets, log=None):
-        """targets: {link: "IPv4:PORT"}"""
+    def __init__(self, binary, targets, log=None, folder=None):
+        """targets: {link: "IPv4:PORT"}; it works in `folder`, by which it is found when it was left behind."""
         words = [binary] + ["%s=%s" % pair for pair in targets.items()]
-        self.process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, text=True)
+        self.process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, text=True, cwd=folder)
         self.ports = {}
         for line in self.process.stdout:
             if line == "ready\n":

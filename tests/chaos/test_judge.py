@@ -22,6 +22,7 @@ class Sent:
         self.id, self.kind, self.session, self.models = id, kind, session, models
         self.text, self.partition, self.offset = "text of " + id, 0, offset
         self.again, self.at_ms = [], offset * 10.0
+        self.acked_ms = self.at_ms + 5
 
 
 class Program:
