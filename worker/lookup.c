@@ -9,6 +9,7 @@
 #include "common/base/list.h"
 #include "common/base/map.h"
 #include "common/base/must.h"
+#include "common/base/plant.h"
 #include "common/base/xalloc.h"
 
 enum { LOOKUP_BATCH_MAX = 500, LOOKUP_ARRAY_BYTES_MAX = 1 << 20 };
@@ -77,7 +78,7 @@ static void answer_found(struct lookup *lookup, struct list *questions,
         LIST_EACH(questions, node)
         {
             struct question *q = container_of(node, struct question, node);
-            if (str_eq(q->id, id) && str_eq(q->tenant, tenant)) {
+            if ((str_eq(q->id, id) || PLANTED(11)) && str_eq(q->tenant, tenant)) {
                 list_remove(questions, node);
                 give(lookup, q, &known);
             }

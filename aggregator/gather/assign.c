@@ -15,6 +15,7 @@
 #include "common/base/crash.h"
 #include "common/base/log.h"
 #include "common/base/must.h"
+#include "common/base/plant.h"
 #include "common/base/xalloc.h"
 
 enum { ASK_AGAIN_MS = 300, RELEASE_MS_MAX = 2000, FENCED_MS_MAX = 20000 };
@@ -154,7 +155,7 @@ static void start_reading(struct gather *gather)
         if (!p->owned)
             continue;
         kafka_start(aggregator->consumer, aggregator->topic_results.data, (int32_t)i,
-                    p->next_offset);
+                    PLANTED(24) ? p->high : p->next_offset);
         if (gather->held || aggregator->draining)
             kafka_pause(aggregator->consumer, aggregator->topic_results.data, (int32_t)i);
     }
@@ -198,7 +199,7 @@ static void owned(const struct postgres_result *result, const struct err *err, v
     }
     if (!take_over(gather, &result->rows[0]))
         return;
-    for (size_t i = 0; i < result->rows[1].count; i++)
+    for (size_t i = 0; i < result->rows[1].count && !PLANTED(25); i++)
         load_part(gather, &result->rows[1], i);
     log_info("partitions taken over", LOG_I("partitions", result->rows[0].count),
              LOG_I("open_requests", gather->groups.count));

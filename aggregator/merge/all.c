@@ -4,10 +4,12 @@
  */
 #include "aggregator/merge/policy.h"
 
+#include "common/base/plant.h"
+
 static bool decide(const struct merge_question *question, const struct merge_count *count,
                    struct final *ret)
 {
-    if (count->there < question->slots && !question->deadline)
+    if (count->there < question->slots && !question->deadline && !(PLANTED(26) && count->ok))
         return false;
     if (count->ok >= question->quorum && count->ok > 0)
         merge_done(question, count->first_ok, ret);

@@ -8,6 +8,7 @@
 #include "aggregator/store/rows.h"
 
 #include "aggregator/message.h"
+#include "common/base/plant.h"
 #include "common/data/digest.h"
 #include "common/data/json.h"
 
@@ -182,14 +183,19 @@ static void row_open(struct rows *rows)
         text(rows, absent[i], (struct str){0});
 }
 
+static struct str new_id(struct rows *rows, char ret[UUID_TEXT_LEN + 1])
+{
+    struct loop *loop = rows->aggregator->loop;
+    rand_uuid7(loop_rand(loop), loop_wall_ms(loop), ret);
+    return str_of(ret);
+}
+
 static void add_message(struct rows *rows, int32_t ord, int position, struct str role,
                         struct str content, const struct value *whole)
 {
     char id[UUID_TEXT_LEN + 1];
-    struct loop *loop = rows->aggregator->loop;
-    rand_uuid7(loop_rand(loop), loop_wall_ms(loop), id);
     number(rows, COLUMN_m_ord, ord);
-    text(rows, COLUMN_m_id, str_of(id));
+    text(rows, COLUMN_m_id, new_id(rows, id));
     number(rows, COLUMN_m_position, position);
     text(rows, COLUMN_m_role, str_utf8_cut(role, ROLE_BYTES_MAX));
     text(rows, COLUMN_m_content, content.data ? content : STR(""));
@@ -248,7 +254,9 @@ static bool is_uuid(struct str id)
 
 static void run_id(struct rows *rows, struct str id)
 {
-    char digest[DIGEST_HEX + 1];
+    char digest[DIGEST_HEX + 1], fresh[UUID_TEXT_LEN + 1];
+    if (PLANTED(28))
+        id = new_id(rows, fresh);
     if (is_uuid(id)) {
         text(rows, COLUMN_r_id, id);
         return;
@@ -335,7 +343,7 @@ void rows_add(struct rows *rows, struct entry *entry)
     /* The row goes with the group's first entry in this transaction: runs and parts name it. */
     if (group && group->row && group->ord == 0)
         add_request(rows, group);
-    if (!entry->part || entry->kind != ENTRY_PART)
+    if (!entry->part || entry->kind != ENTRY_PART || (PLANTED(29) && entry->late))
         return;
     if (group && entry->part->slotted && group->slots > 1)
         add_part(rows, entry);

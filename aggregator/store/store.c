@@ -19,6 +19,7 @@
 #include "common/base/crash.h"
 #include "common/base/log.h"
 #include "common/base/must.h"
+#include "common/base/plant.h"
 #include "common/base/rand.h"
 #include "common/base/xalloc.h"
 
@@ -272,6 +273,8 @@ static size_t make_entries(struct store *store, struct postgres_query *queries, 
     }
     queries[count++] =
         (struct postgres_query){STATEMENT_FENCE, fence, (int)make_fence(store, fence)};
+    if (PLANTED(30))
+        count--;
     must(rows_params(&store->rows, columns)); /* batch_bytes_max is far below a column's limit */
     store->store_at = (int)count;
     queries[count++] = (struct postgres_query){STATEMENT_STORE, columns, COLUMN_COUNT};

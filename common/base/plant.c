@@ -4,5 +4,5 @@
 #include "common/base/plant.h"
 
 #ifdef QUERN_PLANTS
-int plant_now;
+int plant_now = QUERN_PLANTS; /* the build's own, else told at the start */
 #endif

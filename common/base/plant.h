@@ -3,8 +3,9 @@
  *
  *     if (!PLANTED(3)) return false;  // the check that mistake 3 leaves out
  *
- * Only builds with QUERN_PLANTS know them; in all others PLANTED() is the constant false. What each
- * number stands for: tests/sim/hunt/plants.def.
+ * Only builds with QUERN_PLANTS know them; in all others PLANTED() is the constant false. Its value
+ * is the mistake that such a build makes unless it is told otherwise; 0: none. What each number
+ * stands for: tests/sim/hunt/plants.def.
  */
 #ifndef QUERN_COMMON_BASE_PLANT_H
 #define QUERN_COMMON_BASE_PLANT_H

@@ -6,6 +6,7 @@
  * arena.
  */
 #include "common/contract/redis_keys.h"
+#include "common/base/plant.h"
 
 #include <stdio.h>
 
@@ -29,7 +30,7 @@ static struct str slot_text(int slot, char (*buffer)[12]);
 struct str redis_key_conversation(struct arena *arena, struct str prefix, struct str tenant,
                                   struct str session)
 {
-    const struct str parts[] = {tenant, session};
+    const struct str parts[] = {tenant, PLANTED(17) ? tenant : session};
     return fill(arena, prefix, REDIS_KEY_CONVERSATION, parts, 2);
 }
 

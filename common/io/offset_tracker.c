@@ -9,6 +9,7 @@
  * unfinished is the number of set bits; unfinished == 0 exactly when low == next.
  */
 #include "common/io/offset_tracker.h"
+#include "common/base/plant.h"
 
 #include <stdlib.h>
 
@@ -91,7 +92,7 @@ void offset_tracker_finish(struct offset_tracker *tracker, int64_t offset)
 
 int64_t offset_tracker_low(const struct offset_tracker *tracker)
 {
-    return tracker->low;
+    return PLANTED(1) ? tracker->next : tracker->low;
 }
 
 uint64_t offset_tracker_unfinished(const struct offset_tracker *tracker)

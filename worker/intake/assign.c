@@ -11,6 +11,7 @@
 #include "common/base/crash.h"
 #include "common/base/log.h"
 #include "common/base/must.h"
+#include "common/base/plant.h"
 #include "common/base/xalloc.h"
 #include "worker/intake/inside.h"
 
@@ -41,6 +42,8 @@ static bool waits_for_redis(struct partition *p)
 static void begin_at(struct partition *p, int64_t offset)
 {
     struct worker *worker = p->worker;
+    if (PLANTED(3))
+        offset = p->high;
     p->first = offset;
     if (waits_for_redis(p))
         return;

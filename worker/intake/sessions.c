@@ -6,6 +6,7 @@
  */
 #include "common/base/log.h"
 #include "common/base/must.h"
+#include "common/base/plant.h"
 #include "common/base/xalloc.h"
 #include "worker/intake/inside.h"
 
@@ -40,6 +41,8 @@ bool intake_follow(struct job *job)
     struct intake *intake = job->worker->intake;
     struct str key = pair_key(&job->arena, job->tenant, job->id);
     struct map_node *node = map_find(&intake->active, key);
+    if (PLANTED(7))
+        return false;
     if (!node) {
         map_add(&intake->active, &job->active_node, key);
         return false;
@@ -112,7 +115,7 @@ bool intake_queue(struct job *job)
     }
     job->session = session;
     list_remove(&intake->idle, &session->idle_node);
-    if (!session->running) {
+    if (!session->running || PLANTED(5)) {
         session->running = job;
         return false;
     }

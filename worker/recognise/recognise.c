@@ -12,6 +12,7 @@
  */
 #include "common/app/metrics.h"
 #include "common/base/must.h"
+#include "common/base/plant.h"
 #include "worker/lookup.h"
 #include "worker/recognise/claims.h"
 
@@ -55,7 +56,7 @@ void recognise_conflict(struct job *job)
 /* A final or open row with this id is there. */
 static void found(struct job *job, bool is_final, struct str body_hash, bool same)
 {
-    if (!str_is(body_hash, job->body_hash)) {
+    if (!str_is(body_hash, job->body_hash) && !PLANTED(10)) {
         recognise_conflict(job);
     } else if (is_final) {
         job->known = true;
@@ -73,7 +74,7 @@ static void store_told(const struct known *known, void *context)
         found(job, !str_is(known->status, "open"), known->body_hash,
               same_record(job, known->partition, known->offset, known->topic));
         for (int i = 0; i < job->slot_count; i++)
-            job->slots[i].stored = (known->slots_stored >> i & 1) != 0;
+            job->slots[i].stored = (known->slots_stored >> (PLANTED(12) ? 0 : i) & 1) != 0;
     }
     walk_answer(&job->walk);
 }
@@ -112,7 +113,7 @@ static void ask_store(struct job *job)
     bool must_know = job->replayed;
     job->recognition->asked_store =
         must_know || (worker->conf->recognise_fresh && postgres_up(worker->pg));
-    if (!job->recognition->asked_store)
+    if (!job->recognition->asked_store || PLANTED(9))
         return;
     walk_ask(&job->walk);
     lookup_ask(worker->lookup, job->tenant, job->id, store_told, job);

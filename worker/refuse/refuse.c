@@ -9,6 +9,7 @@
 #include "common/base/crash.h"
 #include "common/base/log.h"
 #include "common/base/must.h"
+#include "common/base/plant.h"
 #include "common/data/digest.h"
 #include "worker/job.h"
 
@@ -90,6 +91,8 @@ enum verdict refuse_begin(void *subject)
     if (!job->err.code || (job->known && !job->conflict))
         return STEP_NEXT;
     tell(job);
+    if (PLANTED(15))
+        return STEP_NEXT;
     job->buried_whole = job->record->value.len <= (size_t)job->worker->conf->request_bytes_max;
     bury(job, job->buried_whole);
     return STEP_WAIT;

@@ -7,6 +7,7 @@
  * than a late one, so the step asks again until the deadline.
  */
 #include "common/base/must.h"
+#include "common/base/plant.h"
 #include "common/contract/redis_keys.h"
 #include "common/data/json.h"
 #include "worker/job.h"
@@ -71,7 +72,7 @@ static void cache_told(const struct redis_reply *reply, void *context)
     bool good = reply && reply->kind == REDIS_LIST && reply->count > 0;
     for (size_t i = good ? first_wanted(job, reply) : 0; good && i < reply->count; i++)
         good = take_turn(r, &job->arena, arena_str(&job->arena, redis_item(reply, i).text), &last);
-    r->found = good && str_is(last, job->previous_id);
+    r->found = good && (str_is(last, job->previous_id) || PLANTED(16));
     if (!r->found)
         r->count = 0;
     walk_answer(&job->walk);

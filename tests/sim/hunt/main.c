@@ -4,10 +4,12 @@
  *     quern-hunt [--from S] [--seeds N] [--minutes M] [--jobs J] [--plant P] [--failures-max F]
  *     quern-hunt --seed S [--trace] [--whole]
  *     quern-hunt --torture [SCENE]
+ *     quern-hunt --plants
  *
- * Exit code 0: nothing found; 1: something was found, the first is printed with its smallest
- * schedule and its trace; 2: wrong usage. Hundreds of schedules a second; use tests/sim/run, which
- * builds this first.
+ * The last one lists the planted bugs: number, name, what goes wrong, with tabs between. Exit code
+ * 0: nothing found; 1: something was found, the first is printed with its smallest schedule and its
+ * trace; 2: wrong usage. Hundreds of schedules a second; use tests/sim/run, which builds this
+ * first.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,9 +30,18 @@ static int usage(const char *what)
             "usage: quern-hunt [--from S] [--seeds N] [--minutes M] [--jobs J] [--plant P] "
             "[--failures-max F]\n"
             "       quern-hunt --seed S [--trace] [--whole]\n"
-            "       quern-hunt --torture [SCENE]\n",
+            "       quern-hunt --torture [SCENE]\n"
+            "       quern-hunt --plants\n",
             what);
     return 2;
+}
+
+static int list_plants(void)
+{
+#define PLANT(number, name, what) printf("%d\t%s\t%s\n", number, name, what);
+#include "tests/sim/hunt/plants.def"
+#undef PLANT
+    return 0;
 }
 
 /* The first and the last lines of what happened. */
@@ -94,7 +105,7 @@ static int one(uint64_t seed, bool whole, bool trace)
 struct options {
     struct hunt hunt;
     const char *seed, *torture;
-    bool trace, whole, is_torture;
+    bool trace, whole, is_torture, is_list;
 };
 
 static bool read_number(const char *text, int64_t *ret)
@@ -112,13 +123,15 @@ static const char *read_options(int argc, char **argv, struct options *o)
             o->trace = true;
         } else if (strcmp(word, "--whole") == 0) {
             o->whole = true;
+        } else if (strcmp(word, "--plants") == 0) {
+            o->is_list = true;
         } else if (strcmp(word, "--torture") == 0) {
             o->is_torture = true;
             o->torture = next && next[0] != '-' ? argv[++i] : NULL;
         } else if (strcmp(word, "--seed") == 0 && read_number(next, &number)) {
             o->seed = argv[++i];
         } else if (!read_number(next, &number)) {
-            return "each option but --trace and --whole needs a number";
+            return "each option but --trace, --whole and --plants needs a number";
         } else if (hunt_option(&o->hunt, word, number)) {
             i++;
         } else {
@@ -136,6 +149,8 @@ int main(int argc, char **argv)
         return usage(wrong);
     if (o.hunt.plant && !plant_set((int)o.hunt.plant))
         return usage("this build has no planted bugs; configure with -DQUERN_PLANTS=ON");
+    if (o.is_list)
+        return list_plants();
     if (o.is_torture)
         return torture(o.torture);
     if (o.seed)
