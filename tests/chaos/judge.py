@@ -178,12 +178,12 @@ class Evidence:
     # -- single faults ------------------------------------------------------------------------------------------------
 
     def recovery(self, strike):
-        """(answers/s before, during, seconds until 95 % of before; None: not before the next fault, "-": there was no
-        calm before it to compare with)"""
+        """(answers/s before, during, seconds until 95 % of before; None: not before the next fault, "-": not to be told, as
+        there was no calm before it, or Kafka accepted hardly anything after it)"""
         over = strike.began_ms + SESSION_TIMEOUT_S * 1000 if "evicts" in strike.kinds[0].flags else strike.ended_ms
         before = min(self.rate(strike.began_ms - 4000, strike.began_ms), self.load.rate)
         during = self.rate(strike.began_ms, over)
-        if before < 0.8 * self.load.rate:
+        if before < 0.8 * self.load.rate or self.accepted_rate(over, over + 10000) < 0.5 * before:
             return before, during, "-"
         for tenth in range(0, int(strike.calm_s * 10) - WINDOW_MS // 100):
             at = over + tenth * 100
@@ -207,6 +207,13 @@ def accepted(e):
     return "%d in %.1f min, and %d records again" % (len(e.accepted), minutes, sum(len(s.again) for s in e.accepted)), len(
         e.accepted
     ) >= REQUESTS_PER_MINUTE * minutes * 0.99, [e.load.problem] if e.load.problem else []
+
+
+@line("longest time without an accepted request")
+def standstill(e):
+    gaps = [(after - before, before) for before, after in zip(e.acked_ms, e.acked_ms[1:])]
+    longest, at = max(gaps, default=(0, 0))
+    return "%.1f s, %d s after the beginning" % (longest / 1000, (at - e.acked_ms[0]) / 1000), None, []
 
 
 @line("final")
@@ -407,6 +414,8 @@ def first_call(e):
         for p in e.f.running:
             if "-worker-" in p.name and strike.began_ms <= p.began_ms <= strike.ended_ms:
                 up = p.ready_ms or float("inf")
+                # Without a record nobody can call: what counts is the first one accepted since.
+                up = next((ms for ms in e.acked_ms if ms >= up), up)
                 found.append((max(0.0, (first.get(p.name, float("inf")) - up) / 1000), (first.get(p.name, float("inf")) - p.began_ms) / 1000))
     if not found:
         return "no restart of a killed worker in this plan", None, []

@@ -70,6 +70,7 @@ def clean():
     """Evidence of a run in which everything held; then Evidence._classify_repeats is to be called."""
     e = judge.Evidence.__new__(judge.Evidence)
     sent = [Sent("a", "turn", "s", ("m",), 0), Sent("b", "turn", "s", ("m",), 1), Sent("c", "several", None, ("m", "n"), 2), Sent("d", "unreadable", None, (), 3)]
+    e.acked_ms = [10.0 * i for i in range(10000)]
     e.f, e.load, e.accepted, e.by_id = World(), Load(list(sent)), sent, {s.id: s for s in sent}
     first = answer([("user", "text of a")])
     texts = {"a": first, "b": answer([("user", "text of a"), ("assistant", first), ("user", "text of b")]), "c": answer([("user", "text of c")])}
