@@ -1,8 +1,9 @@
 /*
  * report.c -- a slot's step "report": the part is packed, kept in Redis, and produced.
  *
- * An answer is kept before it is produced, so that a death in between does not pay for it again;
- * the aggregator forgets what was kept once the final result is stored. Failures are not kept.
+ * What a provider was asked for is kept before it is produced, so that a death in between does not
+ * pay for it again; the aggregator forgets what was kept once the final result is stored. Failures
+ * are kept, too: the first part of a slot is the one that counts, a second try would be in vain.
  */
 #include "common/app/metrics.h"
 #include "common/base/crash.h"
@@ -240,7 +241,7 @@ enum verdict report_begin(void *subject)
     if (slot->claim != CLAIM_KEPT)
         pack(slot);
     CRASH_POINT(part_packed);
-    if (slot->claim != CLAIM_KEPT && !slot->err.code && redis_up(slot->job->worker->redis) &&
+    if (slot->claim != CLAIM_KEPT && slot->attempt && redis_up(slot->job->worker->redis) &&
         !PLANTED(21))
         keep(slot);
     else
