@@ -29,15 +29,8 @@ void sim_store_free(struct sim_store *store)
 {
     struct map *maps[] = {&store->requests, &store->conversations, &store->runs,
                           &store->usage,    &store->offsets,       &store->outbox};
-    struct table *tables[] = {&store->request_rows, &store->conversation_rows,
-                              &store->run_rows,     &store->usage_rows,
-                              &store->offset_rows,  &store->message_rows};
-    for (size_t i = 0; i < store->conversation_rows.count; i++)
-        free(((struct conversation_row *)store->conversation_rows.rows[i])->messages.rows);
     for (size_t i = 0; i < sizeof(maps) / sizeof(maps[0]); i++)
         map_done(maps[i]);
-    for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++)
-        free(tables[i]->rows);
     arena_done(&store->scratch);
     free(store);
 }

@@ -61,7 +61,10 @@ void table_add(struct sim_store *store, struct table *table, void *row)
 {
     if (table->count == table->cap) {
         table->cap = table->cap ? table->cap * 2 : 32;
-        table->rows = xrealloc(table->rows, table->cap * sizeof(*table->rows));
+        void **rows = arena_alloc(&store->sim->arena, table->cap * sizeof(*rows));
+        if (table->count)
+            memcpy(rows, table->rows, table->count * sizeof(*rows));
+        table->rows = rows;
     }
     table->rows[table->count++] = row;
     store_on_undo(store, forget_last, table);
