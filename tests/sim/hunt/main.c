@@ -4,6 +4,7 @@
  *     quern-hunt [--from S] [--seeds N] [--minutes M] [--jobs J] [--plant P] [--failures-max F]
  *     quern-hunt --seed S [--trace] [--whole]
  *     quern-hunt --torture [SCENE]
+ *     quern-hunt --kept
  *     quern-hunt --plants
  *
  * The last one lists the planted bugs: number, name, what goes wrong, with tabs between. Exit code
@@ -18,6 +19,7 @@
 
 #include "common/base/plant.h"
 #include "tests/sim/hunt/hunt.h"
+#include "tests/sim/hunt/kept.h"
 #include "tests/sim/hunt/shrink.h"
 #include "tests/sim/hunt/torture.h"
 
@@ -31,6 +33,7 @@ static int usage(const char *what)
             "[--failures-max F]\n"
             "       quern-hunt --seed S [--trace] [--whole]\n"
             "       quern-hunt --torture [SCENE]\n"
+            "       quern-hunt --kept\n"
             "       quern-hunt --plants\n",
             what);
     return 2;
@@ -105,7 +108,7 @@ static int one(uint64_t seed, bool whole, bool trace)
 struct options {
     struct hunt hunt;
     const char *seed, *torture;
-    bool trace, whole, is_torture, is_list;
+    bool trace, whole, is_torture, is_kept, is_list;
 };
 
 static bool read_number(const char *text, int64_t *ret)
@@ -125,13 +128,15 @@ static const char *read_options(int argc, char **argv, struct options *o)
             o->whole = true;
         } else if (strcmp(word, "--plants") == 0) {
             o->is_list = true;
+        } else if (strcmp(word, "--kept") == 0) {
+            o->is_kept = true;
         } else if (strcmp(word, "--torture") == 0) {
             o->is_torture = true;
             o->torture = next && next[0] != '-' ? argv[++i] : NULL;
         } else if (strcmp(word, "--seed") == 0 && read_number(next, &number)) {
             o->seed = argv[++i];
         } else if (!read_number(next, &number)) {
-            return "each option but --trace, --whole and --plants needs a number";
+            return "each option but --trace, --whole, --kept and --plants needs a number";
         } else if (hunt_option(&o->hunt, word, number)) {
             i++;
         } else {
@@ -151,6 +156,8 @@ int main(int argc, char **argv)
         return usage("this build has no planted bugs; configure with -DQUERN_PLANTS=ON");
     if (o.is_list)
         return list_plants();
+    if (o.is_kept)
+        return kept();
     if (o.is_torture)
         return torture(o.torture);
     if (o.seed)

@@ -151,6 +151,39 @@ void schedule_draw(struct schedule *ret, uint64_t seed)
     draw_replies(ret, &rand);
 }
 
+void schedule_ask(struct schedule *s, int64_t at_ms, int number, int session, int models,
+                  bool first)
+{
+    schedule_add(s, ITEM_ASK, at_ms)->ask =
+        (struct ask){.number = number, .session = session, .models = models, .first = first};
+}
+
+void schedule_ask_sort(struct schedule *s, int64_t at_ms, int number, int session, enum sort sort)
+{
+    schedule_add(s, ITEM_ASK, at_ms)->ask =
+        (struct ask){.sort = sort, .number = number, .session = session};
+}
+
+void schedule_event(struct schedule *s, int64_t at_ms, enum event_kind kind, int who,
+                    int64_t for_ms)
+{
+    schedule_add(s, ITEM_EVENT, at_ms)->event =
+        (struct event){.kind = kind, .who = who, .for_ms = for_ms};
+}
+
+void schedule_reply(struct schedule *s, int provider, int nth, struct sim_reply reply)
+{
+    struct item *item = schedule_add(s, ITEM_REPLY, 0);
+    item->reply.provider = provider;
+    item->reply.nth = nth;
+    item->reply.reply = reply;
+}
+
+void schedule_fault(struct schedule *s, enum sim_door door, uint64_t nth, enum sim_way way)
+{
+    schedule_add(s, ITEM_FAULT, 0)->fault = (struct sim_fault){door, nth, way};
+}
+
 bool schedule_has(const struct schedule *schedule, enum event_kind kind)
 {
     for (size_t i = 0; i < schedule->count; i++) {

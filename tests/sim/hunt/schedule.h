@@ -96,6 +96,14 @@ struct schedule {
 
 void schedule_draw(struct schedule *ret, uint64_t seed);
 struct item *schedule_add(struct schedule *schedule, enum item_kind kind, int64_t at_ms);
+/* For schedules that are written by hand. */
+void schedule_ask(struct schedule *s, int64_t at_ms, int number, int session, int models,
+                  bool first);
+void schedule_ask_sort(struct schedule *s, int64_t at_ms, int number, int session, enum sort sort);
+void schedule_event(struct schedule *s, int64_t at_ms, enum event_kind kind, int who,
+                    int64_t for_ms);
+void schedule_reply(struct schedule *s, int provider, int nth, struct sim_reply reply);
+void schedule_fault(struct schedule *s, enum sim_door door, uint64_t nth, enum sim_way way);
 void schedule_print(const struct schedule *schedule, FILE *file);
 void item_print(const struct item *item, FILE *file);
 

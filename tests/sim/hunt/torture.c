@@ -10,49 +10,22 @@
 
 #include "tests/sim/hunt/play.h"
 
-static void ask(struct schedule *s, int64_t at_ms, int number, int session, int models, bool first)
-{
-    struct item *item = schedule_add(s, ITEM_ASK, at_ms);
-    item->ask =
-        (struct ask){.number = number, .session = session, .models = models, .first = first};
-}
-
-static void ask_sort(struct schedule *s, int64_t at_ms, int number, int session, enum sort sort)
-{
-    ask(s, at_ms, number, session, 0, false);
-    s->items[s->count - 1].ask.sort = sort;
-}
-
-static void event(struct schedule *s, int64_t at_ms, enum event_kind kind, int who, int64_t for_ms)
-{
-    struct item *item = schedule_add(s, ITEM_EVENT, at_ms);
-    item->event = (struct event){.kind = kind, .who = who, .for_ms = for_ms};
-}
-
-static void reply(struct schedule *s, int provider, int nth, struct sim_reply what)
-{
-    struct item *item = schedule_add(s, ITEM_REPLY, 0);
-    item->reply.provider = provider;
-    item->reply.nth = nth;
-    item->reply.reply = what;
-}
-
 static void a_question(struct schedule *s)
 {
-    ask(s, 10, 0, -1, 0, false);
-    ask(s, 10, 1, -1, 1, false);
+    schedule_ask(s, 10, 0, -1, 0, false);
+    schedule_ask(s, 10, 1, -1, 1, false);
 }
 
 static void models_side_by_side(struct schedule *s)
 {
-    ask(s, 10, 0, -1, 5, false);
-    ask(s, 10, 1, -1, 3, true);
+    schedule_ask(s, 10, 0, -1, 5, false);
+    schedule_ask(s, 10, 1, -1, 3, true);
 }
 
 static void a_conversation(struct schedule *s)
 {
     for (int turn = 0; turn < 3; turn++)
-        ask(s, 10 + 100 * turn, turn, 0, 0, false);
+        schedule_ask(s, 10 + 100 * turn, turn, 0, 0, false);
 }
 
 static void two_workers(struct schedule *s)
@@ -60,64 +33,64 @@ static void two_workers(struct schedule *s)
     s->workers = 2;
     s->partitions = 2;
     for (int i = 0; i < 6; i++)
-        ask(s, 10, i, i % 3 - 1, i % 4, false);
+        schedule_ask(s, 10, i, i % 3 - 1, i % 4, false);
 }
 
 static void retries(struct schedule *s)
 {
-    reply(s, 0, 0, (struct sim_reply){.status = 429, .after_ms = 20});
-    reply(s, 0, 1, (struct sim_reply){.status = 500, .after_ms = 20});
-    reply(s, 1, 0, (struct sim_reply){.status = 400, .after_ms = 20});
-    ask(s, 10, 0, -1, 0, false);
-    ask(s, 10, 1, -1, 2, false);
+    schedule_reply(s, 0, 0, (struct sim_reply){.status = 429, .after_ms = 20});
+    schedule_reply(s, 0, 1, (struct sim_reply){.status = 500, .after_ms = 20});
+    schedule_reply(s, 1, 0, (struct sim_reply){.status = 400, .after_ms = 20});
+    schedule_ask(s, 10, 0, -1, 0, false);
+    schedule_ask(s, 10, 1, -1, 2, false);
 }
 
 static void what_is_refused(struct schedule *s)
 {
-    ask_sort(s, 10, 0, 0, SORT_NO_MODEL);
-    ask_sort(s, 10, 1, -1, SORT_GARBAGE);
-    ask_sort(s, 10, 2, -1, SORT_LATE);
-    ask(s, 10, 3, 0, 0, false);
-    ask_sort(s, 10, 3, 0, SORT_OTHER_BODY);
+    schedule_ask_sort(s, 10, 0, 0, SORT_NO_MODEL);
+    schedule_ask_sort(s, 10, 1, -1, SORT_GARBAGE);
+    schedule_ask_sort(s, 10, 2, -1, SORT_LATE);
+    schedule_ask(s, 10, 3, 0, 0, false);
+    schedule_ask_sort(s, 10, 3, 0, SORT_OTHER_BODY);
 }
 
 static void once_more(struct schedule *s)
 {
-    ask(s, 10, 0, -1, 0, false);
-    ask_sort(s, 10, 0, -1, SORT_AGAIN);
-    ask_sort(s, 3000, 0, -1, SORT_AGAIN);
+    schedule_ask(s, 10, 0, -1, 0, false);
+    schedule_ask_sort(s, 10, 0, -1, SORT_AGAIN);
+    schedule_ask_sort(s, 3000, 0, -1, SORT_AGAIN);
 }
 
 static void a_restart(struct schedule *s)
 {
     for (int i = 0; i < 4; i++)
-        ask(s, 10, i, i % 2 - 1, 0, false);
-    event(s, 60, EVENT_KILL_WORKER, 0, 100);
-    event(s, 90, EVENT_KILL_AGGREGATOR, 0, 100);
+        schedule_ask(s, 10, i, i % 2 - 1, 0, false);
+    schedule_event(s, 60, EVENT_KILL_WORKER, 0, 100);
+    schedule_event(s, 90, EVENT_KILL_AGGREGATOR, 0, 100);
 }
 
 static void a_drain(struct schedule *s)
 {
     s->workers = 2;
     for (int i = 0; i < 4; i++)
-        ask(s, 10, i, i % 2 - 1, 0, false);
-    event(s, 30, EVENT_TERM_WORKER, 0, 100);
-    event(s, 60, EVENT_TERM_AGGREGATOR, 0, 100);
+        schedule_ask(s, 10, i, i % 2 - 1, 0, false);
+    schedule_event(s, 30, EVENT_TERM_WORKER, 0, 100);
+    schedule_event(s, 60, EVENT_TERM_AGGREGATOR, 0, 100);
 }
 
 static void a_rebalance(struct schedule *s)
 {
     s->workers = s->aggregators = s->partitions = 2;
     for (int i = 0; i < 5; i++)
-        ask(s, 10, i, i % 3 - 1, 0, false);
-    event(s, 30, EVENT_REBALANCE, 0, 0);
+        schedule_ask(s, 10, i, i % 3 - 1, 0, false);
+    schedule_event(s, 30, EVENT_REBALANCE, 0, 0);
 }
 
 static void a_redis_that_forgets(struct schedule *s)
 {
     for (int turn = 0; turn < 3; turn++)
-        ask(s, 10 + 100 * turn, turn, 0, 0, false);
-    event(s, 120, EVENT_REDIS_FLUSH, 0, 0);
+        schedule_ask(s, 10 + 100 * turn, turn, 0, 0, false);
+    schedule_event(s, 120, EVENT_REDIS_FLUSH, 0, 0);
 }
 
 static const struct scene {
@@ -152,7 +125,7 @@ static bool fail_call(const struct scene *scene, uint64_t nth, enum sim_way way)
     struct schedule schedule;
     struct played played;
     set_up(scene, &schedule);
-    schedule_add(&schedule, ITEM_FAULT, 0)->fault = (struct sim_fault){SIM_DOORS, nth, way};
+    schedule_fault(&schedule, SIM_DOORS, nth, way);
     if (!play(&schedule, NULL, &played))
         return false;
     printf("%s, call %llu goes '%s': %.*s\n", scene->name, (unsigned long long)nth,
