@@ -9,7 +9,7 @@
 
 #include "tests/sim/redis_inside.h"
 
-enum { SCRIPTS_MAX = 16, CONNECT_US = 500, RECONNECT_US = 100000 };
+enum { SCRIPTS_MAX = 16, RECONNECT_US = 100000 };
 
 struct redis {
     struct list_node node; /* in server->clients */
@@ -290,7 +290,7 @@ struct redis *redis_new(struct loop *loop, const struct redis_conf *conf, struct
     list_append(&redis->server->clients, &redis->node);
     if (redis->enabled && !redis->server->down)
         sim_event_set(redis->process->sim, &redis->connect, redis->process,
-                      redis->process->sim->now_us + CONNECT_US, connected, redis);
+                      redis->process->sim->now_us + redis->server->connect_us, connected, redis);
     return redis;
 }
 

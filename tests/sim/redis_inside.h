@@ -28,7 +28,7 @@ struct sim_redis {
     struct map keys;
     struct list clients;
     struct lua_State *lua;
-    int64_t latency_us;
+    int64_t latency_us, connect_us;
     bool down, deaf;
 };
 

@@ -17,13 +17,14 @@ struct item {
     int64_t expires_us; /* 0: never */
 };
 
-enum { LATENCY_US = 400 };
+enum { LATENCY_US = 400, CONNECT_US = 500 };
 
 struct sim_redis *sim_redis_new(struct sim *sim)
 {
     struct sim_redis *redis = xzalloc(sizeof(*redis));
     redis->sim = sim;
     redis->latency_us = LATENCY_US;
+    redis->connect_us = CONNECT_US;
     map_init(&redis->keys);
     list_init(&redis->clients);
     sim_lua_open(redis);
@@ -363,6 +364,11 @@ size_t sim_redis_keys(struct sim *sim, const char *part)
 void sim_redis_latency_ms(struct sim *sim, int64_t ms)
 {
     sim->redis->latency_us = ms ? ms * 1000 : LATENCY_US;
+}
+
+void sim_redis_connect_ms(struct sim *sim, int64_t ms)
+{
+    sim->redis->connect_us = ms ? ms * 1000 : CONNECT_US;
 }
 
 void sim_redis_deaf(struct sim *sim, bool deaf)

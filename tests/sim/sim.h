@@ -226,6 +226,8 @@ void sim_topic_bytes_max(struct sim *sim, const char *topic, size_t bytes);
 void sim_redis_down(struct sim *sim, bool down); /* keeps its data */
 void sim_redis_flush(struct sim *sim);
 void sim_redis_latency_ms(struct sim *sim, int64_t ms);
+/* How long a first connection takes, for clients that begin from now on. */
+void sim_redis_connect_ms(struct sim *sim, int64_t ms);
 /* Published messages reach nobody. */
 void sim_redis_deaf(struct sim *sim, bool deaf);
 /* One command, at once; text of the answer, absent when nil. Lists: their first item. */

@@ -68,11 +68,12 @@ static void a_zombie_with_work_in_its_queue(struct schedule *s)
 static void a_restart_faster_than_redis(struct schedule *s)
 {
     s->max_in_flight = 2;
-    s->end_ms = 1400;
+    s->end_ms = 2400;
+    s->redis_connect_ms = 100;
     schedule_ask(s, 708, 8, -1, ALPHA_BETA, false);
     schedule_ask(s, 708, 9, -1, GAMMA, false);
-    schedule_event(s, 785, EVENT_KAFKA_DOWN, 0, 700);
-    schedule_event(s, 1000, EVENT_KILL_WORKER, 0, 400);
+    schedule_event(s, 785, EVENT_KAFKA_DOWN, 0, 315);
+    schedule_event(s, 1758, EVENT_KILL_WORKER, 0, 200);
 }
 
 /* Answers of the second and third model were lost when the deadline passed before a restart: the

@@ -283,6 +283,7 @@ static void build(struct play *play)
     snprintf(number, sizeof(number), "%d", s->max_in_flight);
     sim_set(play->sim, "worker.max_in_flight", number);
     sim_set(play->sim, "worker.drain_timeout", "1s");
+    sim_redis_connect_ms(play->sim, s->redis_connect_ms);
     sim_partitions(play->sim, s->partitions);
     script_providers(play);
     for (size_t i = 0; i < s->count; i++)

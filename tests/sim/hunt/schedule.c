@@ -143,6 +143,7 @@ void schedule_draw(struct schedule *ret, uint64_t seed)
     ret->aggregators = 1 + below(&rand, AGGREGATORS_MAX);
     ret->sessions = 1 + below(&rand, SESSIONS_MAX);
     ret->max_in_flight = 1 + below(&rand, below(&rand, 2) ? 4 : 40);
+    ret->redis_connect_ms = below(&rand, 4) ? 0 : below(&rand, 300);
     for (int kind = 0; kind < EVENT_KINDS; kind++)
         ret->troubles |= (unsigned)(below(&rand, 3) == 0) << kind;
     draw_asks(ret, &rand);
@@ -245,10 +246,10 @@ void schedule_print(const struct schedule *s, FILE *file)
     for (size_t i = 0; i < s->count; i++)
         left += !s->items[i].off;
     fprintf(file,
-            "  %d partitions, %d workers, %d aggregators, %d in flight; mended after %lld ms; "
-            "%zu of %zu items:\n",
-            s->partitions, s->workers, s->aggregators, s->max_in_flight, (long long)s->end_ms, left,
-            s->count);
+            "  %d partitions, %d workers, %d aggregators, %d in flight; Redis connects in %d ms; "
+            "mended after %lld ms; %zu of %zu items:\n",
+            s->partitions, s->workers, s->aggregators, s->max_in_flight, s->redis_connect_ms,
+            (long long)s->end_ms, left, s->count);
     for (size_t i = 0; i < s->count; i++)
         if (!s->items[i].off)
             item_print(&s->items[i], file);

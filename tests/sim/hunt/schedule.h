@@ -89,7 +89,8 @@ struct schedule {
     uint64_t seed;
     int partitions, workers, aggregators, sessions, max_in_flight;
     unsigned troubles; /* bit per event_kind that may happen */
-    int64_t end_ms;    /* then all that is broken is mended */
+    int redis_connect_ms;
+    int64_t end_ms; /* then all that is broken is mended */
     struct item items[ITEMS_MAX];
     size_t count;
 };
