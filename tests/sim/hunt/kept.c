@@ -18,13 +18,9 @@ enum { ALPHA, BETA, ALPHA_BETA, BETA_ALPHA_ALPHA, GAMMA, ALPHA_BETA_GAMMA }; /* 
 /* A conflict that shows only in an answer kept in Redis was told, and not buried. */
 static void a_conflict_with_a_kept_answer(struct schedule *s)
 {
-    s->workers = 1;
-    s->aggregators = 2;
-    s->max_in_flight = 2;
-    schedule_ask(s, 0, 0, -1, GAMMA, false);
-    schedule_ask_sort(s, 0, 0, -1, SORT_OTHER_BODY);
-    schedule_ask(s, 0, 6, -1, BETA_ALPHA_ALPHA, false);
-    schedule_ask_sort(s, 0, 6, -1, SORT_AGAIN);
+    schedule_event(s, 5, EVENT_KILL_AGGREGATOR, 0, 3000);
+    schedule_ask(s, 10, 0, -1, GAMMA, false);
+    schedule_ask_sort(s, 400, 0, -1, SORT_OTHER_BODY);
 }
 
 /* The worker died between a failed result and the dead letter: read again, the request was known,
