@@ -26,9 +26,13 @@ enum statement {
     STATEMENT_LOAD,          /* partitions -> parts of their open requests */
     STATEMENT_OFFSETS,       /* group, topic, partitions -> offset and epoch of each */
     STATEMENT_FENCE,         /* group, topic, partitions, epochs, froms, tos */
-    STATEMENT_STORE,         /* the columns of store/columns.def */
+    STATEMENT_STORE,         /* the columns of store/columns.def; refuses when a request that is
+                              * final has another body */
+    STATEMENT_STORE_TELLING, /* the same, and does not refuse: the losers are told */
     STATEMENT_REPEAT,        /* tenants, ids, hashes, topics, partitions */
-    STATEMENT_BURY,          /* tenants, ids, topics, keys, types, payloads, headers, partitions */
+    STATEMENT_BURY,          /* tenants, ids, topics, keys, types, payloads, headers, partitions,
+                              * hashes: only where the stored request has another body */
+    STATEMENT_ONE_BODY,      /* tenants, ids, hashes; refuses when a request has another body */
     STATEMENT_OUTBOX_SENT,   /* ids */
     STATEMENT_OUTBOX_FAILED, /* ids, errors, most attempts, pause in ms */
     STATEMENT_OUTBOX_LOAD,   /* partitions, id, most attempts, limit */

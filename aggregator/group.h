@@ -77,6 +77,7 @@ struct entry {
     bool opens;    /* its group's row is not in the store yet */
     bool finishes; /* with it the group became final */
     bool late;     /* the group was final already: only the calls are stored */
+    bool foreign;  /* the group has another body: its publisher is told so, see extras.h */
     bool poisoned; /* PostgreSQL refused it; see store.c */
     size_t bytes;
     enum err_code dead_code;

@@ -1,9 +1,9 @@
 /*
  * statements.c -- what the aggregator may ask PostgreSQL.
  *
- * The transaction itself is two functions of schemas/sql/0002_store.sql. Undelivered rows of the
- * outbox come with the request's row, from which the reply is made anew: so the outbox stays small,
- * and an answer is written once.
+ * The transaction itself is functions of schemas/sql/0002_store.sql and 0003. Undelivered rows of
+ * the outbox come with the request's row, from which the reply is made anew: so the outbox stays
+ * small, and an answer is written once.
  *
  * tests/sim/store_*.c answers these names without SQL: a change here is one there.
  */
@@ -43,6 +43,7 @@ static struct postgres_statement statements[STATEMENT_COUNT] = {
                          " $6::bigint[])",
                          6},
     [STATEMENT_STORE] = {"store", NULL, COLUMN_COUNT},
+    [STATEMENT_STORE_TELLING] = {"store_telling", NULL, COLUMN_COUNT},
     [STATEMENT_REPEAT] =
         {"repeat",
          "INSERT INTO outbox (tenant, request_id, topic, key, result_partition)"
@@ -58,9 +59,13 @@ static struct postgres_statement statements[STATEMENT_COUNT] = {
          " result_partition)"
          " SELECT tenant, id, topic, key, type, payload, headers::jsonb, partition"
          " FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bytea[],"
-         " $7::text[], $8::integer[]) AS i (tenant, id, topic, key, type, payload, headers,"
-         " partition)",
-         8},
+         " $7::text[], $8::integer[], $9::text[]) WITH ORDINALITY AS i (tenant, id, topic, key,"
+         " type, payload, headers, partition, body_hash, ord)"
+         " WHERE body_hash IS NULL"
+         " OR ord IN (SELECT quern_other_body($1::text[], $2::text[], $9::text[])) ORDER BY ord",
+         9},
+    [STATEMENT_ONE_BODY] = {"one_body",
+                            "SELECT * FROM quern_one_body($1::text[], $2::text[], $3::text[])", 3},
     [STATEMENT_OUTBOX_SENT] = {"outbox_sent", "DELETE FROM outbox WHERE id = ANY ($1::bigint[])",
                                1},
     [STATEMENT_OUTBOX_FAILED] =
@@ -90,13 +95,21 @@ static struct postgres_statement statements[STATEMENT_COUNT] = {
          4},
 };
 
+/* What quern_store() did not take was final before: then, and only then, because each question
+ * costs a look into the table, it is asked whether that was of the same body. */
 const struct postgres_statement *aggregator_statements(void)
 {
-    static char store[1024];
-    size_t len = (size_t)snprintf(store, sizeof(store), "SELECT * FROM quern_store(");
+    static char plain[1024], asking[1536];
+    size_t len = (size_t)snprintf(plain, sizeof(plain), "SELECT * FROM quern_store(");
     for (int i = 1; i <= COLUMN_COUNT; i++)
-        len += (size_t)snprintf(store + len, sizeof(store) - len, "%s$%d", i > 1 ? "," : "", i);
-    snprintf(store + len, sizeof(store) - len, ")");
-    statements[STATEMENT_STORE].sql = store;
+        len += (size_t)snprintf(plain + len, sizeof(plain) - len, "%s$%d", i > 1 ? "," : "", i);
+    snprintf(plain + len, sizeof(plain) - len, ")");
+    snprintf(asking, sizeof(asking),
+             "WITH taken AS MATERIALIZED (%s) SELECT * FROM taken UNION ALL"
+             " SELECT b, b, b FROM quern_one_body($%d::text[], $%d::text[], $%d::text[]) b"
+             " WHERE (SELECT count(*) FROM taken) < cardinality($%d::text[])",
+             plain, COLUMN_q_tenant + 1, COLUMN_q_id + 1, COLUMN_q_body_hash + 1, COLUMN_q_id + 1);
+    statements[STATEMENT_STORE].sql = asking;
+    statements[STATEMENT_STORE_TELLING].sql = plain;
     return statements;
 }

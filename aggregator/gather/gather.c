@@ -6,6 +6,7 @@
  * understood goes to the dead letters; as long as its names can be read it counts as a part that
  * failed, so that whoever asked gets a reply. A second part for the same slot, for a request that
  * is final already, or of another request with the same id, adds only its calls to the ledger.
+ * Who published that other request is told; the store's word decides, see store/extras.h.
  *
  * Deadlines: open groups stand in a heap. A deadline is acted on only after the partition has been
  * read past that time or to its end, so that a part that came in time but is read late still
@@ -236,15 +237,15 @@ static void join(struct gather *gather, struct entry *entry)
     struct str key = group_key(&part->arena, part->result.tenant, part->result.request_id);
     struct map_node *node = map_find(&gather->groups, key);
     struct group *group = node ? container_of(node, struct group, node) : NULL;
-    if (group && group->is_final && !PLANTED(27)) {
-        entry->late = true;
-        return;
-    }
     if (group && !belongs(group, &part->result)) {
         log_warn("a part of another request with the same id", LOG_S("id", part->result.request_id),
                  LOG_I("partition", entry->partition), LOG_I("offset", entry->offset));
-        return; /* only its calls count */
+        entry->foreign = true; /* only its calls count */
     }
+    if (group && group->is_final && !PLANTED(27))
+        entry->late = true;
+    if (entry->late || entry->foreign)
+        return;
     if (!group)
         group = open_group(gather, entry);
     if (!group_take(group, part))

@@ -307,25 +307,34 @@ static void add_run(struct rows *rows, const struct entry *entry, const struct a
     number(rows, COLUMN_r_created, clamp(started, TIME_MS_MAX));
 }
 
+/* What could not be read is kept as what was made of it, for whoever takes over. */
 static void add_part(struct rows *rows, const struct entry *entry)
 {
     static const char hex[] = "0123456789abcdef";
     const struct part *part = entry->part;
+    struct str bytes = part->raw, type = part->content_type;
+    struct buf anew;
+    buf_init(&anew, COLUMN_BYTES_MAX);
+    if (part->salvaged) {
+        contract_write(&contract_result, &part->result, ENCODING_JSON, &anew);
+        bytes = buf_str(&anew);
+        type = str_of(encoding_type(ENCODING_JSON));
+    }
     number(rows, COLUMN_p_ord, entry->group->ord);
     text(rows, COLUMN_p_tenant, part->result.tenant);
     text(rows, COLUMN_p_request, part->result.request_id);
     number(rows, COLUMN_p_slot, part->result.slot);
     text(rows, COLUMN_p_status, part->result.status);
-    text(rows, COLUMN_p_content_type,
-         part->content_type.data ? part->content_type : STR("application/json"));
+    text(rows, COLUMN_p_content_type, type.data ? type : STR("application/json"));
     buf_clear(&rows->scratch);
     buf_add_str(&rows->scratch, STR("\\x"));
-    for (size_t i = 0; i < part->raw.len; i++) {
-        unsigned char c = (unsigned char)part->raw.data[i];
+    for (size_t i = 0; i < bytes.len; i++) {
+        unsigned char c = (unsigned char)bytes.data[i];
         buf_add_char(&rows->scratch, hex[c >> 4]);
         buf_add_char(&rows->scratch, hex[c & 15]);
     }
     text(rows, COLUMN_p_result, buf_str(&rows->scratch));
+    buf_done(&anew);
 }
 
 void rows_mark(struct entry *entry)
@@ -343,10 +352,13 @@ void rows_add(struct rows *rows, struct entry *entry)
     /* The row goes with the group's first entry in this transaction: runs and parts name it. */
     if (group && group->row && group->ord == 0)
         add_request(rows, group);
-    if (!entry->part || entry->kind != ENTRY_PART || (PLANTED(29) && entry->late))
+    if (!entry->part || entry->kind == ENTRY_REPEAT || entry->poisoned ||
+        (PLANTED(29) && entry->late))
         return;
     if (group && entry->part->slotted && group->slots > 1)
         add_part(rows, entry);
+    if (entry->kind == ENTRY_DEAD)
+        return;
     const struct result *result = &entry->part->result;
     for (size_t i = 0; i < result->attempts.count; i++)
         add_run(rows, entry, &result->attempts.items[i], i + 1 == result->attempts.count);

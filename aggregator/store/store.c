@@ -8,6 +8,7 @@
  *   - the world's fault (connection, deadlock, disk): the same entries again after a pause;
  *   - the answer to COMMIT was lost: we read our offsets under our epoch, which says what happened;
  *   - fenced: somebody else owns the partitions, everything of ours is dropped;
+ *   - an id has another body in the store: at once again, with what the losers are told (extras.h);
  *   - the data's fault: the batch is halved until the guilty entry is alone. That one goes to the
  *     dead letters and its request gets a failed final; the partition goes on.
  *
@@ -23,7 +24,12 @@
 #include "common/base/rand.h"
 #include "common/base/xalloc.h"
 
-enum { PAUSE_MS_MIN = 50, PAUSE_MS_MAX = 5000, QUERIES_MAX = 6, SETTLE_PENDING_MAX = 20000 };
+enum {
+    PAUSE_MS_MIN = 50,
+    PAUSE_MS_MAX = 5000,
+    QUERIES_MAX = 4 + EXTRAS_QUERIES_MAX,
+    SETTLE_PENDING_MAX = 20000
+};
 #define NO_LIMIT SIZE_MAX
 
 /* What the transaction on the wire moves in one partition. */
@@ -41,6 +47,7 @@ struct store {
     struct list wire;  /* entries of the transaction that is being tried */
     bool busy;         /* it is on the wire, or we look what became of it */
     bool resend;       /* it is to be sent again as it was */
+    bool telling;      /* it tells those whose id has another's result */
     bool outbox_taken; /* it carries news about the outbox */
     bool dropped;      /* its partitions were given up meanwhile */
     struct range *ranges;
@@ -262,9 +269,13 @@ static size_t make_entries(struct store *store, struct postgres_query *queries, 
 {
     size_t count = 0;
     rows_begin(&store->rows);
-    extras_begin(&store->extras);
     LIST_EACH(&store->wire, node)
-    rows_mark(container_of(node, struct entry, node));
+    {
+        struct entry *entry = container_of(node, struct entry, node);
+        rows_mark(entry);
+        store->telling |= entry->foreign;
+    }
+    extras_begin(&store->extras, store->telling);
     LIST_EACH(&store->wire, node)
     {
         struct entry *entry = container_of(node, struct entry, node);
@@ -277,9 +288,10 @@ static size_t make_entries(struct store *store, struct postgres_query *queries, 
         count--;
     must(rows_params(&store->rows, columns)); /* batch_bytes_max is far below a column's limit */
     store->store_at = (int)count;
-    queries[count++] = (struct postgres_query){STATEMENT_STORE, columns, COLUMN_COUNT};
+    queries[count++] = (struct postgres_query){
+        store->telling ? STATEMENT_STORE_TELLING : STATEMENT_STORE, columns, COLUMN_COUNT};
     size_t extras = extras_queries(&store->extras, queries + count);
-    store->look_again = extras > 0;
+    store->look_again = store->extras.repeat_count + store->extras.bury_count > 0;
     return count + extras;
 }
 
@@ -340,6 +352,8 @@ void store_run(struct store *store)
     if (store->busy || loop_now_ms(aggregator->loop) < store->retry_at_ms)
         return;
     /* With many replies under way only the outbox is written, which makes them fewer. */
+    if (!store->resend)
+        store->telling = false;
     if (!store->resend && settle_pending(aggregator->settle) <= SETTLE_PENDING_MAX)
         take_entries(store);
     store->resend = false;
@@ -595,6 +609,11 @@ static void failed(struct store *store, const struct postgres_result *result, co
     clear_marks(store);
     if (err->code == ERR_FENCED) {
         gather_fenced(aggregator->gather);
+        return;
+    }
+    if (result && str_is(str_of(result->sqlstate), OTHER_BODY_SQLSTATE)) {
+        log_warn("an id was answered for two bodies, who published the later one is told");
+        store->telling = store->resend = true;
         return;
     }
     /* A unique key may be taken by a transaction we did not see; the second try sees it. */

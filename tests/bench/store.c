@@ -476,6 +476,7 @@ int main(int argc, char **argv)
         script(session, "DROP SCHEMA IF EXISTS bench_store CASCADE; CREATE SCHEMA bench_store");
         script_file(session, "0001_core.sql");
         script_file(session, "0002_store.sql");
+        script_file(session, "0003_one_body.sql");
         script(session, "INSERT INTO kafka_offsets VALUES ('bench', 'bench.results', 0, 0, 1)");
         partition = (struct partition){.assigned = true, .owned = true, .epoch = 1};
         sent_count = 0;

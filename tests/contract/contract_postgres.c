@@ -5,6 +5,7 @@
 #include "tests/contract/stage.h"
 
 #include "aggregator/aggregator.h"
+#include "aggregator/store/extras.h"
 #include "aggregator/store/rows.h"
 #include "common/base/xalloc.h"
 #include "worker/worker.h"
@@ -442,7 +443,7 @@ static void the_first_assignment_is_remembered(void **state)
 #define LOAD(after) QUERY(STATEMENT_OUTBOX_LOAD, array("0|1"), STR(after), STR("3"), STR("10"))
 #define BURY(key, payload, headers)                                                                \
     QUERY(STATEMENT_BURY, array("t"), array("id"), array("dead"), array(key), array("text/plain"), \
-          array(payload), array(headers), array("1"))
+          array(payload), array(headers), array("1"), array("~"))
 
 static void what_was_buried_comes_out_of_the_outbox(void **state)
 {
@@ -491,8 +492,6 @@ static const char *default_of(int column)
         return "t";
     case COLUMN_q_kind:
         return "chat";
-    case COLUMN_q_body_hash:
-        return "hash";
     case COLUMN_q_slots:
     case COLUMN_q_partition:
     case COLUMN_q_created:
@@ -507,21 +506,28 @@ static const char *default_of(int column)
     }
 }
 
-static void store(struct play *play, struct heard *answer, const char *id, const char *status,
-                  const char *session)
+static void ask_store(struct play *play, struct heard *answer, unsigned statement, const char *id,
+                      const char *status, const char *session, const char *hash)
 {
     static char room[COLUMN_COUNT][96];
     struct str params[COLUMN_COUNT];
     for (int i = 0; i < COLUMN_COUNT; i++) {
-        const char *item = i == COLUMN_q_id        ? id
-                           : i == COLUMN_q_status  ? status
-                           : i == COLUMN_q_session ? session
-                                                   : default_of(i);
+        const char *item = i == COLUMN_q_id          ? id
+                           : i == COLUMN_q_status    ? status
+                           : i == COLUMN_q_session   ? session
+                           : i == COLUMN_q_body_hash ? hash
+                                                     : default_of(i);
         snprintf(room[i], sizeof(room[i]), STR_FMT, STR_ARG(array(item)));
         params[i] = str_of(room[i]);
     }
-    const struct postgres_query query = {STATEMENT_STORE, params, COLUMN_COUNT};
+    const struct postgres_query query = {statement, params, COLUMN_COUNT};
     ask(play, answer, POSTGRES_TRANSACTION, &query, 1);
+}
+
+static void store(struct play *play, struct heard *answer, const char *id, const char *status,
+                  const char *session)
+{
+    ask_store(play, answer, STATEMENT_STORE, id, status, session, "hash");
     expect_ok(play, answer);
 }
 
@@ -598,6 +604,43 @@ static void a_repeat_asks_for_the_reply_of_the_same_body_only(void **state)
     assert_string_equal(answer.cells[0][9], "(null)");
 }
 
+#define ONE_BODY(tenants, ids, hashes)                                                             \
+    QUERY(STATEMENT_ONE_BODY, array(tenants), array(ids), array(hashes))
+
+static void another_body_refuses_the_transaction_or_is_buried(void **state)
+{
+    struct play *play = *state;
+    struct heard answer;
+    store(play, &answer, "r1", "done", "~");
+    ASK(play, &answer, 0, QUERY(STATEMENT_OUTBOX_SENT, array(answer.cells[0][2])));
+    expect_ok(play, &answer);
+    ask_store(play, &answer, STATEMENT_STORE, "r1", "done", "~", "other");
+    expect_code(play, &answer, ERR_INTERNAL);
+    assert_string_equal(answer.sqlstate, OTHER_BODY_SQLSTATE);
+    ask_store(play, &answer, STATEMENT_STORE_TELLING, "r1", "done", "~", "other");
+    expect_ok(play, &answer);
+    assert_int_equal(answer.rows, 0);
+    ask_store(play, &answer, STATEMENT_STORE, "r1", "done", "~", "~");
+    expect_ok(play, &answer);
+    assert_int_equal(answer.rows, 0);
+    ASK(play, &answer, POSTGRES_TRANSACTION, ONE_BODY("t|t|u", "r1|none|r1", "hash|other|other"));
+    expect_ok(play, &answer);
+    ASK(play, &answer, POSTGRES_TRANSACTION, ONE_BODY("t|t|t", "r1|r1|r1", "~|hash|other"));
+    expect_code(play, &answer, ERR_INTERNAL);
+    assert_string_equal(answer.sqlstate, OTHER_BODY_SQLSTATE);
+    ASK(play, &answer, POSTGRES_TRANSACTION,
+        QUERY(STATEMENT_BURY, array("t|t|t|t"), array("r1|r1|none|r1"), array("a|b|c|d"),
+              array("r1|r1|none|r1"), array("x|x|x|x"), array("\\x61|\\x62|\\x63|\\x64"),
+              array("{}|{}|{}|{}"), array("1|1|1|1"), array("hash|other|other|~")));
+    expect_ok(play, &answer);
+    ASK(play, &answer, 0, LOAD("0"));
+    expect_ok(play, &answer);
+    assert_int_equal(answer.rows, 2);
+    assert_string_equal(answer.cells[0][3], "b");
+    assert_string_equal(answer.cells[0][6], "62");
+    assert_string_equal(answer.cells[1][3], "d");
+}
+
 #define PLAY(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -621,6 +664,7 @@ int main(void)
         PLAY(a_final_request_stays_as_it_is),
         PLAY(turns_of_a_session_count_up),
         PLAY(a_repeat_asks_for_the_reply_of_the_same_body_only),
+        PLAY(another_body_refuses_the_transaction_or_is_buried),
         PLAY(while_it_is_away_batches_wait_and_then_give_up),
     };
     stage_only();

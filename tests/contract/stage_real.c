@@ -283,6 +283,7 @@ static void make_database(struct stage *stage, struct postgres_conf *conf)
         fail_msg("%s", err.text);
     run_file(session, "0001_core.sql");
     run_file(session, "0002_store.sql");
+    run_file(session, "0003_one_body.sql");
     postgres_session_close(session);
 }
 

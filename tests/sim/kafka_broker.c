@@ -364,6 +364,7 @@ struct sim_dead sim_dead(struct sim *sim, size_t index)
         .code = header_of(record, HEADER_DEAD_CODE),
         .reason = header_of(record, HEADER_DEAD_REASON),
         .value = record->value,
+        .topic = header_of(record, HEADER_DEAD_TOPIC),
         .partition = (int32_t)partition,
         .offset = offset,
     };

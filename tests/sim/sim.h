@@ -184,7 +184,7 @@ const struct result *sim_part(struct sim *sim, const char *id, int slot);
 size_t sim_parts_of(struct sim *sim, const char *id);
 
 struct sim_dead {
-    struct str id, code, reason, value;
+    struct str id, code, reason, value, topic;
     int32_t partition;
     int64_t offset;
 };

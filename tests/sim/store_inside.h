@@ -14,7 +14,7 @@
 #include "aggregator/store/rows.h"
 #include "tests/sim/inside.h"
 
-enum { STATEMENTS_MAX = 16, REQUEST_COLUMNS = COLUMN_m_ord };
+enum { STATEMENTS_MAX = 20, REQUEST_COLUMNS = COLUMN_m_ord };
 
 /* Rows of a result: cells row by row. */
 struct sim_rows {
@@ -168,6 +168,8 @@ bool statement_first_assigned(struct sim_store *store, const struct str *params,
                               struct sim_rows *ret);
 /* store_requests.c */
 bool statement_store(struct sim_store *store, const struct str *params, struct sim_rows *ret);
+bool statement_store_telling(struct sim_store *store, const struct str *params,
+                             struct sim_rows *ret);
 /* NULL: nothing is known of it. */
 struct request_row *store_request(struct sim_store *store, struct str tenant, struct str id);
 bool request_is_final(const struct request_row *request);
@@ -176,9 +178,13 @@ bool statement_load(struct sim_store *store, const struct str *params, struct si
 bool statement_lookup(struct sim_store *store, const struct str *params, struct sim_rows *ret);
 bool statement_history(struct sim_store *store, const struct str *params, struct sim_rows *ret);
 /* store_outbox.c */
+/* quern_one_body(); false: it refused. */
+bool store_one_body(struct sim_store *store, const struct cells *tenants, const struct cells *ids,
+                    const struct cells *hashes);
 struct outbox_row *outbox_add(struct sim_store *store, int64_t id);
 bool statement_repeat(struct sim_store *store, const struct str *params, struct sim_rows *ret);
 bool statement_bury(struct sim_store *store, const struct str *params, struct sim_rows *ret);
+bool statement_one_body(struct sim_store *store, const struct str *params, struct sim_rows *ret);
 bool statement_outbox_sent(struct sim_store *store, const struct str *params, struct sim_rows *ret);
 bool statement_outbox_failed(struct sim_store *store, const struct str *params,
                              struct sim_rows *ret);

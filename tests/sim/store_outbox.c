@@ -65,14 +65,45 @@ bool statement_repeat(struct sim_store *store, const struct str *params, struct 
     return true;
 }
 
-/* tenants, ids, topics, keys, types, payloads, headers, partitions */
+/* quern_other_body(), of one place. */
+static bool has_other_body(struct sim_store *store, struct str tenant, struct str id,
+                           struct str hash)
+{
+    const struct request_row *request = store_request(store, tenant, id);
+    return request && request->exists && hash.data && request->data.q[COLUMN_q_body_hash].data &&
+           !str_eq(request->data.q[COLUMN_q_body_hash], hash);
+}
+
+bool store_one_body(struct sim_store *store, const struct cells *tenants, const struct cells *ids,
+                    const struct cells *hashes)
+{
+    for (size_t i = 0; i < ids->count; i++)
+        if (has_other_body(store, tenants->items[i], ids->items[i], hashes->items[i]))
+            return store_refuse(store, "QF002", "an id was answered for two bodies");
+    return true;
+}
+
+/* tenants, ids, hashes */
+bool statement_one_body(struct sim_store *store, const struct str *params, struct sim_rows *ret)
+{
+    struct cells columns[3];
+    (void)ret;
+    for (size_t i = 0; i < 3; i++)
+        columns[i] = store_column(store, params[i]);
+    return store_one_body(store, &columns[0], &columns[1], &columns[2]);
+}
+
+/* tenants, ids, topics, keys, types, payloads, headers, partitions, hashes */
 bool statement_bury(struct sim_store *store, const struct str *params, struct sim_rows *ret)
 {
-    struct cells columns[8];
+    struct cells columns[9];
     (void)ret;
-    for (size_t i = 0; i < 8; i++)
+    for (size_t i = 0; i < 9; i++)
         columns[i] = store_column(store, params[i]);
     for (size_t i = 0; i < columns[0].count; i++) {
+        struct str hash = columns[8].items[i];
+        if (hash.data && !has_other_body(store, columns[0].items[i], columns[1].items[i], hash))
+            continue;
         struct outbox_row *row = outbox_add(store, ++store->outbox_seq);
         row->row.tenant = columns[0].items[i];
         row->row.request = columns[1].items[i];

@@ -80,6 +80,31 @@ def a_failed_request_under_the_same_id_stays_failed(w):
     same(len(w.calls(document["id"])), 1, "calls at the provider")
 
 
+@scenario(seconds=120)
+def two_bodies_of_one_id_that_no_worker_could_tell_apart(w):
+    """Redis and PostgreSQL are away when the others come, so all are answered; the first one that is stored stays."""
+    first = w.request("the first body")
+    w.publish(first)
+    w.reply(first["id"])
+    w.stop_server("redis")
+    w.stop_server("postgres")
+    late = [{**first, "input": "the second body", "metadata": {"n": 2}}, {**first, "input": "the third body", "metadata": {"n": 3}, "models": ["m-openai", "m-anthropic"]}]
+    for count, document in ((2, late[0]), (4, late[1])):
+        w.publish(document)
+        wait_until(lambda: len(w.calls(first["id"])) == count, 30, "call %d at the provider" % count)
+    w.start_server("postgres")
+    replies = w.replies(first["id"], 60, count=3)
+    same([r["error"]["code"] for r in replies[1:]], ["id_conflict"] * 2, "the later replies")
+    same([r["metadata"] for r in replies[1:]], [d["metadata"] for d in late], "whom they tell")
+    letters = w.dead(code="id_conflict", id=first["id"], count=2)
+    same({d.topic for d in letters}, {w.topic("results")}, "the dead letters' origin")
+    true(all(w.topic("requests") in d.reason for d in letters), "the reasons do not say where the requests are: %r" % [d.reason for d in letters])
+    row = w.final(first["id"])
+    same((row["status"], row["text"]), ("done", expected("the first body")), "what is stored")
+    wait_until(lambda: len(w.runs(first["id"])) == 4, what="the calls of all in the ledger")
+    same(len(w.replies(first["id"], count=3)), 3, "replies")
+
+
 @scenario
 def the_same_id_of_two_tenants_is_two_requests(w):
     document = w.request("two owners")

@@ -23,7 +23,8 @@ static bool is_buried(struct play *play, const struct published *p)
 {
     for (size_t i = 0; i < sim_dead_count(play->sim); i++) {
         struct sim_dead dead = sim_dead(play->sim, i);
-        if (dead.partition == p->place.partition && dead.offset == p->place.offset)
+        if (dead.partition == p->place.partition && dead.offset == p->place.offset &&
+            str_is(dead.topic, p->place.topic))
             return true;
     }
     return false;
@@ -38,8 +39,8 @@ static bool all_parts(struct play *play, const char *id)
     return part != NULL;
 }
 
-/* Who does not know the id's first request, since Redis forgot it, answers the second one too; its
- * parts are then refused where the results are gathered. */
+/* Who does not know the id's first request, since Redis forgot it, answers the second one too; one
+ * of them is then refused where the results are gathered. */
 static bool came_with_its_parts(struct play *play, const struct published *p)
 {
     for (size_t i = 0; i < sim_result_count(play->sim); i++) {
@@ -159,8 +160,8 @@ static void check_dead(struct play *play)
         const struct published *p = &play->published[i];
         bool refused = p->ask->sort == SORT_GARBAGE || p->ask->sort == SORT_OTHER_BODY ||
                        p->ask->sort == SORT_NO_MODEL || p->ask->sort == SORT_LATE;
-        bool told = p->ask->sort == SORT_OTHER_BODY && !check_redis_was_well(play->schedule) &&
-                    came_with_its_parts(play, p);
+        bool told = p->ask->sort == SORT_OTHER_BODY && came_with_its_parts(play, p) &&
+                    sim_conflict_of(play->sim, request_id(p->ask->number));
         if (refused && !told && !is_buried(play, p))
             play_find(play, "I14 r%d: refused, and not among the dead letters", p->ask->number);
     }
