@@ -199,6 +199,10 @@ void sim_group_join(struct kafka_consumer *consumer)
     struct sim_group *group = sim_group(consumer->kafka, consumer->group);
     for (size_t i = 0; i < consumer->topic_count; i++)
         add_shares(group, consumer->topics[i]);
+    if (!consumer->assigned) { /* what it lost meanwhile it does not have any more */
+        sim_event_cancel(&consumer->revoke);
+        consumer->lost = false;
+    }
     struct sim_member *member = member_named(group, consumer->instance);
     bool back = member && owns(member) && !group->rebalancing;
     if (member && member->consumer && member->consumer != consumer)

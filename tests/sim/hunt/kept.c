@@ -125,6 +125,19 @@ static void two_bodies_and_nobody_to_store(struct schedule *s)
     schedule_event(s, 1572, EVENT_KILL_AGGREGATOR, 0, 3209);
 }
 
+/* A rebalance that nobody could answer, and then a member that stood still: it was forgotten. */
+static void a_member_that_stands_still_when_kafka_is_back(struct schedule *s)
+{
+    s->workers = 3;
+    s->max_in_flight = 1;
+    s->end_ms = 4272;
+    schedule_ask(s, 1178, 21, -1, BETA, false);
+    schedule_ask(s, 1178, 22, -1, ALPHA_BETA, false);
+    schedule_event(s, 1259, EVENT_KAFKA_DOWN, 0, 3894);
+    schedule_event(s, 1953, EVENT_REBALANCE, 0, 0);
+    schedule_event(s, 3385, EVENT_FREEZE_AGGREGATOR, 0, 6709);
+}
+
 static const struct {
     const char *name;
     void (*fill)(struct schedule *schedule);
@@ -136,6 +149,8 @@ static const struct {
     {"a_restart_faster_than_redis", a_restart_faster_than_redis},
     {"a_deadline_between_two_lives", a_deadline_between_two_lives},
     {"once_more_before_the_failure_is_stored", once_more_before_the_failure_is_stored},
+    {"a_member_that_stands_still_when_kafka_is_back",
+     a_member_that_stands_still_when_kafka_is_back},
     {"two_bodies_and_no_store", two_bodies_and_no_store},
     {"two_bodies_and_nobody_to_store", two_bodies_and_nobody_to_store},
 };
