@@ -65,9 +65,10 @@ struct worker {
     struct list resting;      /* slots that wait for their next attempt */
     size_t calls_in_flight;
 
-    /* Until then, in loop time, everybody takes our claims for those of a living worker: after it,
-     * others may have taken them over. 0: Redis does not know us. Set by the room recognise. */
-    int64_t alive_until_ms;
+    /* From when and until when, in loop time, everybody takes our claims for those of a living
+     * worker: others may have taken over what is older, or all of them after it. 0: Redis does not
+     * know us. Set by the room recognise. */
+    int64_t alive_since_ms, alive_until_ms;
 
     struct intake *intake;
     struct lookup *lookup;

@@ -192,7 +192,8 @@ static bool claim_has_lapsed(const struct slot *slot)
 {
     const struct worker *worker = slot->job->worker;
     return slot->claim == CLAIM_MINE && slot->claims_lapsed < CLAIMS_LAPSED_MAX &&
-           loop_now_ms(worker->loop) >= worker->alive_until_ms;
+           (loop_now_ms(worker->loop) >= worker->alive_until_ms ||
+            slot->claimed_ms < worker->alive_since_ms);
 }
 
 static enum verdict claim_again(struct slot *slot)

@@ -48,8 +48,12 @@ static struct str prefix_of(const struct worker *worker)
 static void renewed(const struct redis_reply *reply, void *context)
 {
     const struct renewal *renewal = context;
-    if (reply && reply->kind == REDIS_TEXT)
-        renewal->worker->alive_until_ms = renewal->asked_ms + ALIVE_MS;
+    struct worker *worker = renewal->worker;
+    if (!reply || reply->kind != REDIS_TEXT)
+        return;
+    if (renewal->asked_ms >= worker->alive_until_ms) /* we were taken for dead meanwhile */
+        worker->alive_since_ms = renewal->asked_ms;
+    worker->alive_until_ms = renewal->asked_ms + ALIVE_MS;
 }
 
 static void renew(void *context)
@@ -175,6 +179,7 @@ void claims_take(struct slot *slot, struct walk *walk, struct str *ret_done)
     struct job *job = slot->job;
     struct worker *worker = job->worker;
     renew_if_late(worker->claims);
+    slot->claimed_ms = loop_now_ms(worker->loop);
     struct str prefix = prefix_of(worker);
     const struct str words[] = {
         claim_key(slot),
@@ -202,6 +207,7 @@ static void steal(struct claim_question *q)
 {
     struct slot *slot = q->slot;
     struct worker *worker = slot->job->worker;
+    slot->claimed_ms = loop_now_ms(worker->loop);
     const struct str words[] = {claim_key(slot), slot->holder, str_of(worker->instance),
                                 str_of(worker->claims->incarnation), lifetime(slot->job)};
     redis_script_ask(worker->redis, worker->script_steal, 1, words, 5, steal_told, q);
