@@ -217,6 +217,23 @@ static bool knows_its_final(const struct play *play, int number)
     return true;
 }
 
+/* A slot that was asked before somebody else answered it, which no claim could prevent. */
+static bool goes_on_without_claim(const struct play *play, const struct sim_call *call,
+                                  int64_t final_ms)
+{
+    int number, slot, other, other_slot;
+    if (check_redis_was_well(play->schedule) || !check_call_name(call->id, &number, &slot))
+        return false;
+    for (size_t i = 0; i < sim_call_count(play->sim); i++) {
+        const struct sim_call *earlier = sim_call(play->sim, i);
+        if (strcmp(earlier->process, call->process) == 0 && earlier->at_ms <= final_ms &&
+            check_call_name(earlier->id, &other, &other_slot) && other == number &&
+            other_slot == slot)
+            return true;
+    }
+    return false;
+}
+
 /* What is final is not asked any more; with the policy "first" other models may still be at it. */
 static void check_no_call_after_final(struct play *play)
 {
@@ -227,7 +244,7 @@ static void check_no_call_after_final(struct play *play)
             continue;
         const struct sim_final *final = sim_final(play->sim, request_id(number));
         if (final && !cannot_know(play, call) && call->at_ms > final->stored_ms + LOOKED_MS &&
-            knows_its_final(play, number))
+            knows_its_final(play, number) && !goes_on_without_claim(play, call, final->stored_ms))
             play_find(play, "I5 r%d: asked at %lld ms, final at %lld ms", number,
                       (long long)call->at_ms, (long long) final->stored_ms);
     }
