@@ -20,8 +20,13 @@
  *
  * Producer. Idempotent, acks=all, partitioner murmur2_random. A record is safe when its callback
  * says ok. Key, value and headers are copied. kafka_produce() returns false when the local queue is
- * full: keep the record and try again at the next turn. A fatal error is reported once through
- * on_fatal: the program must exit.
+ * full: keep the record and try again at the next turn.
+ *
+ * A fatal error of the library makes the door build its producer anew: records that were not
+ * acknowledged are answered with ERR_TIMEOUT, and kafka_produce() returns false until the new one
+ * is there, a turn later or, if it happened just before, a second or two. Such records may be
+ * written twice, and arrive behind later ones: readers know records by their ids. When that did not
+ * help, on_fatal is told once: the program must exit.
  *
  * Every record handed to on_record is valid until the arena it is attached to is reset: the
  * consumer calls on_record(record), the receiver either copies or takes ownership with
@@ -134,14 +139,17 @@ struct kafka_producer *kafka_producer_new(struct loop *loop, const struct kafka_
                                           void *context, struct err *err);
 void kafka_producer_free(struct kafka_producer *producer, int64_t flush_ms_max); /* takes NULL */
 bool kafka_producer_up(const struct kafka_producer *producer);
+/* How often it was built anew; for the metrics. */
+uint64_t kafka_producer_renewals(const struct kafka_producer *producer);
 
 struct kafka_produce {
     const char *topic;
     struct str key, value; /* an absent value is a null value */
     const struct kafka_header *headers;
     size_t header_count;
-    /* err NULL: written. ERR_TIMEOUT is ambiguous: it may have been written; produce it again with
-     * the same id. ERR_TOO_BIG never fits. */
+    /* err NULL: written. ERR_TIMEOUT is ambiguous: it may have been written, or be written yet;
+     * produce it again with the same id. ERR_TOO_BIG never fits. Called once, never from within
+     * kafka_produce(). */
     void (*done)(const struct err *err, void *context);
     void *context;
 };

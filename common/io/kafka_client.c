@@ -252,11 +252,9 @@ void kafka_client_error(struct kafka_client *client, rd_kafka_event_t *event)
     const char *text = rd_kafka_event_error_string(event);
     if (rd_kafka_event_error_is_fatal(event)) {
         struct err err;
-        if (kafka_err_code(code) == ERR_FENCED && client->on_fenced &&
-            client->on_fenced(client->context))
-            return;
         kafka_err_set(&err, code, client->what, text);
-        kafka_client_fatal(client, &err);
+        if (!client->on_broken || !client->on_broken(&err, client->context))
+            kafka_client_fatal(client, &err);
         return;
     }
     switch (code) {

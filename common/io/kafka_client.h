@@ -11,9 +11,9 @@
  * when the client goes away first. A job must not touch loop or log in run(). The helper also
  * destroys the handle at the end, because that may block for as long as the library likes.
  *
- * Renewal. A handle whose member was fenced is of no use any more, whatever happens. The client
- * then takes a new one with the configuration of the old, which its helper destroys behind our
- * back: that takes until the last of its records is given back.
+ * Renewal. A handle that met a fatal error is of no use any more, whatever happens. The client can
+ * take a new one with the configuration of the old, which its helper destroys behind our back: that
+ * takes until the last of its records is given back.
  *
  * Outage. `up` turns false when no broker answered for a second, and true again when one does; each
  * is logged once. The library says only once that all are down, and may say it a moment too early;
@@ -45,8 +45,9 @@ struct kafka_client {
     bool (*collect)(void *context); /* true: there is more */
     void (*flush)(void *context);   /* end of the turn; may be NULL */
     void (*on_fatal)(const struct err *err, void *context);
-    /* The group takes somebody else for us. True: the owner deals with it; may be NULL. */
-    bool (*on_fenced)(void *context);
+    /* A fatal error of the library, ERR_FENCED if the group takes somebody else for us. True: the
+     * owner deals with it, else it is passed to on_fatal; may be NULL. */
+    bool (*on_broken)(const struct err *err, void *context);
     void *context;
 
     int wake_fd;

@@ -77,7 +77,7 @@ struct kafka_consumer {
 };
 
 static void lookup_begin(void *context);
-static bool on_fenced(void *context);
+static bool on_broken(const struct err *err, void *context);
 
 /* ---- names ---- */
 
@@ -517,7 +517,7 @@ struct kafka_consumer *kafka_consumer_new(struct loop *loop, const struct kafka_
                                              .collect = collect,
                                              .flush = flush_commits,
                                              .on_fatal = on_fatal,
-                                             .on_fenced = on_fenced,
+                                             .on_broken = on_broken,
                                              .context = consumer};
     if (str_empty(conf->group) || conf->topic_count == 0) {
         err_set(err, ERR_CONFIG, "a kafka consumer needs a group and a topic");
@@ -555,9 +555,11 @@ static void renew(void *context)
         kafka_client_fatal(&consumer->client, &err);
 }
 
-static bool on_fenced(void *context)
+static bool on_broken(const struct err *why, void *context)
 {
     struct kafka_consumer *consumer = context;
+    if (why->code != ERR_FENCED)
+        return false;
     int64_t now_ms = loop_now_ms(consumer->loop);
     if (consumer->phase != PHASE_NONE && now_ms - consumer->joined_ms > consumer->session_ms)
         consumer->renewals = 0;

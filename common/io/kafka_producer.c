@@ -4,8 +4,16 @@
  * A record that was accepted is a `struct delivery`, handed to the library as the message's opaque
  * pointer and found again in its delivery report; they come from slabs and are reused, so a warm
  * producer allocates nothing of its own per record. A record the library refuses for good (too
- * large, fatal error) is reported the same way in the next turn: `done` is never called from within
- * kafka_produce().
+ * large) is reported the same way in the next turn: `done` is never called from within
+ * kafka_produce(). Each delivery is in one list: unused, under way, or refused.
+ *
+ * Breaking down. The library (before 2.3, its pull request 4438) now and then loses count of its
+ * sequence numbers when a broker was killed, and is broken for good ("rewound sequence number",
+ * "sequence desynchronization"). The producer is then made anew: reports that are there already are
+ * passed on, every other record is answered with ERR_TIMEOUT, for nobody knows whether the broker
+ * has it, and the client is renewed. A record of the old handle may still arrive behind those of
+ * the new one. Renewals are bounded, both in a row without a record written in between and per
+ * minute; beyond that it is not this fault, and on_fatal is told.
  *
  * Topic handles are cached for the first TOPICS_MAX names; beyond that the library looks the name
  * up by itself. There is no compression by default: it costs latency and the records are small;
@@ -28,9 +36,12 @@
 #define REPORTS_PER_TURN 2000
 #define PURGE_WAIT_MS    500
 #define DESTROY_WAIT_MS  500
+#define RENEWALS_MAX     3 /* in a row */
+#define RENEWAL_STEP_MS  1000
+#define RENEWALS_MINUTE  10 /* in a minute */
 
 struct delivery {
-    struct list_node node; /* free, or refused */
+    struct list_node node;
     void (*done)(const struct err *err, void *context);
     void *context;
     rd_kafka_resp_err_t refused;
@@ -53,10 +64,17 @@ struct kafka_producer {
     void *context;
 
     struct slab *slabs;
-    struct list unused, refused;
+    struct list unused, under_way, refused;
     struct map topics;
     size_t pending;
     rd_kafka_event_t *reports; /* delivery reports not yet looked at to the end */
+
+    bool broken;       /* the handle is of no use, `renewal` is set */
+    struct err reason; /* while broken */
+    struct timer renewal;
+    unsigned in_a_row;                   /* renewals without a record written since */
+    uint64_t renewals;                   /* of all time */
+    int64_t renewed_ms[RENEWALS_MINUTE]; /* the last ones, in a ring */
 };
 
 /* ---- deliveries ---- */
@@ -80,12 +98,20 @@ static void report(struct kafka_producer *producer, struct delivery *delivery,
     list_prepend(&producer->unused, &delivery->node);
     producer->pending--;
     if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
+        producer->in_a_row = 0;
         copy.done(NULL, copy.context);
         return;
     }
     struct err err;
     kafka_err_set(&err, code, "kafka did not take the record", NULL);
     copy.done(&err, copy.context);
+}
+
+/* What fails while the handle is broken may have been written all the same. */
+static rd_kafka_resp_err_t meaning(const struct kafka_producer *producer, rd_kafka_resp_err_t code)
+{
+    bool sure = code == RD_KAFKA_RESP_ERR_NO_ERROR || kafka_err_code(code) == ERR_TOO_BIG;
+    return producer->broken && !sure ? RD_KAFKA_RESP_ERR__PURGE_INFLIGHT : code;
 }
 
 static void report_refused(struct kafka_producer *producer)
@@ -103,7 +129,9 @@ static unsigned report_some(struct kafka_producer *producer, unsigned budget)
     unsigned n = 0;
     const rd_kafka_message_t *message;
     while (n < budget && (message = rd_kafka_event_message_next(producer->reports))) {
-        report(producer, message->_private, message->err);
+        struct delivery *delivery = message->_private;
+        list_remove(&producer->under_way, &delivery->node);
+        report(producer, delivery, meaning(producer, message->err));
         n++;
     }
     if (n < budget) {
@@ -148,6 +176,8 @@ static bool serve(struct kafka_producer *producer, int wait_ms)
     }
     return true;
 }
+
+static void break_down(struct kafka_producer *producer, const struct err *err);
 
 static bool collect(void *context)
 {
@@ -224,22 +254,44 @@ static rd_kafka_resp_err_t hand_over(struct kafka_producer *producer,
     return code;
 }
 
+static void refuse(struct kafka_producer *producer, struct delivery *delivery,
+                   rd_kafka_resp_err_t code)
+{
+    delivery->refused = code;
+    list_append(&producer->refused, &delivery->node);
+    kafka_client_more(&producer->client);
+}
+
+/* A fatal error may show here first; the event that tells of it is on its way. */
+static bool is_of_no_use(struct kafka_producer *producer)
+{
+    char text[256];
+    struct err err;
+    rd_kafka_resp_err_t code = rd_kafka_fatal_error(producer->client.rk, text, sizeof(text));
+    if (!code || producer->client.fatal_told)
+        return false;
+    kafka_err_set(&err, code, producer->client.what, text);
+    break_down(producer, &err);
+    return true;
+}
+
 bool kafka_produce(struct kafka_producer *producer, const struct kafka_produce *record)
 {
     must_be(producer, PRODUCER_MAGIC);
+    if (producer->broken)
+        return false;
     struct delivery *delivery = delivery_take(producer);
     *delivery = (struct delivery){.done = record->done, .context = record->context};
     rd_kafka_resp_err_t code = hand_over(producer, record, delivery);
-    if (code == RD_KAFKA_RESP_ERR__QUEUE_FULL) {
+    if (code == RD_KAFKA_RESP_ERR__QUEUE_FULL || (code && is_of_no_use(producer))) {
         list_prepend(&producer->unused, &delivery->node);
         return false;
     }
     producer->pending++;
-    if (code) {
-        delivery->refused = code;
-        list_append(&producer->refused, &delivery->node);
-        kafka_client_more(&producer->client);
-    }
+    if (code)
+        refuse(producer, delivery, code);
+    else
+        list_append(&producer->under_way, &delivery->node);
     return true;
 }
 
@@ -255,7 +307,105 @@ bool kafka_producer_up(const struct kafka_producer *producer)
     return producer->client.up;
 }
 
+uint64_t kafka_producer_renewals(const struct kafka_producer *producer)
+{
+    must_be(producer, PRODUCER_MAGIC);
+    return producer->renewals;
+}
+
+/* ---- breaking down ---- */
+
+static void free_topic(struct map_node *node, void *context)
+{
+    struct kafka_producer *producer = context;
+    struct topic *topic = container_of(node, struct topic, node);
+    map_remove(&producer->topics, node);
+    rd_kafka_topic_destroy(topic->handle);
+    free(topic);
+}
+
+/* Nothing of the handle may be left when it is closed. */
+static void let_go(struct kafka_producer *producer)
+{
+    if (producer->reports)
+        rd_kafka_event_destroy(producer->reports);
+    producer->reports = NULL;
+    map_each(&producer->topics, free_topic, producer);
+}
+
+static bool too_often(const struct kafka_producer *producer)
+{
+    int64_t oldest_ms = producer->renewed_ms[producer->renewals % RENEWALS_MINUTE];
+    return producer->in_a_row >= RENEWALS_MAX ||
+           (producer->renewals >= RENEWALS_MINUTE &&
+            loop_now_ms(producer->client.loop) - oldest_ms < 60000);
+}
+
+static void give_up(struct kafka_producer *producer)
+{
+    struct err err;
+    err_set(&err, ERR_UNAVAILABLE,
+            "the kafka producer was made anew %u times %s and broke down again, look into the"
+            " brokers' logs and start the program again: %s",
+            producer->in_a_row >= RENEWALS_MAX ? RENEWALS_MAX : RENEWALS_MINUTE,
+            producer->in_a_row >= RENEWALS_MAX ? "without success" : "in a minute",
+            producer->reason.text);
+    producer->broken = false;
+    kafka_client_fatal(&producer->client, &err);
+}
+
+static void pass_on_reports(struct kafka_producer *producer)
+{
+    size_t turns = producer->under_way.count / REPORTS_PER_TURN + 1;
+    while (turns-- > 0 && serve(producer, 0))
+        continue;
+}
+
+/* A timer's work: neither in a hook nor with an event of the old handle in hand. The new one is
+ * there before anybody hears of his record. */
+static void renew(void *context)
+{
+    struct kafka_producer *producer = context;
+    struct err err;
+    pass_on_reports(producer);
+    if (too_often(producer)) {
+        give_up(producer);
+        return;
+    }
+    log_warn("the kafka producer broke down and is made anew",
+             LOG_I("unacknowledged", producer->under_way.count),
+             LOG_I("before", producer->in_a_row), LOG_C("reason", producer->reason.text));
+    let_go(producer);
+    producer->renewed_ms[producer->renewals++ % RENEWALS_MINUTE] =
+        loop_now_ms(producer->client.loop);
+    producer->in_a_row++;
+    bool ok = kafka_client_renew(&producer->client, &err);
+    for (struct list_node *node; (node = list_pop(&producer->under_way));)
+        refuse(producer, container_of(node, struct delivery, node),
+               RD_KAFKA_RESP_ERR__PURGE_INFLIGHT);
+    producer->broken = !ok;
+    if (!ok)
+        kafka_client_fatal(&producer->client, &err);
+}
+
+static void break_down(struct kafka_producer *producer, const struct err *err)
+{
+    if (producer->broken || producer->client.fatal_told)
+        return;
+    producer->broken = true;
+    producer->reason = *err;
+    int64_t pause_ms = too_often(producer) ? 0 : producer->in_a_row * RENEWAL_STEP_MS;
+    timer_set(producer->client.loop, &producer->renewal,
+              loop_now_ms(producer->client.loop) + pause_ms, renew, producer);
+}
+
 /* ---- birth and death ---- */
+
+static bool on_broken(const struct err *err, void *context)
+{
+    break_down(context, err);
+    return true;
+}
 
 static void on_fatal(const struct err *err, void *context)
 {
@@ -273,12 +423,14 @@ struct kafka_producer *kafka_producer_new(struct loop *loop, const struct kafka_
     producer->on_fatal = fatal;
     producer->context = context;
     list_init(&producer->unused);
+    list_init(&producer->under_way);
     list_init(&producer->refused);
     map_init(&producer->topics);
     producer->client = (struct kafka_client){.loop = loop,
                                              .what = "producer",
                                              .collect = collect,
                                              .on_fatal = on_fatal,
+                                             .on_broken = on_broken,
                                              .context = producer};
     if (!kafka_client_open(&producer->client, conf, KAFKA_PRODUCER, RD_KAFKA_EVENT_DR, err)) {
         kafka_producer_free(producer, 0);
@@ -292,15 +444,6 @@ static void serve_until_done(struct kafka_producer *producer, int64_t wait_ms)
     int64_t until_us = loop_exact_us(producer->client.loop) + wait_ms * 1000;
     while (producer->pending > 0 && loop_exact_us(producer->client.loop) < until_us)
         serve(producer, 10);
-}
-
-static void free_topic(struct map_node *node, void *context)
-{
-    struct kafka_producer *producer = context;
-    struct topic *topic = container_of(node, struct topic, node);
-    map_remove(&producer->topics, node);
-    rd_kafka_topic_destroy(topic->handle);
-    free(topic);
 }
 
 /* Everybody hears of his record: what is not through by then is given up and reported so. */
@@ -321,11 +464,11 @@ void kafka_producer_free(struct kafka_producer *producer, int64_t flush_ms_max)
     must_be(producer, PRODUCER_MAGIC);
     if (producer->client.rk) {
         settle(producer, flush_ms_max);
-        if (producer->reports)
-            rd_kafka_event_destroy(producer->reports);
-        map_each(&producer->topics, free_topic, producer);
+        let_go(producer);
         kafka_client_close(&producer->client, DESTROY_WAIT_MS);
     }
+    report_refused(producer); /* of a renewal that failed */
+    timer_cancel(producer->client.loop, &producer->renewal);
     map_done(&producer->topics);
     while (producer->slabs) {
         struct slab *slab = producer->slabs;

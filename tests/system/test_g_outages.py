@@ -77,6 +77,27 @@ def kafka_away_for_longer_than_the_session_ends_nobody(w):
     outage(w, "kafka", 8, repeats_max=200)
 
 
+@scenario(seconds=240)
+def kafka_killed_hard_again_and_again_ends_nobody(w):
+    """librdkafka before 2.3 now and then breaks down when a broker comes back; the door then builds its producer anew."""
+    programs = both(w)
+    w.fake.control(latency=1000)
+    load = Load(w)
+    load.many(1500, sessions=300)
+    load.accepted()
+    for count in (50, 200, 350, 500, 650):
+        wait_until(lambda c=count: load.final_count() > c, 60, "%d finals" % count)
+        w.stopped.add("kafka")
+        w.stack("kill", "kafka")
+        w.start_server("kafka")
+    wait_until(lambda: load.final_count() == len(load.sent), 120, lambda: "all finals, there are %d" % load.final_count())
+    load.check(repeats_max=300)
+    for program in programs:
+        true(program.alive(), "%s has ended" % program.name)
+        renewals = program.metrics()["quern_kafka_producer_renewals_total"]
+        same(len(program.said("the kafka producer broke down and is made anew")), renewals, "how often %s says so" % program.name)
+
+
 @scenario(seconds=90)
 def a_program_whose_name_another_takes_says_so_and_ends(w):
     first = w.worker
