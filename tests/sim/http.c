@@ -325,7 +325,7 @@ struct http_client *http_client_new(struct loop *loop, const struct http_client_
 /* The provider goes on with a call whose caller is gone; nobody gets the answer. */
 static void call_drop(struct http_call *call)
 {
-    ledger_end(call, 0, false);
+    ledger_end(call, -1, false);
     sim_event_cancel(&call->op.there);
     call->op.arrived = true;
 }

@@ -140,8 +140,8 @@ struct sim_call {
     const char *process; /* who called */
     struct str id;       /* X-Request-Id */
     struct str body;
-    int64_t at_ms, end_ms; /* end_ms -1: under way */
-    int status;
+    int64_t at_ms, end_ms;        /* end_ms -1: under way */
+    int status;                   /* -1: the caller went away meanwhile */
     bool delivered;               /* the caller got the whole reply */
     const struct value *messages; /* of the body */
     struct str answer;            /* the digest, as the caller got it; empty: no good answer */

@@ -114,6 +114,23 @@ static bool lacks_parts(const struct play *play, int number)
     return false;
 }
 
+static bool providers_were_well(const struct schedule *s)
+{
+    for (size_t i = 0; i < s->count; i++)
+        if (s->items[i].kind == ITEM_REPLY && !s->items[i].off &&
+            (s->items[i].reply.reply.status != 200 || s->items[i].reply.reply.trouble))
+            return false;
+    return !schedule_has(s, EVENT_PROVIDER_DOWN) && !schedule_has_fault(s, SIM_HTTP, SIM_WELL);
+}
+
+static size_t times_published(const struct play *play, int number)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < play->published_count; i++)
+        count += play->published[i].ask->number == number;
+    return count;
+}
+
 static void check_status(struct play *play, const struct published *p,
                          const struct sim_final *final)
 {
@@ -132,6 +149,10 @@ static void check_status(struct play *play, const struct published *p,
         play_find(play, "I14 r%d: done before all of its models", number);
     if (p->ask->sort == SORT_FIT && !done && good_answer_came(play, p) && !play->absence_count)
         play_find(play, "I14 r%d: is " STR_FMT " though an answer came", number,
+                  STR_ARG(final->status));
+    if (p->ask->sort == SORT_FIT && !done && times_published(play, number) == 1 &&
+        providers_were_well(play->schedule))
+        play_find(play, "I14 r%d: is " STR_FMT " though its providers were well", number,
                   STR_ARG(final->status));
 }
 
@@ -164,6 +185,9 @@ static void check_dead(struct play *play)
                     sim_conflict_of(play->sim, request_id(p->ask->number));
         if (refused && !told && !is_buried(play, p))
             play_find(play, "I14 r%d: refused, and not among the dead letters", p->ask->number);
+        if (p->ask->sort == SORT_OTHER_BODY && !told && p->body->sort == SORT_FIT &&
+            !sim_conflict_of(play->sim, request_id(p->ask->number)))
+            play_find(play, "I14 r%d: a conflict, and nobody was told", p->ask->number);
     }
 }
 
@@ -176,6 +200,7 @@ void check_end(struct play *play)
     check_dead(play);
     check_turns(play);
     check_repeats(play);
+    check_deadlines(play);
     check_books(play);
     if (sim_commit_went_back(play->sim))
         play_find(play, "I3: a commit went back");

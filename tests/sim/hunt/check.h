@@ -9,6 +9,8 @@
 
 #include "tests/sim/hunt/play.h"
 
+enum { CHECK_LOOKED_MS = 500 }; /* who looked just before it was final did not see it */
+
 /* I3, at the moment of each commit: nothing below it is unfinished. */
 void check_commits(struct play *play);
 /* All others, when the fleet has settled. */
@@ -17,6 +19,7 @@ void check_end(struct play *play);
 /* check_calls.c: order and history of turns (I4, I10, I14), paid calls (I5), money (I6). */
 void check_turns(struct play *play);
 void check_repeats(struct play *play);
+void check_deadlines(struct play *play); /* I8 */
 /* check_books.c: money (I6), what is there together (I13), replies. */
 void check_books(struct play *play);
 /* Whether Redis was there all the time: claims and kept answers are its. */

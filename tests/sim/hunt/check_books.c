@@ -101,6 +101,18 @@ static void check_conversations(struct play *play)
     }
 }
 
+/* Who publishes once more what is answered is sent the answer once more. */
+static size_t times_asked(const struct play *play, const struct sim_request_row *row)
+{
+    size_t count = 1;
+    for (size_t i = 0; i < play->published_count; i++) {
+        const struct published *p = &play->published[i];
+        count += p->ask->sort == SORT_AGAIN && str_is(row->id, request_id(p->ask->number)) &&
+                 p->at_ms > row->finished_ms + CHECK_LOOKED_MS;
+    }
+    return count;
+}
+
 /* Every final result has its reply, and all of its replies say what is stored. */
 static void check_replies(struct play *play)
 {
@@ -119,6 +131,10 @@ static void check_replies(struct play *play)
         }
         if (!count)
             play_find(play, "I13 " STR_FMT ": no reply", STR_ARG(row.id));
+        else if (str_is(row.status, "done") && count < times_asked(play, &row) &&
+                 !play->absence_count)
+            play_find(play, "I13 " STR_FMT ": %zu replies, asked %zu times", STR_ARG(row.id), count,
+                      times_asked(play, &row));
     }
 }
 

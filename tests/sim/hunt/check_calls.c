@@ -5,9 +5,10 @@
 
 #include <string.h>
 
-/* ATTEMPTS_MAX: the default of a model's attempts. LOOKED_MS: who looked just before it was final.
- */
-enum { KEPT_MS = 100, TURNS_MAX = ITEMS_MAX, ATTEMPTS_MAX = 4, LOOKED_MS = 500 };
+/* ATTEMPTS_MAX: the default of a model's attempts. */
+enum { KEPT_MS = 100, TURNS_MAX = ITEMS_MAX, ATTEMPTS_MAX = 4 };
+/* HASTY_MS: the deadline that play.c gives. FINAL_MS: with the aggregator's grace and a retry. */
+enum { HASTY_MS = 1500, LATE_MS = 50, FINAL_MS = 5000 };
 
 /* "default/r7/1/.." */
 bool check_call_name(struct str id, int *ret_number, int *ret_slot)
@@ -67,11 +68,12 @@ static bool history_is_true(struct play *play, const struct turns *turns, size_t
     return call->messages->count == at;
 }
 
-static bool was_absent(const struct play *play, const char *name, int64_t from_ms, int64_t to_ms)
+static bool was_away(const struct play *play, const char *name, int64_t from_ms, int64_t to_ms,
+                     bool lost_too)
 {
     for (size_t i = 0; i < play->absence_count; i++) {
         const struct absence *a = &play->absences[i];
-        if (a->own_will) /* SIGTERM is no excuse */
+        if (a->own_will || (a->lost && !lost_too)) /* SIGTERM is no excuse */
             continue;
         if (strcmp(a->name, name) == 0 && a->from_ms <= to_ms && a->to_ms >= from_ms)
             return true;
@@ -79,11 +81,26 @@ static bool was_absent(const struct play *play, const char *name, int64_t from_m
     return false;
 }
 
+static bool was_absent(const struct play *play, const char *name, int64_t from_ms, int64_t to_ms)
+{
+    return was_away(play, name, from_ms, to_ms, true);
+}
+
 /* Who stood still, and cannot know that others went on, for Redis has lost the claims. */
 static bool cannot_know(const struct play *play, const struct sim_call *call)
 {
     return !check_redis_was_well(play->schedule) &&
            was_absent(play, call->process, call->at_ms, call->at_ms);
+}
+
+/* A second body of an id is asked, too, when Redis and the store were away. */
+static bool may_have_another_body(const struct play *play, int number)
+{
+    for (size_t i = 0; i < play->published_count; i++)
+        if (play->published[i].ask->number == number &&
+            play->published[i].ask->sort == SORT_OTHER_BODY)
+            return !check_redis_was_well(play->schedule);
+    return false;
 }
 
 static void check_call_of_turn(struct play *play, const struct turns *turns, size_t turn,
@@ -97,7 +114,7 @@ static void check_call_of_turn(struct play *play, const struct turns *turns, siz
     if (before && call->at_ms < before->stored_ms)
         play_find(play, "I4 r%d: called at %lld ms, before r%d was final", number,
                   (long long)call->at_ms, turns->items[turn - 1]->ask->number);
-    if (!history_is_true(play, turns, turn, call))
+    if (!history_is_true(play, turns, turn, call) && !may_have_another_body(play, number))
         play_find(play, "I10 r%d: called at %lld ms with another history", number,
                   (long long)call->at_ms);
 }
@@ -181,6 +198,9 @@ static size_t times_published(const struct play *play, int number)
  * failed. */
 static void check_attempts(struct play *play, const struct sim_call *first, int number, int slot)
 {
+    struct str digit = str_slice(first->id, first->id.len - 1, first->id.len);
+    if (digit.data[0] > '0' + ATTEMPTS_MAX)
+        play_find(play, "I9 " STR_FMT ": one attempt too many", STR_ARG(first->id));
     if (times_published(play, number) > 1)
         return;
     int attempts = 1, other, other_slot;
@@ -194,24 +214,26 @@ static void check_attempts(struct play *play, const struct sim_call *first, int 
             return; /* counted from the earliest on */
         attempts++;
         if (first->status == 400 && !schedule_has(play->schedule, EVENT_REBALANCE) &&
-            first->delivered && call->at_ms >= first->end_ms &&
-            !was_absent(play, first->process, first->at_ms, INT64_MAX))
+            first->delivered && call->at_ms >= first->end_ms && !play->absence_count)
             play_find(play, "I9 r%d: asked again after an answer that will not change", number);
     }
+    /* When partitions move, whoever gets them counts anew. */
     if (attempts > ATTEMPTS_MAX + schedule_has_fault(play->schedule, SIM_HTTP, SIM_TWICE) &&
-        !was_absent(play, first->process, 0, INT64_MAX))
+        !play->absence_count && !schedule_has(play->schedule, EVENT_REBALANCE))
         play_find(play, "I9 r%d: slot %d was asked %d times", number, slot, attempts);
 }
 
-/* Not one whose id another body has, nor one that was published once more while Redis was away. */
-static bool knows_its_final(const struct play *play, int number)
+/* Not one whose id another body has, nor one that was published once more before it was final (what
+ * failed is then asked anew), or while Redis was away. */
+static bool knows_its_final(const struct play *play, int number, int64_t final_ms)
 {
     for (size_t i = 0; i < play->published_count; i++) {
         const struct published *p = &play->published[i];
         if (p->ask->number != number)
             continue;
         if (p->body->first || p->ask->sort == SORT_OTHER_BODY ||
-            (p->ask->sort == SORT_AGAIN && !check_redis_was_well(play->schedule)))
+            (p->ask->sort == SORT_AGAIN &&
+             (p->at_ms <= final_ms + CHECK_LOOKED_MS || !check_redis_was_well(play->schedule))))
             return false;
     }
     return true;
@@ -243,8 +265,9 @@ static void check_no_call_after_final(struct play *play)
         if (!check_call_name(call->id, &number, &slot))
             continue;
         const struct sim_final *final = sim_final(play->sim, request_id(number));
-        if (final && !cannot_know(play, call) && call->at_ms > final->stored_ms + LOOKED_MS &&
-            knows_its_final(play, number) && !goes_on_without_claim(play, call, final->stored_ms))
+        if (final && !cannot_know(play, call) && call->at_ms > final->stored_ms + CHECK_LOOKED_MS &&
+            knows_its_final(play, number, final->stored_ms) &&
+            !goes_on_without_claim(play, call, final->stored_ms))
             play_find(play, "I5 r%d: asked at %lld ms, final at %lld ms", number,
                       (long long)call->at_ms, (long long) final->stored_ms);
     }
@@ -258,8 +281,8 @@ static void check_pair(struct play *play, const struct sim_call *first,
     int64_t end_ms = first->end_ms < 0 ? INT64_MAX : first->end_ms;
     if (again->at_ms >= end_ms && !kept)
         return;
-    if (was_absent(play, first->process, first->at_ms,
-                   again->at_ms >= end_ms ? end_ms + KEPT_MS : again->at_ms))
+    if (was_away(play, first->process, first->at_ms,
+                 again->at_ms >= end_ms ? end_ms + KEPT_MS : again->at_ms, false))
         return;
     if (again->at_ms >= end_ms)
         play_find(play, "I5 r%d: asked again at %lld ms, answered at %lld ms", number,
@@ -269,9 +292,94 @@ static void check_pair(struct play *play, const struct sim_call *first,
                   (long long)again->at_ms, (long long)first->at_ms);
 }
 
+/* Who says that nothing is left to do must not drop a call that will be paid for. */
+static void check_leaving(struct play *play)
+{
+    for (size_t i = 0; i < play->absence_count; i++) {
+        const struct absence *a = &play->absences[i];
+        for (size_t k = 0; a->drained && k < sim_call_count(play->sim); k++) {
+            const struct sim_call *call = sim_call(play->sim, k);
+            if (strcmp(call->process, a->name) == 0 && call->at_ms <= a->from_ms &&
+                call->end_ms == a->from_ms && call->status < 0)
+                play_find(play, "I5 " STR_FMT ": %s left while the call was under way",
+                          STR_ARG(call->id), a->name);
+        }
+    }
+}
+
+/* ---- I8: deadlines ---- */
+
+/* A short deadline that is the request's only one. */
+static bool is_hasty(const struct play *play, const struct published *p)
+{
+    return p->ask->sort == SORT_HASTY && times_published(play, p->ask->number) == 1;
+}
+
+/* Neither begun nor waited for when nobody wants its answer any more. */
+static void check_late_calls(struct play *play, const struct published *p)
+{
+    int64_t end_ms = p->at_ms + HASTY_MS + LATE_MS;
+    bool late = schedule_has_fault(play->schedule, SIM_HTTP, SIM_LATE);
+    for (size_t i = 0; i < sim_call_count(play->sim); i++) {
+        const struct sim_call *call = sim_call(play->sim, i);
+        int number, slot;
+        if (check_call_name(call->id, &number, &slot) && number == p->ask->number &&
+            (call->at_ms > end_ms || (call->delivered && call->end_ms > end_ms && !late)) &&
+            !was_absent(play, call->process, call->at_ms, call->end_ms))
+            play_find(play, "I8 r%d: asked from %lld to %lld ms, published at %lld ms", number,
+                      (long long)call->at_ms, (long long)call->end_ms, (long long)p->at_ms);
+    }
+}
+
+/* Nothing is in the way of a part on its way to the store. */
+static bool results_were_well(const struct schedule *s)
+{
+    static const enum event_kind kinds[] = {EVENT_KILL_AGGREGATOR,   EVENT_TERM_AGGREGATOR,
+                                            EVENT_FREEZE_AGGREGATOR, EVENT_LOSE_AGGREGATOR,
+                                            EVENT_REBALANCE,         EVENT_POSTGRES_DOWN,
+                                            EVENT_POSTGRES_SLOW,     EVENT_KAFKA_DOWN};
+    for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
+        if (schedule_has(s, kinds[i]))
+            return false;
+    return !schedule_has_fault(s, SIM_DOORS, SIM_WELL);
+}
+
+/* When one part is there in time, the final is, too, whatever becomes of the others. */
+static void check_late_final(struct play *play, const struct published *p)
+{
+    const struct sim_final *final = sim_final(play->sim, request_id(p->ask->number));
+    int64_t end_ms = p->at_ms + HASTY_MS + FINAL_MS;
+    if (!final || final->stored_ms <= end_ms || !results_were_well(play->schedule))
+        return;
+    for (size_t i = 0; i < sim_call_count(play->sim); i++) {
+        const struct sim_call *call = sim_call(play->sim, i);
+        int number, slot;
+        if (check_call_name(call->id, &number, &slot) && number == p->ask->number &&
+            call->delivered && !str_empty(call->answer) && call->end_ms < p->at_ms + HASTY_MS / 2 &&
+            !was_absent(play, call->process, call->at_ms, call->end_ms + KEPT_MS)) {
+            play_find(play, "I8 r%d: a part at %lld ms, and final at %lld ms", number,
+                      (long long)call->end_ms, (long long) final->stored_ms);
+            return;
+        }
+    }
+}
+
+void check_deadlines(struct play *play)
+{
+    for (size_t i = 0; i < play->published_count; i++) {
+        if (!is_hasty(play, &play->published[i]))
+            continue;
+        check_late_calls(play, &play->published[i]);
+        check_late_final(play, &play->published[i]);
+    }
+}
+
+/* ---- all of I5 ---- */
+
 void check_repeats(struct play *play)
 {
     check_no_call_after_final(play);
+    check_leaving(play);
     for (size_t i = 0; i < sim_call_count(play->sim); i++) {
         int number, slot;
         if (check_call_name(sim_call(play->sim, i)->id, &number, &slot))

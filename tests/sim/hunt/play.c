@@ -84,6 +84,7 @@ static void publish(struct play *play, const struct ask *ask)
     struct published *p = &play->published[play->published_count++];
     p->ask = ask;
     p->body = first;
+    p->at_ms = sim_now_ms(play->sim);
     p->place =
         sim_publish(play->sim, (struct sim_request){.id = request_id(ask->number),
                                                     .session = first->session >= 0 ? key : NULL,
@@ -94,11 +95,10 @@ static void publish(struct play *play, const struct ask *ask)
 
 /* ---- processes ---- */
 
-static void absent(struct play *play, const char *name, int64_t from_ms, int64_t to_ms,
-                   bool own_will)
+static void absent(struct play *play, struct absence absence)
 {
     if (play->absence_count < ENDS_MAX)
-        play->absences[play->absence_count++] = (struct absence){name, from_ms, to_ms, own_will};
+        play->absences[play->absence_count++] = absence;
 }
 
 static void start_unit(struct play *play, size_t i)
@@ -118,8 +118,11 @@ static void supervise(struct play *play)
             continue;
         if (!play->units[i].back_ms) {
             play->units[i].back_ms = now + play->units[i].back_after_ms;
-            absent(play, play->units[i].name, now, play->units[i].back_ms,
-                   sim_exit_code(play->units[i].process) == 0);
+            absent(play, (struct absence){.name = play->units[i].name,
+                                          .from_ms = now,
+                                          .to_ms = play->units[i].back_ms,
+                                          .own_will = sim_exit_code(play->units[i].process) == 0,
+                                          .drained = sim_drained(play->units[i].process)});
         }
         if (now >= play->units[i].back_ms)
             start_unit(play, i);
@@ -170,7 +173,9 @@ static void freeze_unit(struct play *play, const struct event *event, bool aggre
     if (!sim_running(play->units[i].process))
         return;
     sim_freeze(play->units[i].process, event->for_ms);
-    absent(play, play->units[i].name, now, now + event->for_ms + FREEZE_GRACE_MS, false);
+    absent(play, (struct absence){.name = play->units[i].name,
+                                  .from_ms = now,
+                                  .to_ms = now + event->for_ms + FREEZE_GRACE_MS});
 }
 
 static void lose_unit(struct play *play, const struct event *event, bool aggregator)
@@ -180,7 +185,8 @@ static void lose_unit(struct play *play, const struct event *event, bool aggrega
     if (!sim_running(play->units[i].process))
         return;
     sim_lose(play->units[i].process);
-    absent(play, play->units[i].name, now, now + 1, false);
+    absent(play, (struct absence){
+                     .name = play->units[i].name, .from_ms = now, .to_ms = now + 1, .lost = true});
 }
 
 static void happen(struct play *play, const struct event *event, bool begins)

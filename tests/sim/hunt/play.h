@@ -15,6 +15,7 @@ struct published {
     const struct ask *ask;  /* what it is */
     const struct ask *body; /* whose body it has: its own, or of SORT_AGAIN the first one's */
     struct sim_place place;
+    int64_t at_ms;
 };
 
 /* From when to when a process was not itself: dead, standing still, or thrown out. */
@@ -22,6 +23,8 @@ struct absence {
     const char *name;
     int64_t from_ms, to_ms;
     bool own_will; /* it was told to leave, and left in good order */
+    bool drained;  /* it said itself that nothing was left to do */
+    bool lost;     /* thrown out of its group, and alive: its claims hold */
 };
 
 struct play {

@@ -132,6 +132,87 @@ static void draw_replies(struct schedule *s, struct rand *rand)
     }
 }
 
+static void add_event(struct schedule *s, enum event_kind kind, int64_t at_ms, int who,
+                      int64_t for_ms)
+{
+    schedule_add(s, ITEM_EVENT, at_ms)->event =
+        (struct event){.kind = kind, .who = who, .for_ms = for_ms};
+}
+
+static void add_replies(struct schedule *s, int provider, int nth, int count, int status,
+                        int64_t after_ms)
+{
+    for (int i = 0; i < count; i++) {
+        struct item *item = schedule_add(s, ITEM_REPLY, 0);
+        item->reply.provider = provider;
+        item->reply.nth = (nth + i) % 20;
+        item->reply.reply = (struct sim_reply){.status = status, .after_ms = after_ms};
+    }
+}
+
+/* A model of two answers, the other does not, and then nobody is there to say so: only the
+ * aggregator can keep the deadline. */
+static void draw_half_answer(struct schedule *s, struct rand *rand, int64_t at_ms)
+{
+    schedule_add(s, ITEM_ASK, at_ms)->ask =
+        (struct ask){.sort = SORT_HASTY, .number = ITEMS_MAX - 1, .session = -1, .models = 2};
+    add_replies(s, 1, 0, 20, 200, 12000);
+    for (int who = 0; who < s->workers; who++)
+        add_event(s, EVENT_FREEZE_WORKER, at_ms + 400 + below(rand, 500), who, 12000);
+}
+
+/* A worker is away for longer than its session, and comes back while those who took its partitions
+ * have long calls under way. */
+static void draw_return(struct schedule *s, struct rand *rand, int64_t at_ms)
+{
+    static const int model_of[PROVIDERS] = {0, 1, 4};
+    int provider = below(rand, PROVIDERS);
+    int64_t away_ms = 7000 + below(rand, 2000);
+    add_event(s, EVENT_KILL_WORKER, at_ms, below(rand, WORKERS_MAX), away_ms);
+    add_replies(s, provider, 0, 20, 200, 3000 + below(rand, 3000));
+    for (int i = 0; i < 6; i++)
+        schedule_add(s, ITEM_ASK, at_ms + away_ms - 200 - below(rand, 600))->ask =
+            (struct ask){.sort = SORT_FIT,
+                         .number = ITEMS_MAX - 2 - i,
+                         .session = -1,
+                         .models = model_of[provider]};
+}
+
+/* Troubles that are nothing by themselves, each at the moment at which the other matters. */
+static void draw_knot(struct schedule *s, struct rand *rand)
+{
+    static const enum event_kind moves[] = {EVENT_REBALANCE, EVENT_LOSE_WORKER, EVENT_KILL_WORKER,
+                                            EVENT_TERM_WORKER};
+    int64_t at_ms = 20 + below(rand, 1500);
+    int provider = below(rand, PROVIDERS), who = below(rand, WORKERS_MAX);
+    switch (below(rand, 11)) {
+    case 0: /* partitions move while a long call is under way */
+    case 1:
+        add_replies(s, provider, below(rand, 4), 1 + below(rand, 3), 200, 2500 + below(rand, 9000));
+        add_event(s, moves[below(rand, 2)], at_ms, who, 20);
+        break;
+    case 2: /* a provider is not itself for a while */
+        add_replies(s, provider, 0, 8 + below(rand, 12), below(rand, 2) ? 500 : 503, 30);
+        break;
+    case 3: /* a request is read again, and Redis has forgotten it */
+        add_event(s, moves[below(rand, 4)], at_ms, who, 20 + below(rand, 300));
+        add_event(s, EVENT_REDIS_FLUSH, at_ms + below(rand, 40) - 20, 0, 20);
+        break;
+    case 4: /* a worker is told to leave, and there is time for the call under way */
+        add_replies(s, provider, below(rand, 3), 1 + below(rand, 3), 200, 200 + below(rand, 600));
+        add_event(s, EVENT_TERM_WORKER, at_ms, who, 20 + below(rand, 300));
+        break;
+    case 5:
+        draw_half_answer(s, rand, at_ms);
+        break;
+    case 6:
+        draw_return(s, rand, at_ms);
+        break;
+    default:
+        break;
+    }
+}
+
 void schedule_draw(struct schedule *ret, uint64_t seed)
 {
     struct rand rand;
@@ -150,6 +231,7 @@ void schedule_draw(struct schedule *ret, uint64_t seed)
     draw_events(ret, &rand);
     draw_faults(ret, &rand);
     draw_replies(ret, &rand);
+    draw_knot(ret, &rand);
 }
 
 void schedule_ask(struct schedule *s, int64_t at_ms, int number, int session, int models,
