@@ -127,6 +127,8 @@ static bool send_call(struct slot *slot)
     struct job *job = slot->job;
     struct worker *worker = job->worker;
     int64_t now = loop_now_ms(worker->loop), left = job->deadline_ms - now;
+    if (PLANTED(41))
+        left = slot->model->timeout_ms;
     struct attempt *attempt = note_attempt(slot);
     struct http_header headers[CALL_HEADERS_MAX];
     struct http_request request = {

@@ -6,6 +6,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "common/base/plant.h"
 #include "common/base/xalloc.h"
 
 struct model_table {
@@ -49,7 +50,7 @@ static bool fill(struct model *model, const struct model_conf *conf, struct aren
     };
     model->timeout_ms = conf->timeout_ms;
     model->connect_timeout_ms = conf->connect_timeout_ms;
-    model->attempts_max = (unsigned)conf->attempts_max;
+    model->attempts_max = (unsigned)conf->attempts_max + (PLANTED(37) ? 2 : 0);
     model->price_input = conf->price_input;
     model->price_output = conf->price_output;
     model->price_cached_input = conf->price_cached_input;

@@ -248,6 +248,8 @@ void intake_drain(struct intake *intake)
     intake_drop_backlog(intake, false);
     intake_wake_parked(intake);
     worker->wake_unpaid(worker);
+    if (PLANTED(38))
+        app_drained(worker->app);
     intake_check_released(intake);
 }
 

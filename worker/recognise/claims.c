@@ -71,7 +71,9 @@ static void renew(void *context)
         str_of(claims->incarnation), STR("PX"), arena_printf(&arena, "%d", ALIVE_MS)};
     redis_ask(worker->redis, words, 5, renewed, renewal);
     arena_done(&arena);
-    timer_set(worker->loop, &claims->renew, loop_now_ms(worker->loop) + RENEW_MS, renew, claims);
+    if (!PLANTED(39))
+        timer_set(worker->loop, &claims->renew, loop_now_ms(worker->loop) + RENEW_MS, renew,
+                  claims);
 }
 
 void claims_renew(struct claims *claims)
@@ -144,7 +146,7 @@ static void claim_told(const struct redis_reply *reply, void *context)
         if (str_is(word, "claimed")) {
             slot->claim = CLAIM_MINE;
             CRASH_POINT(claim_taken);
-        } else if (str_is(word, "held")) {
+        } else if (str_is(word, "held") && !PLANTED(35)) {
             slot->claim = CLAIM_HELD;
             if (!str_eq(slot->holder, what))
                 slot->holder = arena_str(arena, what);
@@ -221,7 +223,8 @@ static void alive_told(const struct redis_reply *reply, void *context)
     struct str incarnation = str_slice(holder, holder.len, holder.len);
     for (size_t i = holder.len; i > 0 && holder.data[i - 1] != ' '; i--)
         incarnation = str_slice(holder, i - 1, holder.len);
-    bool lives = reply && reply->kind == REDIS_TEXT && str_eq(reply->text, incarnation);
+    bool lives =
+        !PLANTED(40) && reply && reply->kind == REDIS_TEXT && str_eq(reply->text, incarnation);
     bool away = !reply || reply->kind == REDIS_FAILED;
     if (lives || away) {
         q->slot->claim = away && !was_held(q->slot) ? CLAIM_NONE : CLAIM_HELD;
