@@ -155,6 +155,34 @@ static void without_postgres_what_may_be_finished_waits_and_what_is_fresh_goes_o
     sim_free(sim);
 }
 
+/* Nobody ever wrote to the batch lane, nor to some partitions of the other. */
+static void a_worker_that_was_here_before_is_started_without_postgres_and_goes_on(void **state)
+{
+    struct sim *sim = world(202);
+    (void)state;
+    sim_partitions(sim, 4);
+    struct sim_process *first = sim_worker(sim, "w1");
+    sim_publish(sim, (struct sim_request){.id = "r0"});
+    assert_true(sim_settle(sim));
+    for (int32_t i = 0; i < 4; i++)
+        assert_true(sim_committed(sim, i) >= 0);
+    sim_kill(first);
+    sim_postgres_down(sim, true);
+    struct sim_process *second = sim_worker(sim, "w1");
+    sim_run_ms(sim, 3000); /* what is older than it may be finished, and waits */
+    for (int i = 1; i < 12; i++)
+        sim_publish(sim, (struct sim_request){.id = nth("r", i)});
+    sim_run_ms(sim, 20000);
+    assert_int_equal(sim_call_count(sim), 12);
+    assert_int_equal(sim_result_count(sim), 12);
+    sim_postgres_down(sim, false);
+    assert_true(sim_settle(sim));
+    assert_true(sim_running(second));
+    assert_int_equal(sim_final_count(sim), 12);
+    assert_int_equal(sim_call_count(sim), 12);
+    sim_free(sim);
+}
+
 static void a_worker_that_starts_without_any_store_begins_when_they_come(void **state)
 {
     struct sim *sim = world(201);
@@ -184,6 +212,7 @@ int main(void)
         cmocka_unit_test(it_works_without_redis),
         cmocka_unit_test(postgres_may_go_and_come_at_any_time),
         cmocka_unit_test(without_postgres_what_may_be_finished_waits_and_what_is_fresh_goes_on),
+        cmocka_unit_test(a_worker_that_was_here_before_is_started_without_postgres_and_goes_on),
         cmocka_unit_test(a_worker_that_starts_without_any_store_begins_when_they_come),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -6,7 +6,9 @@
  * commits were lost. The first assignment ever leaves a row in PostgreSQL (kafka_offsets) with the
  * low watermark of that moment; a partition with a row and without a commit may be read from that
  * mark as long as Kafka still has it (what was done is recognised), else messages may have been
- * lost and we stop.
+ * lost and we stop. As soon as the row is written the mark is committed, too: a partition that
+ * never had a record would have no commit for ever, and Kafka's door reads nothing before all
+ * partitions are started, so that a worker could not be started again while PostgreSQL is away.
  */
 #include "common/base/crash.h"
 #include "common/base/log.h"
@@ -48,7 +50,6 @@ static void begin_at(struct partition *p, int64_t offset)
     if (waits_for_redis(p))
         return;
     p->tracker = offset_tracker_new(offset);
-    p->committed = offset;
     kafka_start(worker->consumer, p->topic, p->number, offset);
     if (p->lane->paused || worker->draining)
         kafka_pause(worker->consumer, p->topic, p->number);
@@ -124,6 +125,7 @@ static void take_partition(struct worker *worker, const struct kafka_partition *
     p->owned = p->listed = true;
     p->high = given->high;
     p->low = given->low;
+    p->committed = given->committed;
     list_append(&worker->intake->partitions, &p->node);
     if (given->committed < 0)
         ask_first(p);
