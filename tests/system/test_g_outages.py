@@ -149,6 +149,23 @@ def a_fleet_started_while_postgresql_is_away_begins_when_it_comes(w):
 
 
 @scenario(seconds=90)
+def a_worker_started_again_while_postgresql_is_away_goes_on_with_what_is_fresh(w):
+    """The batch lane is empty, and so are most partitions; they are committed all the same."""
+    same(w.ask("before")["text"], expected("before"), "the first answer")
+    time.sleep(3)  # commits, once a second
+    w.worker.term()
+    w.stop_server("postgres")
+    worker = w.start("worker", wait=False)
+    wait_until(lambda: worker.said("partitions assigned"), 20, "partitions")
+    time.sleep(1)
+    id = w.publish(w.request("meanwhile"))
+    wait_until(lambda: w.calls(id), 10, "the call of a fresh request")
+    w.start_server("postgres")
+    same(w.reply(id, 30)["text"], expected("meanwhile"), "the answer")
+    same(len(w.calls(id)), 1, "calls")
+
+
+@scenario(seconds=90)
 def a_fleet_started_while_kafka_is_away_begins_when_it_comes(w):
     w.worker.term()
     w.aggregator.term()
