@@ -34,14 +34,32 @@ class Offsets:
         self.consumer.close()
 
 
-def read_topic(servers, topic, take):
-    """Gives every record of a topic, from its beginning to its present end, to take(message)."""
-    consumer = Consumer({"bootstrap.servers": servers, "group.id": "chaos-judge", "enable.auto.commit": False, "fetch.wait.max.ms": 20, "log_level": 2})
+def ends(consumer, topic):
+    """Partition -> next offset, of those that hold something."""
     left = {}
     for p in consumer.list_topics(topic, timeout=20).topics[topic].partitions:
         low, high = consumer.get_watermark_offsets(TopicPartition(topic, p), timeout=20)
         if high > low:
             left[p] = high
+    return left
+
+
+def patiently(question, seconds=180):
+    """The judge comes right after the last fault: a broker that is busy is asked again."""
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            return question()
+        except KafkaException:
+            if time.monotonic() > end:
+                raise
+            time.sleep(1)
+
+
+def read_topic(servers, topic, take):
+    """Gives every record of a topic, from its beginning to its present end, to take(message)."""
+    consumer = Consumer({"bootstrap.servers": servers, "group.id": "chaos-judge", "enable.auto.commit": False, "fetch.wait.max.ms": 20, "log_level": 2})
+    left = patiently(lambda: ends(consumer, topic))
     consumer.assign([TopicPartition(topic, p, OFFSET_BEGINNING) for p in left])
     end = time.monotonic() + 120
     while left:
