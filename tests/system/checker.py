@@ -188,7 +188,7 @@ class Load:
     def _replies(self):
         missing = [s.id for s in self.sent if not self.w.collector.replies(self.tenant, s.id)]
         if missing:
-            wait_until(lambda: all(self.w.collector.replies(self.tenant, id) for id in missing), 10, "replies to %d requests" % len(missing))
+            wait_until(lambda: all(self.w.collector.replies(self.tenant, id) for id in missing), 10, lambda: "replies to %d requests; %s" % (len(missing), self.w.collector.explain()))
         for s in self.sent:
             texts = {(r["status"], r.get("text")) for r in self.w.collector.replies(self.tenant, s.id)}
             row = self.rows.get(s.id)

@@ -5,6 +5,8 @@ import time
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
 
+ERRORS_MAX = 10  # kept, of one collector
+
 
 class Reply(dict):
     """The reply document; `headers` as strings, `key` and `topic` besides."""
@@ -26,6 +28,7 @@ class Collector:
     def __init__(self, servers, topics):
         self.lock = threading.Lock()
         self.by_id, self.letters, self.more = {}, [], []
+        self.taken, self.errors = 0, []  # for explain()
         self.ending = threading.Event()
         self.replies_topic = topics[0]
         self.consumer = Consumer(
@@ -35,6 +38,7 @@ class Collector:
                 "enable.auto.commit": False,
                 "fetch.wait.max.ms": 20,
                 "reconnect.backoff.max.ms": 500,
+                "auto.offset.reset": "error",  # the library's default jumps to the end, and replies would be missing
                 "log_level": 2,
             }
         )
@@ -43,8 +47,8 @@ class Collector:
         while not all(t in known for t in topics) and time.monotonic() < end:
             time.sleep(0.1)
             known = self.consumer.list_topics(timeout=20).topics
-        places = [TopicPartition(t, p, OFFSET_BEGINNING) for t in topics for p in known[t].partitions]
-        self.consumer.assign(places)
+        self.places = [TopicPartition(t, p, OFFSET_BEGINNING) for t in topics for p in known[t].partitions]
+        self.consumer.assign(self.places)
         self.thread = threading.Thread(target=self._read, daemon=True)
         self.thread.start()
 
@@ -67,8 +71,21 @@ class Collector:
                 for message in messages:
                     if not message.error():
                         self._take(message)
+                    elif len(self.errors) < ERRORS_MAX:
+                        self.errors.append("%s [%s]: %s" % (message.topic(), message.partition(), message.error()))
+
+    def explain(self):
+        """Why something may be missing: whether it is in Kafka and was not read, and what the client said."""
+        try:
+            ends = [(place, self.consumer.get_watermark_offsets(place, timeout=5)[1]) for place in self.consumer.position(self.places)]
+            behind = ["%s [%d] at %d of %d" % (p.topic, p.partition, p.offset, end) for p, end in ends if end and p.offset != end]
+        except KafkaException as error:
+            behind = "Kafka cannot be asked for more (%s)" % error
+        with self.lock:
+            return "%d records were taken, %s, errors: %s" % (self.taken, behind or "all there are", self.errors or "none")
 
     def _take(self, message):
+        self.taken += 1
         if message.topic().endswith(".dead"):
             self.letters.append(DeadLetter(message))
             return
