@@ -30,7 +30,7 @@
 #include "common/io/kafka.h"
 #include "common/io/kafka_admin.h"
 
-#define WAIT_MS 15000
+#define WAIT_MS 30000
 
 struct prepared {
     const char *name;
