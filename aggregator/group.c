@@ -85,6 +85,17 @@ const struct ticket *group_ticket(const struct group *group)
     return &group->first->result.request;
 }
 
+const struct value *group_question(const struct group *group)
+{
+    const struct value *found = NULL;
+    if (group->final.winner >= 0 && group->parts[group->final.winner])
+        found = group->parts[group->final.winner]->result.request.question;
+    for (unsigned i = 0; i < group->slots && !found; i++)
+        if (group->parts[i])
+            found = group->parts[i]->result.request.question;
+    return found && found->kind == VALUE_LIST ? found : NULL;
+}
+
 struct part *part_new(struct arena_pool *pool, size_t bytes_max)
 {
     struct part *part = xzalloc(sizeof(*part));

@@ -94,6 +94,9 @@ void group_unref(struct group *group); /* takes NULL */
 /* Puts the part into its slot; false when the slot is taken. */
 bool group_take(struct group *group, struct part *part);
 const struct ticket *group_ticket(const struct group *group);
+/* The turn's new messages, as the winner was asked them; a part that was never asked (too late,
+ * say) has none. NULL: no part has any. */
+const struct value *group_question(const struct group *group);
 
 /* What a group's parts come to: sums of tokens and money, the longest times. */
 struct totals {

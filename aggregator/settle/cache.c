@@ -33,10 +33,10 @@ void cache_mark(const struct aggregator *aggregator, const struct group *group, 
 
 static void write_messages(const struct group *group, struct json_writer *w)
 {
-    const struct value *question = group_ticket(group)->question;
+    const struct value *question = group_question(group);
     if (!str_is(group->final.status, "done"))
         return;
-    for (uint32_t i = 0; question && question->kind == VALUE_LIST && i < question->count; i++)
+    for (uint32_t i = 0; question && i < question->count; i++)
         json_value(w, &question->items[i]);
     const struct result *winner = &group->parts[group->final.winner]->result;
     if (winner->message) {

@@ -121,7 +121,7 @@ static void row_ticket(struct rows *rows, const struct group *group)
     name(rows, COLUMN_q_kind, str_empty(ticket->kind) ? STR("chat") : ticket->kind);
     name(rows, COLUMN_q_user, ticket->user);
     name(rows, COLUMN_q_session, ticket->session);
-    struct str question = message_question(ticket->question, &group->first->arena);
+    struct str question = message_question(group_question(group), &group->first->arena);
     name(rows, COLUMN_q_title,
          str_empty(ticket->session) ? (struct str){0} : str_utf8_cut(question, TITLE_BYTES_MAX));
     name(rows, COLUMN_q_body_hash, ticket->body_hash);
@@ -209,10 +209,9 @@ static void add_messages(struct rows *rows, const struct group *group)
     if (str_empty(ticket->session) || !str_is(group->final.status, "done"))
         return;
     int position = 0;
-    size_t asked =
-        ticket->question && ticket->question->kind == VALUE_LIST ? ticket->question->count : 0;
-    for (size_t i = 0; i < asked; i++) {
-        const struct value *message = &ticket->question->items[i];
+    const struct value *question = group_question(group);
+    for (size_t i = 0; question && i < question->count; i++) {
+        const struct value *message = &question->items[i];
         struct str role = value_get_str(message, "role");
         add_message(rows, rows->ord, position++, role.data ? role : STR("user"),
                     message_text(message, &group->first->arena),

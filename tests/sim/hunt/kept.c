@@ -125,6 +125,19 @@ static void two_bodies_and_nobody_to_store(struct schedule *s)
     schedule_event(s, 1572, EVENT_KILL_AGGREGATOR, 0, 3209);
 }
 
+/* Of a late turn one model's answer was kept by an earlier life and the other slot says that it is
+ * too late: if that part came first, the conversation forgot what was asked. */
+static void a_late_turn_with_a_kept_answer(struct schedule *s)
+{
+    s->end_ms = 6000;
+    schedule_ask_sort(s, 10, 0, 0, SORT_HASTY);
+    s->items[0].ask.models = BETA_ALPHA_ALPHA;
+    schedule_ask(s, 12, 1, 0, ALPHA, false);
+    schedule_reply(s, 1, 0, (struct sim_reply){.after_ms = 1400});
+    schedule_event(s, 25, EVENT_KAFKA_DOWN, 0, 1500);
+    schedule_event(s, 100, EVENT_KILL_WORKER, 0, 2000);
+}
+
 /* A rebalance that nobody could answer, and then a member that stood still: it was forgotten. */
 static void a_member_that_stands_still_when_kafka_is_back(struct schedule *s)
 {
@@ -149,6 +162,7 @@ static const struct {
     {"a_restart_faster_than_redis", a_restart_faster_than_redis},
     {"a_deadline_between_two_lives", a_deadline_between_two_lives},
     {"once_more_before_the_failure_is_stored", once_more_before_the_failure_is_stored},
+    {"a_late_turn_with_a_kept_answer", a_late_turn_with_a_kept_answer},
     {"a_member_that_stands_still_when_kafka_is_back",
      a_member_that_stands_still_when_kafka_is_back},
     {"two_bodies_and_no_store", two_bodies_and_no_store},
