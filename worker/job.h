@@ -63,8 +63,7 @@ struct slot {
     struct str done_text;        /* the holder's answer was found stored */
     bool stored;                 /* its part is in the store already: nothing to do */
     int64_t claimed_ms;          /* CLAIM_MINE: when it was asked for */
-    bool claim_lapsed;           /* CLAIM_MINE, but too long ago: to be asked for again */
-    unsigned char claims_lapsed; /* how often */
+    unsigned char claims_lapsed; /* how often it was too long ago, and asked for again */
 
     /* prompt */
     const struct model *model;

@@ -158,11 +158,17 @@ static bool nobodys(const struct slot *slot)
     return !slot->paid && (!job_owned(slot->job) || slot->job->worker->draining);
 }
 
-static enum verdict give_up(struct slot *slot)
+/* There is no call after all: the place at the gate and the permit are for others. */
+static void step_aside(struct slot *slot)
 {
     gate_leave(slot->model->gate, &slot->place, slot->job->worker->loop);
+    next_permit(slot->job->worker);
+}
+
+static enum verdict give_up(struct slot *slot)
+{
     slot->abandoned = true;
-    next_permit(slot->job->worker); /* ours was not used */
+    step_aside(slot);
     return STEP_FAIL;
 }
 
@@ -173,8 +179,7 @@ static enum verdict expire(struct slot *slot)
     err_set(&slot->err, ERR_EXPIRED, "the deadline passed after %u calls%s%s" STR_FMT,
             slot->attempt, slot->place.queue ? ", waiting for the provider to be back" : "",
             str_empty(last) ? "" : "; the last one: ", STR_ARG(last));
-    gate_leave(slot->model->gate, &slot->place, slot->job->worker->loop);
-    next_permit(slot->job->worker);
+    step_aside(slot);
     return STEP_NEXT;
 }
 
@@ -200,10 +205,8 @@ static bool claim_has_lapsed(const struct slot *slot)
 
 static enum verdict claim_again(struct slot *slot)
 {
-    slot->claim_lapsed = true;
     slot->claims_lapsed++;
-    gate_leave(slot->model->gate, &slot->place, slot->job->worker->loop);
-    next_permit(slot->job->worker); /* ours was not used */
+    step_aside(slot);
     return STEP_BACK;
 }
 

@@ -84,8 +84,7 @@ enum verdict claim_begin(void *subject)
     must_be(slot, SLOT_MAGIC);
     if (slot->stored)
         return STEP_DONE;
-    if (slot->claim_lapsed) {
-        slot->claim_lapsed = false;
+    if (slot->claims_lapsed) { /* back from the call step */
         slot->look = LOOK_CLAIM;
         claims_take(slot, &slot->walk, &slot->done_text);
         return STEP_WAIT;
