@@ -85,19 +85,24 @@ void check_commits(struct play *play)
 
 /* ---- I1, I2, I14: finals ---- */
 
-/* The record that makes the request: the first of its id, not garbage. */
-static bool makes_request(const struct published *p)
+bool check_makes_request(const struct published *p)
 {
     return p->ask == p->body && p->ask->sort != SORT_GARBAGE;
+}
+
+size_t check_times_published(const struct play *play, int number)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < play->published_count; i++)
+        count += play->published[i].ask->number == number;
+    return count;
 }
 
 static bool good_answer_came(const struct play *play, const struct published *p)
 {
     for (size_t i = 0; i < sim_call_count(play->sim); i++) {
         const struct sim_call *call = sim_call(play->sim, i);
-        int number, slot;
-        if (call->delivered && !str_empty(call->answer) &&
-            check_call_name(call->id, &number, &slot) && number == p->ask->number)
+        if (call->delivered && !str_empty(call->answer) && check_call_of(call, p->ask->number))
             return true;
     }
     return false;
@@ -123,14 +128,6 @@ static bool providers_were_well(const struct schedule *s)
     return !schedule_has(s, EVENT_PROVIDER_DOWN) && !schedule_has_fault(s, SIM_HTTP, SIM_WELL);
 }
 
-static size_t times_published(const struct play *play, int number)
-{
-    size_t count = 0;
-    for (size_t i = 0; i < play->published_count; i++)
-        count += play->published[i].ask->number == number;
-    return count;
-}
-
 static void check_status(struct play *play, const struct published *p,
                          const struct sim_final *final)
 {
@@ -150,7 +147,7 @@ static void check_status(struct play *play, const struct published *p,
     if (p->ask->sort == SORT_FIT && !done && good_answer_came(play, p) && !play->absence_count)
         play_find(play, "I14 r%d: is " STR_FMT " though an answer came", number,
                   STR_ARG(final->status));
-    if (p->ask->sort == SORT_FIT && !done && times_published(play, number) == 1 &&
+    if (p->ask->sort == SORT_FIT && !done && check_times_published(play, number) == 1 &&
         providers_were_well(play->schedule))
         play_find(play, "I14 r%d: is " STR_FMT " though its providers were well", number,
                   STR_ARG(final->status));
@@ -161,7 +158,7 @@ static void check_finals(struct play *play)
     size_t requests = 0;
     for (size_t i = 0; i < play->published_count; i++) {
         const struct published *p = &play->published[i];
-        if (!makes_request(p))
+        if (!check_makes_request(p))
             continue;
         requests++;
         const struct sim_final *final = sim_final(play->sim, request_id(p->ask->number));

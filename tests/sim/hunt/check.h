@@ -26,5 +26,12 @@ void check_books(struct play *play);
 bool check_redis_was_well(const struct schedule *schedule);
 /* Of "default/r7/1/..": 7 and 1; false: not ours. */
 bool check_call_name(struct str id, int *ret_number, int *ret_slot);
+/* Whether it was made for that request; for the same slot of the same request as the other. */
+bool check_call_of(const struct sim_call *call, int number);
+bool check_same_slot(const struct sim_call *a, const struct sim_call *b);
+/* Whether the record makes a request: the first of its id, not garbage. */
+bool check_makes_request(const struct published *p);
+/* With another body or not. */
+size_t check_times_published(const struct play *play, int number);
 
 #endif

@@ -23,6 +23,19 @@ bool check_call_name(struct str id, int *ret_number, int *ret_slot)
     return str_to_i64(slot, 0, 15, &number) && (*ret_slot = (int)number, true);
 }
 
+bool check_call_of(const struct sim_call *call, int number)
+{
+    int other, slot;
+    return check_call_name(call->id, &other, &slot) && other == number;
+}
+
+bool check_same_slot(const struct sim_call *a, const struct sim_call *b)
+{
+    int number, slot, other, other_slot;
+    return check_call_name(a->id, &number, &slot) && check_call_name(b->id, &other, &other_slot) &&
+           other == number && other_slot == slot;
+}
+
 /* ---- I4, I10: turns ---- */
 
 struct turns {
@@ -36,7 +49,7 @@ static void turns_of(const struct play *play, int session, struct turns *ret)
     ret->count = 0;
     for (size_t i = 0; i < play->published_count; i++) {
         const struct published *p = &play->published[i];
-        if (p->ask == p->body && p->ask->sort != SORT_GARBAGE && p->ask->session == session)
+        if (check_makes_request(p) && p->ask->session == session)
             ret->items[ret->count++] = p;
     }
 }
@@ -124,7 +137,7 @@ static void check_session(struct play *play, int session)
     struct turns turns;
     turns_of(play, session, &turns);
     for (size_t turn = 0; turn < turns.count; turn++) {
-        int asked = turns.items[turn]->ask->number, number, slot;
+        int asked = turns.items[turn]->ask->number;
         const struct sim_final *final = sim_final(play->sim, request_id(asked));
         bool is_true = !final || !str_is(final->status, "done");
         if (final && final->turn != (int64_t)turn + 1)
@@ -132,7 +145,7 @@ static void check_session(struct play *play, int session)
                       turn + 1);
         for (size_t i = 0; i < sim_call_count(play->sim); i++) {
             const struct sim_call *call = sim_call(play->sim, i);
-            if (!check_call_name(call->id, &number, &slot) || number != asked)
+            if (!check_call_of(call, asked))
                 continue;
             check_call_of_turn(play, &turns, turn, call);
             is_true |= final && str_eq(call->answer, final->text) &&
@@ -149,9 +162,7 @@ static bool was_answered(struct play *play, int asked, struct str text)
 {
     for (size_t i = 0; i < sim_call_count(play->sim); i++) {
         const struct sim_call *call = sim_call(play->sim, i);
-        int number, slot;
-        if (check_call_name(call->id, &number, &slot) && number == asked && call->delivered &&
-            str_eq(call->answer, text))
+        if (check_call_of(call, asked) && call->delivered && str_eq(call->answer, text))
             return true;
     }
     return false;
@@ -170,8 +181,7 @@ void check_turns(struct play *play)
     for (int session = 0; session < play->schedule->sessions; session++)
         check_session(play, session);
     for (size_t i = 0; i < play->published_count; i++)
-        if (play->published[i].ask == play->published[i].body &&
-            play->published[i].ask->sort != SORT_GARBAGE)
+        if (check_makes_request(&play->published[i]))
             check_answer(play, &play->published[i]);
 }
 
@@ -186,14 +196,6 @@ bool check_redis_was_well(const struct schedule *s)
            !schedule_has_fault(s, SIM_REDIS, SIM_WRONG);
 }
 
-static size_t times_published(const struct play *play, int number)
-{
-    size_t count = 0;
-    for (size_t i = 0; i < play->published_count; i++)
-        count += play->published[i].ask->number == number;
-    return count;
-}
-
 /* Retries: of what is worth it, and not without end. Who publishes once more asks anew for what
  * failed. */
 static void check_attempts(struct play *play, const struct sim_call *first, int number, int slot)
@@ -201,14 +203,13 @@ static void check_attempts(struct play *play, const struct sim_call *first, int 
     struct str digit = str_slice(first->id, first->id.len - 1, first->id.len);
     if (digit.data[0] > '0' + ATTEMPTS_MAX)
         play_find(play, "I9 " STR_FMT ": one attempt too many", STR_ARG(first->id));
-    if (times_published(play, number) > 1)
+    if (check_times_published(play, number) > 1)
         return;
-    int attempts = 1, other, other_slot;
+    int attempts = 1;
     for (size_t i = 0; i < sim_call_count(play->sim); i++) {
         const struct sim_call *call = sim_call(play->sim, i);
         if (call == first || strcmp(call->process, first->process) != 0 ||
-            !check_call_name(call->id, &other, &other_slot) || other != number ||
-            other_slot != slot)
+            !check_same_slot(call, first))
             continue;
         if (call->at_ms < first->at_ms)
             return; /* counted from the earliest on */
@@ -243,14 +244,12 @@ static bool knows_its_final(const struct play *play, int number, int64_t final_m
 static bool goes_on_without_claim(const struct play *play, const struct sim_call *call,
                                   int64_t final_ms)
 {
-    int number, slot, other, other_slot;
-    if (check_redis_was_well(play->schedule) || !check_call_name(call->id, &number, &slot))
+    if (check_redis_was_well(play->schedule))
         return false;
     for (size_t i = 0; i < sim_call_count(play->sim); i++) {
         const struct sim_call *earlier = sim_call(play->sim, i);
         if (strcmp(earlier->process, call->process) == 0 && earlier->at_ms <= final_ms &&
-            check_call_name(earlier->id, &other, &other_slot) && other == number &&
-            other_slot == slot)
+            check_same_slot(earlier, call))
             return true;
     }
     return false;
@@ -312,7 +311,7 @@ static void check_leaving(struct play *play)
 /* A short deadline that is the request's only one. */
 static bool is_hasty(const struct play *play, const struct published *p)
 {
-    return p->ask->sort == SORT_HASTY && times_published(play, p->ask->number) == 1;
+    return p->ask->sort == SORT_HASTY && check_times_published(play, p->ask->number) == 1;
 }
 
 /* Neither begun nor waited for when nobody wants its answer any more. */
@@ -322,12 +321,12 @@ static void check_late_calls(struct play *play, const struct published *p)
     bool late = schedule_has_fault(play->schedule, SIM_HTTP, SIM_LATE);
     for (size_t i = 0; i < sim_call_count(play->sim); i++) {
         const struct sim_call *call = sim_call(play->sim, i);
-        int number, slot;
-        if (check_call_name(call->id, &number, &slot) && number == p->ask->number &&
+        if (check_call_of(call, p->ask->number) &&
             (call->at_ms > end_ms || (call->delivered && call->end_ms > end_ms && !late)) &&
             !was_absent(play, call->process, call->at_ms, call->end_ms))
-            play_find(play, "I8 r%d: asked from %lld to %lld ms, published at %lld ms", number,
-                      (long long)call->at_ms, (long long)call->end_ms, (long long)p->at_ms);
+            play_find(play, "I8 r%d: asked from %lld to %lld ms, published at %lld ms",
+                      p->ask->number, (long long)call->at_ms, (long long)call->end_ms,
+                      (long long)p->at_ms);
     }
 }
 
@@ -353,11 +352,10 @@ static void check_late_final(struct play *play, const struct published *p)
         return;
     for (size_t i = 0; i < sim_call_count(play->sim); i++) {
         const struct sim_call *call = sim_call(play->sim, i);
-        int number, slot;
-        if (check_call_name(call->id, &number, &slot) && number == p->ask->number &&
-            call->delivered && !str_empty(call->answer) && call->end_ms < p->at_ms + HASTY_MS / 2 &&
+        if (check_call_of(call, p->ask->number) && call->delivered && !str_empty(call->answer) &&
+            call->end_ms < p->at_ms + HASTY_MS / 2 &&
             !was_absent(play, call->process, call->at_ms, call->end_ms + KEPT_MS)) {
-            play_find(play, "I8 r%d: a part at %lld ms, and final at %lld ms", number,
+            play_find(play, "I8 r%d: a part at %lld ms, and final at %lld ms", p->ask->number,
                       (long long)call->end_ms, (long long) final->stored_ms);
             return;
         }
@@ -389,12 +387,11 @@ void check_repeats(struct play *play)
         return;
     for (size_t i = 0; i < sim_call_count(play->sim); i++) {
         const struct sim_call *first = sim_call(play->sim, i);
-        int number, slot, other, other_slot;
+        int number, slot;
         if (!check_call_name(first->id, &number, &slot))
             continue;
         for (size_t k = i + 1; k < sim_call_count(play->sim); k++)
-            if (check_call_name(sim_call(play->sim, k)->id, &other, &other_slot) &&
-                other == number && other_slot == slot)
+            if (check_same_slot(first, sim_call(play->sim, k)))
                 check_pair(play, first, sim_call(play->sim, k), number);
     }
 }
