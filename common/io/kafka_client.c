@@ -198,9 +198,11 @@ static void probe_finish(struct kafka_job *job)
     client->up = probe->ok;
     client->probe_at_ms = loop_now_ms(client->loop) + PROBE_MS;
     if (!client->up) {
-        if (!client->outage_logged)
+        if (!client->outage_logged) {
             log_warn("kafka brokers cannot be reached", LOG_C("client", client->what),
                      LOG_C("reason", client->reason));
+            client->outages++;
+        }
         client->outage_logged = true;
     } else if (client->outage_logged) {
         client->outage_logged = false;

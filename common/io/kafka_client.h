@@ -57,6 +57,7 @@ struct kafka_client {
     bool more;
 
     bool up, probing, outage_logged, fatal_told;
+    unsigned outages;       /* since birth */
     int64_t probe_at_ms;    /* not before */
     int64_t doubt_until_ms; /* a connection broke lately: look whether anybody is there */
     char reason[256];       /* of the last failed connection */

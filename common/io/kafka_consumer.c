@@ -23,8 +23,8 @@
  * is broken for good. We can: a fence is taken for our own doing while we are not settled, that is
  * before the first join, after a loss until a session time-out behind the next join, or while no
  * broker answers. Then the assignment is lost and the client is renewed. A settled member that is
- * fenced has met another process of the same name, and so has one that is fenced over and over:
- * fatal.
+ * fenced has met another process of the same name, and so has one that is fenced over and over
+ * without another outage in between: fatal.
  *
  * Leaving. The library sends no LeaveGroup for a static member that closes, but it does for one
  * that unsubscribes first; `leave` uses that. A dynamic member always leaves.
@@ -69,7 +69,8 @@ struct kafka_consumer {
 
     bool disturbed;              /* the last assignment was lost */
     int64_t joined_ms, doubt_ms; /* the last join; until when a fence may be our own doing */
-    unsigned renewals;           /* without a join that lasted */
+    unsigned renewals;           /* without a join that lasted, nor an outage */
+    unsigned outages_seen;       /* at the last of them */
     struct timer renewal;
 
     char **topics;                  /* names, for good: partitions point here */
@@ -561,8 +562,11 @@ static bool on_broken(const struct err *why, void *context)
     if (why->code != ERR_FENCED)
         return false;
     int64_t now_ms = loop_now_ms(consumer->loop);
-    if (consumer->phase != PHASE_NONE && now_ms - consumer->joined_ms > consumer->session_ms)
+    bool lasted =
+        consumer->phase != PHASE_NONE && now_ms - consumer->joined_ms > consumer->session_ms;
+    if (lasted || consumer->outages_seen != consumer->client.outages)
         consumer->renewals = 0;
+    consumer->outages_seen = consumer->client.outages;
     if (settled(consumer) || consumer->renewals == RENEWALS_MAX) {
         struct err err;
         err_set(&err, ERR_FENCED, "another process has joined the group as instance '%s'",

@@ -101,6 +101,37 @@ static void a_member_that_is_fenced_over_and_over_gives_up(void **state)
     world_free(world);
 }
 
+static bool is_up(const struct world *world)
+{
+    return kafka_consumer_up(world->consumer);
+}
+
+static bool is_down(const struct world *world)
+{
+    return !is_up(world);
+}
+
+/* A broker that is killed again and again fences us each time; nobody else is there. */
+static void an_outage_between_two_fences_counts_them_anew(void **state)
+{
+    (void)state;
+    struct world *world = join("outages", STR("host-5"));
+    assert_true(wait_until(world, is_assigned, WAIT_MS));
+    for (int outage = 0; outage < 4; outage++) {
+        rd_kafka_mock_broker_set_down(mock, 1);
+        assert_true(wait_until(world, is_down, WAIT_MS));
+        rd_kafka_mock_broker_set_up(mock, 1);
+        assert_true(wait_until(world, is_up, WAIT_MS));
+        refuse(JOIN_GROUP, 1, RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID);
+        refuse(HEARTBEAT, 1, RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID);
+        world->losses = 0;
+        assert_true(wait_until(world, is_lost, WAIT_MS));
+        assert_true(wait_until(world, is_assigned, WAIT_MS));
+        assert_int_equal(world->fatals, 0);
+    }
+    world_free(world);
+}
+
 int main(void)
 {
 #ifdef __SANITIZE_THREAD__
@@ -111,6 +142,7 @@ int main(void)
         cmocka_unit_test(a_fence_behind_a_loss_is_our_own_doing_and_reading_goes_on),
         cmocka_unit_test(a_settled_member_that_is_fenced_has_met_another_process),
         cmocka_unit_test(a_member_that_is_fenced_over_and_over_gives_up),
+        cmocka_unit_test(an_outage_between_two_fences_counts_them_anew),
     };
     return cmocka_run_group_tests(tests, start_mock, stop_mock);
 }
