@@ -9,6 +9,7 @@
 #include "common/base/plant.h"
 #include "common/base/xalloc.h"
 #include "common/contract/redis_keys.h"
+#include "worker/recognise/releases.h"
 
 enum {
     ALIVE_MS = 6000,
@@ -26,6 +27,7 @@ struct renewal {
 struct claims {
     struct worker *worker;
     struct timer renew;
+    struct releases *releases;
     struct renewal renewals[RENEWALS_MAX];
     unsigned next_renewal;
     int64_t asked_ms;
@@ -54,6 +56,7 @@ static void renewed(const struct redis_reply *reply, void *context)
     if (renewal->asked_ms >= worker->alive_until_ms) /* we were taken for dead meanwhile */
         worker->alive_since_ms = renewal->asked_ms;
     worker->alive_until_ms = renewal->asked_ms + ALIVE_MS;
+    releases_repeat(worker->claims->releases);
 }
 
 static void renew(void *context)
@@ -88,6 +91,7 @@ struct claims *claims_new(struct worker *worker)
     claims->worker = worker;
     snprintf(claims->incarnation, sizeof(claims->incarnation), "%lld",
              (long long)worker->incarnation);
+    claims->releases = releases_new(worker, str_of(claims->incarnation));
     if (redis_enabled(worker->redis))
         renew(claims);
     return claims;
@@ -107,6 +111,7 @@ void claims_free(struct claims *claims, bool leave)
         redis_ask(worker->redis, words, 2, NULL, NULL);
         arena_done(&arena);
     }
+    releases_free(claims->releases);
     free(claims);
 }
 
@@ -116,12 +121,16 @@ static struct str claim_key(const struct slot *slot)
     return redis_key_claim(&job->arena, prefix_of(job->worker), job->tenant, job->id, slot->number);
 }
 
-static struct str lifetime(const struct job *job)
+static int64_t lapses_ms(const struct job *job)
 {
-    int64_t left = job->deadline_ms - loop_now_ms(job->worker->loop);
-    if (left < 0)
-        left = 0;
-    return arena_printf((struct arena *)&job->arena, "%lld", (long long)(left + CLAIM_SPARE_MS));
+    int64_t now_ms = loop_now_ms(job->worker->loop);
+    return (job->deadline_ms > now_ms ? job->deadline_ms : now_ms) + CLAIM_SPARE_MS;
+}
+
+static struct str lifetime(struct job *job)
+{
+    int64_t left_ms = lapses_ms(job) - loop_now_ms(job->worker->loop);
+    return arena_printf(&job->arena, "%lld", (long long)left_ms);
 }
 
 /* A question without an answer does not undo what Redis said a moment ago. */
@@ -182,9 +191,10 @@ void claims_take(struct slot *slot, struct walk *walk, struct str *ret_done)
     struct worker *worker = job->worker;
     renew_if_late(worker->claims);
     slot->claimed_ms = loop_now_ms(worker->loop);
-    struct str prefix = prefix_of(worker);
+    struct str prefix = prefix_of(worker), key = claim_key(slot);
+    releases_forget(worker->claims->releases, key);
     const struct str words[] = {
-        claim_key(slot),
+        key,
         redis_key_kept(&job->arena, prefix, job->tenant, job->id, slot->number),
         redis_key_done(&job->arena, prefix, job->tenant, job->id),
         str_of(worker->instance),
@@ -252,8 +262,6 @@ void claims_release(struct slot *slot)
     /* A claim whose answer was late may be ours without our knowing; the script looks. */
     if (slot->claim == CLAIM_HELD || slot->claim == CLAIM_KEPT || !redis_enabled(worker->redis))
         return;
-    const struct str words[] = {claim_key(slot), str_of(worker->instance),
-                                str_of(worker->claims->incarnation)};
-    redis_script_ask(worker->redis, worker->script_release, 1, words, 3, NULL, NULL);
+    releases_give(worker->claims->releases, claim_key(slot), lapses_ms(slot->job));
     slot->claim = CLAIM_NONE;
 }
