@@ -136,12 +136,13 @@ static void session_idle(struct intake *intake, struct session *session)
         session_free(intake, container_of(list_first(&intake->idle), struct session, idle_node));
 }
 
-/* The newest stored turn is known only from one that was stored just now. A repeat of an older
- * one says nothing of it, and after a turn that was given up nothing is known. */
+/* The newest stored turn is known only from one that was stored just now. Who asks an older one
+ * again says nothing of it; after a turn that was given up, or that another worker has ended while
+ * we stood still, nothing is known. */
 static void remember_turn(struct session *session, const struct job *job, bool ended_well)
 {
     bool is_newest = ended_well && job->is_stored && job_owned(job);
-    if (ended_well && !is_newest && (job->known || job->conflict))
+    if (ended_well && (job->repeat || job->conflict) && job_owned(job) && !is_newest)
         return;
     free(session->last_id);
     session->last_id = is_newest ? xstrndup(job->id) : NULL;
