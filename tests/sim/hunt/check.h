@@ -24,6 +24,8 @@ void check_deadlines(struct play *play); /* I8 */
 void check_books(struct play *play);
 /* Whether Redis was there all the time: claims and kept answers are its. */
 bool check_redis_was_well(const struct schedule *schedule);
+/* Neither Redis nor PostgreSQL may have known of what was asked before: it is asked anew. */
+bool check_nobody_knew(const struct schedule *schedule);
 /* Of "default/r7/1/..": 7 and 1; false: not ours. */
 bool check_call_name(struct str id, int *ret_number, int *ret_slot);
 /* Whether it was made for that request; for the same slot of the same request as the other. */

@@ -132,7 +132,7 @@ static void check_replies(struct play *play)
         if (!count)
             play_find(play, "I13 " STR_FMT ": no reply", STR_ARG(row.id));
         else if (str_is(row.status, "done") && count < times_asked(play, &row) &&
-                 !play->absence_count)
+                 !play->absence_count && !check_nobody_knew(play->schedule))
             play_find(play, "I13 " STR_FMT ": %zu replies, asked %zu times", STR_ARG(row.id), count,
                       times_asked(play, &row));
     }

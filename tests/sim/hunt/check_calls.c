@@ -106,13 +106,16 @@ static bool cannot_know(const struct play *play, const struct sim_call *call)
            was_absent(play, call->process, call->at_ms, call->at_ms);
 }
 
-/* A second body of an id is asked, too, when Redis and the store were away. */
-static bool may_have_another_body(const struct play *play, int number)
+/* A second record of an id is asked, too, when nobody knew of the first; its answer is dropped. */
+static bool may_be_asked_in_vain(const struct play *play, int number)
 {
-    for (size_t i = 0; i < play->published_count; i++)
-        if (play->published[i].ask->number == number &&
-            play->published[i].ask->sort == SORT_OTHER_BODY)
+    for (size_t i = 0; i < play->published_count; i++) {
+        const struct ask *ask = play->published[i].ask;
+        if (ask->number == number && ask->sort == SORT_OTHER_BODY)
             return !check_redis_was_well(play->schedule);
+        if (ask->number == number && ask->sort == SORT_AGAIN)
+            return check_nobody_knew(play->schedule);
+    }
     return false;
 }
 
@@ -127,7 +130,7 @@ static void check_call_of_turn(struct play *play, const struct turns *turns, siz
     if (before && call->at_ms < before->stored_ms)
         play_find(play, "I4 r%d: called at %lld ms, before r%d was final", number,
                   (long long)call->at_ms, turns->items[turn - 1]->ask->number);
-    if (!history_is_true(play, turns, turn, call) && !may_have_another_body(play, number))
+    if (!history_is_true(play, turns, turn, call) && !may_be_asked_in_vain(play, number))
         play_find(play, "I10 r%d: called at %lld ms with another history", number,
                   (long long)call->at_ms);
 }
@@ -194,6 +197,13 @@ bool check_redis_was_well(const struct schedule *s)
            !schedule_has_fault(s, SIM_REDIS, SIM_NO_ANSWER) &&
            !schedule_has_fault(s, SIM_REDIS, SIM_LATE) &&
            !schedule_has_fault(s, SIM_REDIS, SIM_WRONG);
+}
+
+bool check_nobody_knew(const struct schedule *s)
+{
+    return !check_redis_was_well(s) &&
+           (schedule_has(s, EVENT_POSTGRES_DOWN) || schedule_has(s, EVENT_POSTGRES_SLOW) ||
+            schedule_has_fault(s, SIM_POSTGRES, SIM_WELL));
 }
 
 /* Retries: of what is worth it, and not without end. Who publishes once more asks anew for what

@@ -151,6 +151,40 @@ static void a_member_that_stands_still_when_kafka_is_back(struct schedule *s)
     schedule_event(s, 3385, EVENT_FREEZE_AGGREGATOR, 0, 6709);
 }
 
+/* A worker that lives gave claims back, and Redis never heard it: who got its partition waited for
+ * it until the deadline. */
+static void claims_given_back_to_nobody(struct schedule *s)
+{
+    s->workers = 3;
+    s->aggregators = 2;
+    s->max_in_flight = 35;
+    s->end_ms = 7356;
+    schedule_ask(s, 938, 7, -1, GAMMA, false);
+    schedule_ask(s, 1191, 8, -1, GAMMA, true);
+    schedule_ask_sort(s, 1191, 9, 0, SORT_LATE);
+    schedule_ask(s, 1191, 10, 1, BETA_ALPHA_ALPHA, false);
+    schedule_event(s, 1042, EVENT_FREEZE_WORKER, 0, 12000);
+    schedule_event(s, 982, EVENT_FREEZE_WORKER, 1, 12000);
+    schedule_event(s, 977, EVENT_FREEZE_WORKER, 2, 12000);
+    for (uint64_t nth = 20; nth < 28; nth++)
+        schedule_fault(s, SIM_REDIS, nth, SIM_NEVER);
+}
+
+/* A turn was answered by another worker while this one stood still, and Redis was not told of it:
+ * the next turn was asked with a conversation that lacked it. */
+static void a_turn_that_redis_never_heard_of(struct schedule *s)
+{
+    s->partitions = s->workers = 2;
+    s->max_in_flight = 5;
+    s->end_ms = 15000;
+    for (int i = 2; i < 5; i++)
+        schedule_ask(s, 338 + 50 * (i > 2), i, 1, GAMMA, false);
+    schedule_event(s, 388, EVENT_FREEZE_AGGREGATOR, 0, 9847);
+    schedule_event(s, 1872, EVENT_FREEZE_WORKER, 0, 12000);
+    schedule_event(s, 1872, EVENT_FREEZE_WORKER, 1, 12279);
+    schedule_event(s, 13910, EVENT_REDIS_DOWN, 0, 220);
+}
+
 static const struct {
     const char *name;
     void (*fill)(struct schedule *schedule);
@@ -165,6 +199,8 @@ static const struct {
     {"a_late_turn_with_a_kept_answer", a_late_turn_with_a_kept_answer},
     {"a_member_that_stands_still_when_kafka_is_back",
      a_member_that_stands_still_when_kafka_is_back},
+    {"claims_given_back_to_nobody", claims_given_back_to_nobody},
+    {"a_turn_that_redis_never_heard_of", a_turn_that_redis_never_heard_of},
     {"two_bodies_and_no_store", two_bodies_and_no_store},
     {"two_bodies_and_nobody_to_store", two_bodies_and_nobody_to_store},
 };
