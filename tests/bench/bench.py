@@ -275,12 +275,15 @@ class Bench:
         """Rooms of the aggregator against plain multi-row inserts of the same rows, alternately."""
         shares, last = [], ""
         for _ in range(rounds):
-            done = subprocess.run([f"{self.build}/tests/bench/quern-bench-store", "--count", "40000"], capture_output=True, text=True, timeout=900, check=True)
+            # Exit code 1 is a share below the goal, which is a figure, too.
+            done = subprocess.run([f"{self.build}/tests/bench/quern-bench-store", "--count", "40000"], capture_output=True, text=True, timeout=900, check=False)
+            if done.returncode not in (0, 1) or not done.stdout:
+                raise RuntimeError(f"quern-bench-store: {done.stderr}")
             last = done.stdout.strip().splitlines()[-1]
             shares.append(int(re.search(r"share (\d+) %", last).group(1)))
         rates = re.findall(r": (\d+)", last)
         shares.sort()
-        self.row("results stored on one connection, share of plain multi-row inserts", f"{shares[len(shares) // 2]} % (last: {rates[0]}/s of {rates[1]}/s)", ">= 70 %")
+        self.row("results stored on one connection, share of plain multi-row inserts", f"{shares[len(shares) // 2]} % (last: {rates[0]}/s of {rates[1]}/s; runs: {shares[0]} to {shares[-1]} %)", ">= 70 %")
 
 
 def main():
