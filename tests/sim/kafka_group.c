@@ -197,6 +197,7 @@ static struct sim_member *member_named(struct sim_group *group, const char *name
 void sim_group_join(struct kafka_consumer *consumer)
 {
     struct sim_group *group = sim_group(consumer->kafka, consumer->group);
+    sim_event_cancel(&consumer->join); /* it does so now */
     for (size_t i = 0; i < consumer->topic_count; i++)
         add_shares(group, consumer->topics[i]);
     if (!consumer->assigned) { /* what it lost meanwhile it does not have any more */
