@@ -315,6 +315,16 @@ bool sim_running(const struct sim_process *process)
     return process->running;
 }
 
+size_t sim_records_held(const struct sim_process *process)
+{
+    return process->records_held;
+}
+
+size_t sim_calls_held(const struct sim_process *process)
+{
+    return process->calls_held;
+}
+
 bool sim_draining(const struct sim_process *process)
 {
     return process->running && process->draining;

@@ -301,6 +301,7 @@ static void call_free(struct sim_op *op)
     struct http_call *call = container_of(op, struct http_call, op);
     buf_done(&call->headers);
     buf_done(&call->answer);
+    call->client->process->calls_held--;
     free(call->url);
     free(call->id);
     free(call->body);
@@ -392,6 +393,7 @@ struct http_call *http_call(struct http_client *http, const struct http_request 
     }
     struct http_call *call = xzalloc(sizeof(*call));
     call->client = http;
+    http->process->calls_held++;
     call->done = done;
     call->context = context;
     call->provider = provider;

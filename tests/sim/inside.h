@@ -126,6 +126,7 @@ struct sim_process {
     void *state;
     struct timer drain_timer, watch_timer; /* in its own loop, as the real body has them */
     struct kafka_consumer *consumer;       /* its door, for looking in */
+    size_t records_held, calls_held;       /* given to it, and not given back */
     bool running, killed;                  /* killed: its doors do nothing any more */
     bool woken, draining, drained, leaving;
     int exit_code;

@@ -34,6 +34,7 @@ struct commit_op {
 
 /* One delivered record's bytes. */
 struct delivered {
+    struct sim_process *holder;
     char *bytes;
 };
 
@@ -48,6 +49,7 @@ struct str kafka_record_header(const struct kafka_record *record, const char *na
 static void delivered_free(void *object)
 {
     struct delivered *d = object;
+    d->holder->records_held--;
     free(d->bytes);
     free(d);
 }
@@ -84,6 +86,7 @@ static void deliver(struct kafka_consumer *consumer, struct sim_reading *reading
     for (size_t i = 0; i < headers; i++)
         bytes += from->headers[i].name.len + from->headers[i].value.len;
     struct delivered *d = xzalloc(sizeof(*d));
+    d->holder = consumer->process;
     char *at = d->bytes = xzalloc(bytes);
     struct kafka_record record = {
         .topic = share->topic->name,
@@ -98,6 +101,7 @@ static void deliver(struct kafka_consumer *consumer, struct sim_reading *reading
     for (size_t i = 0; i < headers; i++)
         record.headers[i] = (struct kafka_header){put(&at, from->headers[i].name),
                                                   put(&at, from->headers[i].value)};
+    consumer->process->records_held++;
     consumer->events.on_record(&record, consumer->events.context);
     if (d)
         delivered_free(d);
@@ -221,6 +225,8 @@ static void assigned(void *context)
     struct kafka_consumer *consumer = context;
     struct sim_group *group = consumer->member->group;
     struct kafka_partition *list = xcalloc(group->shares.count + 1, sizeof(*list));
+    /* As the real door: what was given is taken away before something else is given. */
+    must(!consumer->assigned || !consumer->reading_count);
     free(consumer->readings);
     consumer->readings = xcalloc(group->shares.count + 1, sizeof(*consumer->readings));
     consumer->reading_count = consumer->started = 0;

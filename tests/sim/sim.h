@@ -80,6 +80,10 @@ void sim_continue(struct sim_process *process);
 bool sim_running(const struct sim_process *process);
 bool sim_draining(const struct sim_process *process);
 int sim_exit_code(const struct sim_process *process);
+/* What it has at hand: records that it was given and has not let go of; HTTP calls it waits for.
+ * Who has ended has none. */
+size_t sim_records_held(const struct sim_process *process);
+size_t sim_calls_held(const struct sim_process *process);
 /* app_drained() was heard, not the drain's time-out. */
 bool sim_drained(const struct sim_process *process);
 

@@ -221,7 +221,7 @@ static enum verdict try_call(struct slot *slot)
         return expire(slot);
     if (claim_has_lapsed(slot))
         return claim_again(slot);
-    if (worker->calls_in_flight >= (size_t)worker->conf->max_in_flight) {
+    if (worker->calls_in_flight >= (size_t)worker->conf->max_in_flight && !PLANTED(46)) {
         walk_ask(&slot->walk);
         list_append(&worker->permit_queue, &slot->permit_node);
         return STEP_WAIT;

@@ -114,7 +114,7 @@ static void on_record(struct kafka_record *record, void *context)
 
     if (offset_tracker_spread(p->tracker) > OFFSET_WINDOW / 2)
         partition_hold_back(intake, p, true);
-    if (lane_full(intake, p->lane))
+    if (lane_full(intake, p->lane) && !PLANTED(45))
         lane_pause(intake, p->lane, true);
 }
 

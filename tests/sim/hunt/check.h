@@ -9,10 +9,15 @@
 
 #include "tests/sim/hunt/play.h"
 
-enum { CHECK_LOOKED_MS = 500 }; /* who looked just before it was final did not see it */
+enum {
+    CHECK_LOOKED_MS = 500, /* who looked just before it was final did not see it */
+    CHECK_PARKED_MAX = 4   /* worker.parked_max */
+};
 
 /* I3, at the moment of each commit: nothing below it is unfinished. */
 void check_commits(struct play *play);
+/* I7, at each moment. */
+void check_bounds(struct play *play);
 /* All others, when the fleet has settled. */
 void check_end(struct play *play);
 

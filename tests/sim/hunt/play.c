@@ -133,6 +133,7 @@ static bool watch(struct sim *sim, void *context)
 {
     (void)sim;
     check_commits(context);
+    check_bounds(context);
     supervise(context);
     return false;
 }
@@ -289,6 +290,8 @@ static void build(struct play *play)
     snprintf(number, sizeof(number), "%d", s->max_in_flight);
     sim_set(play->sim, "worker.max_in_flight", number);
     sim_set(play->sim, "worker.drain_timeout", "1s");
+    snprintf(number, sizeof(number), "%d", CHECK_PARKED_MAX);
+    sim_set(play->sim, "worker.parked_max", number);
     sim_redis_connect_ms(play->sim, s->redis_connect_ms);
     sim_partitions(play->sim, s->partitions);
     script_providers(play);
