@@ -198,6 +198,7 @@ void sim_group_join(struct kafka_consumer *consumer)
 {
     struct sim_group *group = sim_group(consumer->kafka, consumer->group);
     sim_event_cancel(&consumer->join); /* it does so now */
+    consumer->outside = false;
     for (size_t i = 0; i < consumer->topic_count; i++)
         add_shares(group, consumer->topics[i]);
     if (!consumer->assigned) { /* what it lost meanwhile it does not have any more */

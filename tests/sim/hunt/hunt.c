@@ -60,8 +60,10 @@ static double seconds_now(void)
     return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
 }
 
+/* Said at once, too: a hunt may take hours. */
 static void note_failure(struct board *board, uint64_t seed, const char *text)
 {
+    fprintf(stderr, "seed %llu: %.*s\n", (unsigned long long)seed, (int)strcspn(text, "\n"), text);
     size_t at = __atomic_fetch_add(&board->failure_count, 1, __ATOMIC_SEQ_CST);
     if (at >= FAILURES_MAX)
         return;
