@@ -206,6 +206,14 @@ bool check_nobody_knew(const struct schedule *s)
             schedule_has_fault(s, SIM_POSTGRES, SIM_WELL));
 }
 
+/* Whoever gets a partition counts its attempts anew; one that joins late makes others give up
+ * theirs. */
+static bool partitions_may_move(const struct play *play)
+{
+    return play->absence_count || schedule_has(play->schedule, EVENT_REBALANCE) ||
+           schedule_has(play->schedule, EVENT_KAFKA_DOWN);
+}
+
 /* Retries: of what is worth it, and not without end. Who publishes once more asks anew for what
  * failed. */
 static void check_attempts(struct play *play, const struct sim_call *first, int number, int slot)
@@ -224,13 +232,12 @@ static void check_attempts(struct play *play, const struct sim_call *first, int 
         if (call->at_ms < first->at_ms)
             return; /* counted from the earliest on */
         attempts++;
-        if (first->status == 400 && !schedule_has(play->schedule, EVENT_REBALANCE) &&
-            first->delivered && call->at_ms >= first->end_ms && !play->absence_count)
+        if (first->status == 400 && first->delivered && call->at_ms >= first->end_ms &&
+            !partitions_may_move(play))
             play_find(play, "I9 r%d: asked again after an answer that will not change", number);
     }
-    /* When partitions move, whoever gets them counts anew. */
     if (attempts > ATTEMPTS_MAX + schedule_has_fault(play->schedule, SIM_HTTP, SIM_TWICE) &&
-        !play->absence_count && !schedule_has(play->schedule, EVENT_REBALANCE))
+        !partitions_may_move(play))
         play_find(play, "I9 r%d: slot %d was asked %d times", number, slot, attempts);
 }
 
