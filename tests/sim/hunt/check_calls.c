@@ -214,6 +214,15 @@ static bool partitions_may_move(const struct play *play)
            schedule_has(play->schedule, EVENT_KAFKA_DOWN);
 }
 
+static int calls_that_came_twice(const struct schedule *s)
+{
+    int count = 0;
+    for (size_t i = 0; i < s->count; i++)
+        count += s->items[i].kind == ITEM_FAULT && !s->items[i].off &&
+                 s->items[i].fault.way == SIM_TWICE;
+    return count;
+}
+
 /* Retries: of what is worth it, and not without end. Who publishes once more asks anew for what
  * failed. */
 static void check_attempts(struct play *play, const struct sim_call *first, int number, int slot)
@@ -236,7 +245,7 @@ static void check_attempts(struct play *play, const struct sim_call *first, int 
             !partitions_may_move(play))
             play_find(play, "I9 r%d: asked again after an answer that will not change", number);
     }
-    if (attempts > ATTEMPTS_MAX + schedule_has_fault(play->schedule, SIM_HTTP, SIM_TWICE) &&
+    if (attempts > ATTEMPTS_MAX + calls_that_came_twice(play->schedule) &&
         !partitions_may_move(play))
         play_find(play, "I9 r%d: slot %d was asked %d times", number, slot, attempts);
 }
