@@ -98,8 +98,8 @@ size_t check_times_published(const struct play *play, int number)
     return count;
 }
 
-/* The first part of a slot counts. An id that is asked once more while Redis is away may be answered
- * behind a failure that nobody could keep. */
+/* The first part of a slot counts. An id that is asked once more while Redis is away may be
+ * answered behind a failure that nobody could keep. */
 static bool good_answer_came(const struct play *play, const struct published *p)
 {
     if (check_times_published(play, p->ask->number) > 1 && !check_redis_was_well(play->schedule))
