@@ -17,7 +17,7 @@
 #include "worker/call/retry.h"
 #include "worker/job.h"
 
-enum { CALL_HEADERS_MAX = PROVIDER_HEADERS_MAX + 3 };
+enum { CALL_HEADERS_MAX = PROVIDER_HEADERS_MAX + 3, CLAIM_AGAIN_MS = 1000 };
 
 static bool plain(struct str s)
 {
@@ -194,13 +194,18 @@ static enum verdict wait_at_gate(struct slot *slot)
     return STEP_WAIT;
 }
 
-/* We stood still, or Redis did not hear us: somebody else may be at it, or have answered it. */
+/* We stood still, or Redis did not hear us: somebody else may be at it, or have answered it. Who
+ * has no claim, for Redis did not answer, and had to wait since, asks again when Redis is back. */
 static bool claim_has_lapsed(const struct slot *slot)
 {
     const struct worker *worker = slot->job->worker;
-    return slot->claim == CLAIM_MINE && slot->claims_lapsed < CLAIMS_LAPSED_MAX &&
-           (loop_now_ms(worker->loop) >= worker->alive_until_ms ||
-            slot->claimed_ms < worker->alive_since_ms);
+    int64_t now_ms = loop_now_ms(worker->loop);
+    if (slot->claims_lapsed >= CLAIMS_LAPSED_MAX)
+        return false;
+    if (slot->claim == CLAIM_NONE)
+        return redis_up(worker->redis) && now_ms - slot->claimed_ms > CLAIM_AGAIN_MS;
+    return slot->claim == CLAIM_MINE &&
+           (now_ms >= worker->alive_until_ms || slot->claimed_ms < worker->alive_since_ms);
 }
 
 static enum verdict claim_again(struct slot *slot)
