@@ -6,7 +6,28 @@
  */
 #include "common/app/shared_conf.h"
 
-enum { MODEL_NAME_BYTES_MAX = 128, TOPIC_PREFIX_BYTES_MAX = 100 };
+#include <stdio.h>
+#include <string.h>
+
+enum {
+    MODEL_NAME_BYTES_MAX = 128,
+    TOPIC_PREFIX_BYTES_MAX = 100,
+    HEADERS_MAX = 12, /* beside a provider's own */
+    WARNING_BYTES_MAX = 512
+};
+
+static const struct provider_facts providers[] = {
+#define PROVIDER(name, home, key) {#name, home, key},
+#include "schemas/provider.def"
+#undef PROVIDER
+};
+
+/* "|openai|anthropic|.." */
+static const char provider_choices[] =
+#define PROVIDER(name, home, key) "|" #name
+#include "schemas/provider.def"
+#undef PROVIDER
+    ;
 
 #define ROW(key, kind, otherwise, min, max, choices, field, sentence)                              \
     {                                                                                              \
@@ -17,11 +38,12 @@ enum { MODEL_NAME_BYTES_MAX = 128, TOPIC_PREFIX_BYTES_MAX = 100 };
 /* clang-format off */
 const struct conf_row model_conf_rows[] = {
     ROW("name", CONF_STR, NULL, 0, 0, NULL, name, "Name by which requests ask for the model"),
-    ROW("provider", CONF_ENUM, "openai", 0, 0, "openai|anthropic|ollama", provider, "Whose dialect is spoken; openai also for every compatible server"),
-    ROW("model", CONF_STR, "", 0, 0, NULL, model, "The provider's name for it; empty: the same name"),
-    ROW("base_url", CONF_STR, "", 0, 0, NULL, base_url, "Address without /v1; empty: the provider's own"),
+    ROW("provider", CONF_ENUM, "openai", 0, 0, provider_choices + 1, provider, "Whose dialect is spoken; openai also for every compatible server"),
+    ROW("model", CONF_STR, "", 0, 0, NULL, model, "The provider's name for it, azure: the deployment's; empty: the same name"),
+    ROW("base_url", CONF_STR, "", 0, 0, NULL, base_url, "Address without /v1; empty: the provider's own. Azure has none and needs https://RESOURCE.openai.azure.com"),
     ROW("api_key", CONF_SECRET, "", 0, 0, NULL, api_key, "Key; better as ${OPENAI_API_KEY} or api_key_file"),
     ROW("api", CONF_ENUM, "chat", 0, 0, "chat|generate", api, "Ollama: /api/chat or /api/generate"),
+    ROW("api_version", CONF_STR, "2024-10-21", 0, 0, NULL, api_version, "Azure: version of its API, a date; reasoning models need 2024-12-01-preview or later"),
     ROW("max_tokens", CONF_INT, "0", 0, 10000000, NULL, max_tokens, "Most tokens of an answer when the request does not say; 0: the provider's own"),
     ROW("temperature", CONF_REAL, "", 0, 2, NULL, temperature, "Temperature when the request does not say; empty: the provider's own"),
     ROW("timeout", CONF_DURATION, "120s", 10, 86400000, NULL, timeout_ms, "Longest call, from connect to the last byte"),
@@ -98,23 +120,118 @@ static bool refuse_model(const struct model_conf *model, const char *member, con
     return false;
 }
 
-static bool check_model(const struct model_conf *model, struct err *err)
+/* What RFC 9110 (5.6.2) takes as a header's name. */
+static bool is_header_name(struct str s)
 {
+    for (size_t i = 0; i < s.len; i++) {
+        char c = s.data[i];
+        if (!(c >= 'a' && c <= 'z') && !(c >= 'A' && c <= 'Z') && !(c >= '0' && c <= '9') &&
+            (c == '\0' || !strchr("!#$%&'*+-.^_`|~", c)))
+            return false;
+    }
+    return s.len > 0;
+}
+
+static bool check_headers(const struct model_conf *model, struct err *err)
+{
+    const struct conf_props *headers = &model->headers;
+
+    for (size_t i = 0; i < headers->count; i++)
+        if (!is_header_name(headers->keys[i]) || has_control(headers->values[i]))
+            return refuse_model(model, "headers",
+                                "has a name that is none for a header, or a line break in it", err);
+    if (headers->count > HEADERS_MAX)
+        return refuse_model(model, "headers", "has more than 12 names", err);
+    return true;
+}
+
+/* A path is put behind it: what follows '?' or '#' would swallow that. */
+static bool check_base_url(const struct model_conf *model, struct err *err)
+{
+    const struct provider_facts *facts = provider_facts(model->provider);
     struct str url = model->base_url;
 
-    if (has_control(model->name) || model->name.len > MODEL_NAME_BYTES_MAX)
-        return refuse_model(model, "name", "must be at most 128 bytes without line breaks", err);
+    if (str_empty(url) && facts && !*facts->home)
+        return refuse_model(model, "base_url",
+                            "must be set: this provider has no address of its own", err);
     if (!str_empty(url) && !str_starts(url, STR("http://")) && !str_starts(url, STR("https://")))
         return refuse_model(model, "base_url", "must begin with http:// or https://", err);
     if (has_control(url))
         return refuse_model(model, "base_url", "has a line break in it", err);
+    if (str_index(url, '?') < url.len || str_index(url, '#') < url.len ||
+        str_index(url, ' ') < url.len)
+        return refuse_model(model, "base_url",
+                            "must be an address alone, without blanks, '?' and '#'", err);
+    return true;
+}
+
+/* Only azure has a use for it. */
+static bool check_api_version(const struct model_conf *model, struct err *err)
+{
+    struct str version = model->api_version;
+    bool good = !str_is(model->provider, "azure") || !str_empty(version);
+
+    for (size_t i = 0; i < version.len; i++) {
+        char c = version.data[i];
+        good &= (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '.';
+    }
+    return good || refuse_model(model, "api_version", "must be a date such as 2024-10-21", err);
+}
+
+static bool check_model(const struct model_conf *model, struct err *err)
+{
+    if (has_control(model->name) || model->name.len > MODEL_NAME_BYTES_MAX)
+        return refuse_model(model, "name", "must be at most 128 bytes without line breaks", err);
     if (has_control(model->api_key))
         return refuse_model(model, "api_key", "has a line break in it", err);
+    return check_base_url(model, err) && check_headers(model, err) && check_api_version(model, err);
+}
+
+const struct provider_facts *provider_facts(struct str name)
+{
+    for (size_t i = 0; i < sizeof(providers) / sizeof(providers[0]); i++)
+        if (str_is(name, providers[i].name))
+            return &providers[i];
+    return NULL;
+}
+
+static bool carries_key(struct str header)
+{
+    return str_eq_nocase(header, STR("authorization")) || str_eq_nocase(header, STR("api-key")) ||
+           str_eq_nocase(header, STR("x-api-key"));
+}
+
+bool model_conf_lacks_key(const struct model_conf *model)
+{
+    const struct provider_facts *facts = provider_facts(model->provider);
+
+    if (!facts || !*facts->key || !str_empty(model->api_key))
+        return false;
+    /* Behind a base_url may be a server that needs none, but for vendors who have nothing else. */
+    if (*facts->home && !str_empty(model->base_url))
+        return false;
     for (size_t i = 0; i < model->headers.count; i++)
-        if (has_control(model->headers.keys[i]) || has_control(model->headers.values[i]) ||
-            str_empty(model->headers.keys[i]))
-            return refuse_model(model, "headers", "has an empty name or a line break in it", err);
+        if (carries_key(model->headers.keys[i]))
+            return false;
     return true;
+}
+
+void shared_conf_each_warning(const struct shared_conf *conf,
+                              void (*visit)(const char *text, void *context), void *context)
+{
+    const struct model_conf *models = conf->models.items;
+    char text[WARNING_BYTES_MAX];
+
+    for (size_t i = 0; i < conf->models.count; i++) {
+        if (!model_conf_lacks_key(&models[i]))
+            continue;
+        snprintf(text, sizeof(text),
+                 "'models." STR_FMT ".api_key' is not set: " STR_FMT
+                 " will refuse every call; set it, as ${%s}, or api_key_file",
+                 STR_ARG(models[i].name), STR_ARG(models[i].provider),
+                 provider_facts(models[i].provider)->key);
+        visit(text, context);
+    }
 }
 
 /* What Kafka takes as a topic's name, with room for our own part behind it. */

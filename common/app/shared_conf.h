@@ -18,7 +18,7 @@
 
 /* One item of `models`. */
 struct model_conf {
-    struct str name, provider, model, base_url, api_key, api;
+    struct str name, provider, model, base_url, api_key, api, api_version;
     int64_t max_tokens; /* 0: the provider's own */
     double temperature; /* NAN: the provider's own */
     int64_t timeout_ms, connect_timeout_ms, attempts_max;
@@ -86,8 +86,23 @@ struct shared_conf {
         "Model of requests that name none")
 /* clang-format on */
 
+/* One row of schemas/provider.def. */
+struct provider_facts {
+    const char *name;
+    const char *home; /* "": each customer has an address of his own */
+    const char *key;  /* usual variable of the API key; "": there are no keys */
+};
+/* NULL: there is no such provider. */
+const struct provider_facts *provider_facts(struct str name);
+
 /* What the table cannot check: reserved Kafka properties, model addresses. */
 bool shared_conf_check(const struct shared_conf *conf, struct err *err);
+/* Whether the vendor will surely miss a key: his own address, and neither key nor a header that
+ * carries one. */
+bool model_conf_lacks_key(const struct model_conf *model);
+/* What is suspect but not refused, a sentence each: models without a key. */
+void shared_conf_each_warning(const struct shared_conf *conf,
+                              void (*visit)(const char *text, void *context), void *context);
 /* Fill the doors' settings, the rest is left at the doors' defaults. */
 void shared_kafka_conf(const struct shared_conf *conf, struct kafka_conf *ret);
 void shared_postgres_conf(const struct shared_conf *conf, struct postgres_conf *ret);

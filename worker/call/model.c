@@ -42,6 +42,7 @@ static bool fill(struct model *model, const struct model_conf *conf, struct aren
         .base_url = str_empty(url) ? (struct str){0} : arena_str(arena, url),
         .api_key = str_empty(conf->api_key) ? (struct str){0} : arena_str(arena, conf->api_key),
         .api = arena_str(arena, conf->api),
+        .api_version = arena_str(arena, conf->api_version),
         .max_tokens = conf->max_tokens > 0 ? conf->max_tokens : INT_ABSENT,
         .temperature = conf->temperature,
         .header_names = names,

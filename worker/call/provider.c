@@ -9,20 +9,22 @@
 
 #include "common/base/must.h"
 
-#define PROVIDER(name) extern const struct provider provider_##name;
-#include "worker/call/providers.def"
+#define PROVIDER(name, home, key)                                                                  \
+    extern const struct provider provider_##name;                                                  \
+    const char provider_home_##name[] = home;
+#include "schemas/provider.def"
 #undef PROVIDER
 
 static const struct provider *const providers[] = {
-#define PROVIDER(name) &provider_##name,
-#include "worker/call/providers.def"
+#define PROVIDER(name, home, key) &provider_##name,
+#include "schemas/provider.def"
 #undef PROVIDER
     NULL,
 };
 
 static const char *const names[] = {
-#define PROVIDER(name) #name,
-#include "worker/call/providers.def"
+#define PROVIDER(name, home, key) #name,
+#include "schemas/provider.def"
 #undef PROVIDER
     NULL,
 };
@@ -108,10 +110,10 @@ int64_t provider_retry_after_ms(const struct provider_reply *reply)
     return until_date(coarse, reply->wall_ms);
 }
 
-struct str provider_url(const struct provider_model *model, const char *otherwise, const char *path,
+struct str provider_url(const struct provider_model *model, const char *home, const char *path,
                         struct arena *arena)
 {
-    struct str base = str_empty(model->base_url) ? str_of(otherwise) : model->base_url;
+    struct str base = str_empty(model->base_url) ? str_of(home) : model->base_url;
     return arena_printf(arena, STR_FMT "%s", STR_ARG(base), path);
 }
 
@@ -119,6 +121,19 @@ void provider_add_header(struct provider_request *request, struct str name, stru
 {
     must(request->header_count < PROVIDER_HEADERS_MAX);
     request->headers[request->header_count++] = (struct provider_header){name, value};
+}
+
+void provider_add_json(struct provider_request *request)
+{
+    provider_add_header(request, STR("Content-Type"), STR("application/json"));
+}
+
+void provider_add_bearer(struct provider_request *request, const struct provider_model *model,
+                         struct arena *arena)
+{
+    if (!str_empty(model->api_key))
+        provider_add_header(request, STR("Authorization"),
+                            arena_printf(arena, "Bearer " STR_FMT, STR_ARG(model->api_key)));
 }
 
 void provider_add_configured(struct provider_request *request, const struct provider_model *model)
@@ -241,6 +256,14 @@ int64_t provider_count(const struct value *map, const char *key)
 {
     int64_t n = value_get_int(map, key, 0);
     return n < 0 || n > PROVIDER_TOKENS_MAX ? 0 : n;
+}
+
+void provider_cap_usage(struct usage *usage)
+{
+    if (usage->cached_input > usage->input)
+        usage->cached_input = usage->input;
+    if (usage->reasoning > usage->output)
+        usage->reasoning = usage->output;
 }
 
 void provider_write_real(struct json_writer *json, const char *key, double value)

@@ -7,7 +7,8 @@
  * step (call.c).
  *
  * To add a vendor: write providers/<name>.c with one `const struct provider`, add its line to
- * providers.def, and put its requests and replies under tests/golden/<name>/.
+ * schemas/provider.def, and put its requests and replies under tests/golden/<name>/. What speaks
+ * OpenAI's form takes openai_form.h for nearly all of it.
  *
  * Memory: whatever a function returns lives in the arena it was given, or in its input.
  */
@@ -27,13 +28,14 @@
 
 /* One configured model, as far as a dialect cares. Lives as long as the configuration. */
 struct provider_model {
-    struct str name;     /* ours */
-    struct str model;    /* the vendor's */
-    struct str base_url; /* without a slash at the end; absent: the vendor's own */
-    struct str api_key;  /* absent: none is sent */
-    struct str api;      /* dialect within the vendor: ollama "chat" or "generate" */
-    int64_t max_tokens;  /* INT_ABSENT: the vendor's own limit */
-    double temperature;  /* NAN: the vendor's own */
+    struct str name;        /* ours */
+    struct str model;       /* the vendor's */
+    struct str base_url;    /* without a slash at the end; absent: the vendor's own */
+    struct str api_key;     /* absent: none is sent */
+    struct str api;         /* dialect within the vendor: ollama "chat" or "generate" */
+    struct str api_version; /* azure: a date */
+    int64_t max_tokens;     /* INT_ABSENT: the vendor's own limit */
+    double temperature;     /* NAN: the vendor's own */
     const struct str *header_names, *header_values; /* further headers from the configuration */
     size_t header_count;
 };
@@ -96,16 +98,25 @@ const char *const *provider_names(void);
 
 /* What most vendors share; used by the rows. */
 
+/* The vendors' own addresses, provider_home_<name>; "" for those that have none. */
+#define PROVIDER(name, home, key) extern const char provider_home_##name[];
+#include "schemas/provider.def"
+#undef PROVIDER
+
 /* Error by HTTP status: 400/413/422 never, 401/403 auth, 404, 408/409/425/429 later, 5xx later;
  * text carries `message`, the vendor's words, cut to 200 bytes at a code point. */
 void provider_status_error(const struct provider_reply *reply, struct str message, struct err *err);
 /* Milliseconds asked for by Retry-After (seconds, fractions, HTTP date) or retry-after-ms; 0: none.
  */
 int64_t provider_retry_after_ms(const struct provider_reply *reply);
-/* base_url (or `otherwise`) followed by path. */
-struct str provider_url(const struct provider_model *model, const char *otherwise, const char *path,
+/* base_url (or `home`) followed by path. */
+struct str provider_url(const struct provider_model *model, const char *home, const char *path,
                         struct arena *arena);
 void provider_add_header(struct provider_request *request, struct str name, struct str value);
+void provider_add_json(struct provider_request *request); /* Content-Type */
+/* The key as a bearer's, if there is one. */
+void provider_add_bearer(struct provider_request *request, const struct provider_model *model,
+                         struct arena *arena);
 /* The headers of the model's configuration, as far as there is room. */
 void provider_add_configured(struct provider_request *request, const struct provider_model *model);
 /* The text of a message's content: a string as it is, the text parts of a list joined. */
@@ -139,5 +150,7 @@ bool provider_read_json(const struct provider_reply *reply, struct arena *arena,
 /* A token count; absent, negative and absurd ones are 0. */
 #define PROVIDER_TOKENS_MAX 1000000000
 int64_t provider_count(const struct value *map, const char *key);
+/* A part is never more than its whole: cached of input, reasoning of output. */
+void provider_cap_usage(struct usage *usage);
 
 #endif

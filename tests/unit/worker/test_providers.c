@@ -55,6 +55,7 @@ static void read_model(const struct value *document, struct provider_model *mode
         .base_url = value_get_str(given, "base_url"),
         .api_key = value_get_str(given, "api_key"),
         .api = value_get_str(given, "api"),
+        .api_version = value_get_str(given, "api_version"),
         .max_tokens = value_get_int(given, "max_tokens", INT_ABSENT),
         .temperature = temperature && temperature->kind == VALUE_REAL ? temperature->real : NAN,
     };

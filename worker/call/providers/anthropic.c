@@ -7,9 +7,8 @@
  */
 #include <math.h>
 
-#include "worker/call/provider.h"
+#include "worker/call/openai_form.h"
 
-#define DEFAULT_URL "https://api.anthropic.com"
 enum { MAX_TOKENS_OTHERWISE = 4096 };
 
 /* All system messages, joined by an empty line. */
@@ -76,10 +75,8 @@ static bool write_tool_use(struct json_writer *w, const struct value *call, stru
 {
     const struct value *function = value_get_map(call, "function");
     struct value input;
-    if (!json_read(value_get_str(function, "arguments"), arena, &input, err)) {
-        err_set(err, ERR_INVALID_REQUEST, "a tool call's arguments in messages are not JSON");
+    if (!openai_tool_arguments(call, arena, &input, err))
         return false;
-    }
     json_open(w, '{');
     json_key(w, "type");
     json_str(w, STR("tool_use"));
@@ -217,8 +214,8 @@ static bool encode(const struct provider_model *model, const struct prompt *prom
     if (!write_body(&body.json, model, prompt, arena, err))
         return false;
     struct provider_request request = {0};
-    request.url = provider_url(model, DEFAULT_URL, "/v1/messages", arena);
-    provider_add_header(&request, STR("Content-Type"), STR("application/json"));
+    request.url = provider_url(model, provider_home_anthropic, "/v1/messages", arena);
+    provider_add_json(&request);
     provider_add_header(&request, STR("anthropic-version"), STR("2023-06-01"));
     if (!str_empty(model->api_key))
         provider_add_header(&request, STR("x-api-key"), model->api_key);
@@ -282,40 +279,17 @@ static struct str finish_reason(struct str theirs)
     return theirs;
 }
 
-/* A tool_use block as one of OpenAI's tool_calls. */
-static struct value tool_call(const struct value *block, struct arena *arena)
-{
-    struct buf *arguments = arena_new(arena, struct buf);
-    buf_init(arguments, PROVIDER_BODY_MAX);
-    json_write(value_get(block, STR("input")), arguments);
-    struct str text = arena_str(arena, buf_str(arguments));
-    buf_done(arguments);
-
-    struct value *function = value_map_new(arena, 2);
-    value_map_add(function, STR("name"), value_str(value_get_str(block, "name")));
-    value_map_add(function, STR("arguments"), value_str(text));
-    struct value *call = value_map_new(arena, 3);
-    value_map_add(call, STR("id"), value_str(value_get_str(block, "id")));
-    value_map_add(call, STR("type"), value_str(STR("function")));
-    value_map_add(call, STR("function"), *function);
-    return *call;
-}
-
 static void read_tool_calls(const struct value *content, struct arena *arena, struct answer *ret)
 {
     struct value *calls = arena_array(arena, struct value, content->count + 1);
     uint32_t count = 0;
     for (uint32_t i = 0; i < content->count; i++)
         if (str_is(value_get_str(&content->items[i], "type"), "tool_use"))
-            calls[count++] = tool_call(&content->items[i], arena);
-    if (!count)
-        return;
-    struct value *message = value_map_new(arena, 3);
-    value_map_add(message, STR("role"), value_str(STR("assistant")));
-    value_map_add(message, STR("content"), value_str(ret->text));
-    value_map_add(message, STR("tool_calls"),
-                  (struct value){.kind = VALUE_LIST, .count = count, .items = calls});
-    ret->message = message;
+            calls[count++] = openai_tool_call(value_get_str(&content->items[i], "id"),
+                                              value_get_str(&content->items[i], "name"),
+                                              value_get(&content->items[i], STR("input")), arena);
+    if (count)
+        ret->message = openai_tool_message(ret->text, calls, count, arena);
 }
 
 static bool decode(const struct provider_reply *reply, struct arena *arena, struct answer *ret,

@@ -6,9 +6,7 @@
  * `system`, the others are joined, one paragraph each. Settings stand in `options` under names of
  * their own. Tool arguments are objects there and text here.
  */
-#include "worker/call/provider.h"
-
-#define DEFAULT_URL "http://localhost:11434"
+#include "worker/call/openai_form.h"
 
 static bool is_generate(const struct provider_model *model)
 {
@@ -73,10 +71,8 @@ static bool write_tool_calls(struct json_writer *w, const struct value *calls, s
     for (uint32_t i = 0; i < calls->count; i++) {
         const struct value *function = value_get_map(&calls->items[i], "function");
         struct value arguments;
-        if (!json_read(value_get_str(function, "arguments"), arena, &arguments, err)) {
-            err_set(err, ERR_INVALID_REQUEST, "a tool call's arguments in messages are not JSON");
+        if (!openai_tool_arguments(&calls->items[i], arena, &arguments, err))
             return false;
-        }
         json_open(w, '{');
         json_key(w, "function");
         json_open(w, '{');
@@ -153,12 +149,10 @@ static bool encode(const struct provider_model *model, const struct prompt *prom
     write_options(&body.json, model, prompt->params);
 
     struct provider_request request = {0};
-    request.url =
-        provider_url(model, DEFAULT_URL, is_generate(model) ? "/api/generate" : "/api/chat", arena);
-    provider_add_header(&request, STR("Content-Type"), STR("application/json"));
-    if (!str_empty(model->api_key))
-        provider_add_header(&request, STR("Authorization"),
-                            arena_printf(arena, "Bearer " STR_FMT, STR_ARG(model->api_key)));
+    request.url = provider_url(model, provider_home_ollama,
+                               is_generate(model) ? "/api/generate" : "/api/chat", arena);
+    provider_add_json(&request);
+    provider_add_bearer(&request, model, arena);
     provider_add_configured(&request, model);
     if (!good || !provider_body_close(&body, &request.body, err))
         return false;
@@ -166,39 +160,19 @@ static bool encode(const struct provider_model *model, const struct prompt *prom
     return true;
 }
 
-/* {"function":{"name","arguments":{..}}} as one of OpenAI's tool_calls; ids are made by place. */
-static struct value tool_call(const struct value *call, uint32_t place, struct arena *arena)
-{
-    const struct value *theirs = value_get_map(call, "function");
-    struct buf arguments;
-    buf_init(&arguments, PROVIDER_BODY_MAX);
-    json_write(value_get(theirs, STR("arguments")), &arguments);
-    struct str text = arena_str(arena, buf_str(&arguments));
-    buf_done(&arguments);
-
-    struct value *function = value_map_new(arena, 2);
-    value_map_add(function, STR("name"), value_str(value_get_str(theirs, "name")));
-    value_map_add(function, STR("arguments"), value_str(text));
-    struct value *ours = value_map_new(arena, 3);
-    value_map_add(ours, STR("id"), value_str(arena_printf(arena, "call_%u", place)));
-    value_map_add(ours, STR("type"), value_str(STR("function")));
-    value_map_add(ours, STR("function"), *function);
-    return *ours;
-}
-
+/* {"function":{"name","arguments":{..}}}; ids are made by place. */
 static void read_tool_calls(const struct value *calls, struct arena *arena, struct answer *ret)
 {
     if (!calls || !calls->count)
         return;
     struct value *items = arena_array(arena, struct value, calls->count);
-    for (uint32_t i = 0; i < calls->count; i++)
-        items[i] = tool_call(&calls->items[i], i, arena);
-    struct value *message = value_map_new(arena, 3);
-    value_map_add(message, STR("role"), value_str(STR("assistant")));
-    value_map_add(message, STR("content"), value_str(ret->text));
-    value_map_add(message, STR("tool_calls"),
-                  (struct value){.kind = VALUE_LIST, .count = calls->count, .items = items});
-    ret->message = message;
+    for (uint32_t i = 0; i < calls->count; i++) {
+        const struct value *function = value_get_map(&calls->items[i], "function");
+        items[i] =
+            openai_tool_call(arena_printf(arena, "call_%u", i), value_get_str(function, "name"),
+                             value_get(function, STR("arguments")), arena);
+    }
+    ret->message = openai_tool_message(ret->text, items, calls->count, arena);
     ret->finish_reason = STR("tool_calls");
 }
 

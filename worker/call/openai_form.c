@@ -1,0 +1,253 @@
+/*
+ * openai_form.c -- see openai_form.h.
+ */
+#include "worker/call/openai_form.h"
+
+static void write_params(const struct openai_form *form, struct json_writer *w,
+                         const struct provider_model *model, const struct params *params)
+{
+    const char *max_tokens = form->max_tokens_name ? form->max_tokens_name(model) : "max_tokens";
+    provider_write_real(w, "temperature", provider_temperature(model, params));
+    provider_write_int(w, max_tokens, provider_max_tokens(model, params));
+    provider_write_real(w, "top_p", params->top_p);
+    if (form->takes & OPENAI_TAKES_TOP_K)
+        provider_write_int(w, "top_k", params->top_k);
+    if (form->takes & OPENAI_TAKES_SEED)
+        provider_write_int(w, "seed", params->seed);
+    if (form->takes & OPENAI_TAKES_FREQUENCY_PENALTY)
+        provider_write_real(w, "frequency_penalty", params->frequency_penalty);
+    if (form->takes & OPENAI_TAKES_PRESENCE_PENALTY)
+        provider_write_real(w, "presence_penalty", params->presence_penalty);
+    provider_write_strs(w, "stop", params->stop);
+    provider_write_any(w, "response_format", params->response_format);
+    provider_write_any(w, "tools", params->tools);
+    provider_write_any(w, "tool_choice", params->tool_choice);
+}
+
+bool openai_form_body(const struct openai_form *form, const struct provider_model *model,
+                      const struct prompt *prompt, struct arena *arena, struct str *ret,
+                      struct err *err)
+{
+    struct provider_body body;
+    provider_body_open(&body, arena);
+    json_key(&body.json, "model");
+    json_str(&body.json, model->model);
+    json_key(&body.json, "messages");
+    json_value(&body.json, prompt->messages);
+    write_params(form, &body.json, model, prompt->params);
+    return provider_body_close(&body, ret, err);
+}
+
+struct str openai_form_url(const struct provider_model *model, const char *home, const char *ending,
+                           const char *path, struct arena *arena)
+{
+    struct provider_model bare = {.base_url = model->base_url};
+    if (str_ends(bare.base_url, str_of(ending)))
+        bare.base_url.len -= str_of(ending).len;
+    return provider_url(&bare, home, path, arena);
+}
+
+bool openai_form_encode(const struct openai_form *form, const struct provider_model *model,
+                        const struct prompt *prompt, struct arena *arena,
+                        struct provider_request *ret, struct err *err)
+{
+    struct provider_request request = {0};
+    request.url = openai_form_url(model, form->home, "/v1", "/v1/chat/completions", arena);
+    provider_add_json(&request);
+    provider_add_bearer(&request, model, arena);
+    provider_add_configured(&request, model);
+    if (!openai_form_body(form, model, prompt, arena, &request.body, err))
+        return false;
+    *ret = request;
+    return true;
+}
+
+/* What OpenAI itself says, and the words of the servers (vLLM among them) that give no name. */
+static const struct openai_error common_errors[] = {
+    {"context_length_exceeded", NULL, ERR_PROVIDER_CONTEXT},
+    {"content_filter", NULL, ERR_PROVIDER_FILTER},
+    {"content_policy_violation", NULL, ERR_PROVIDER_FILTER},
+    {"insufficient_quota", NULL, ERR_PROVIDER_QUOTA},
+    {"billing_hard_limit_reached", NULL, ERR_PROVIDER_QUOTA},
+    {"model_not_found", NULL, ERR_PROVIDER_NOT_FOUND},
+    {"invalid_api_key", NULL, ERR_PROVIDER_AUTH},
+    {NULL, "maximum context length is", ERR_PROVIDER_CONTEXT},
+    {0},
+};
+
+static bool has_words(struct str message, const char *words)
+{
+    return message.data && memmem(message.data, message.len, words, strlen(words));
+}
+
+/* The first row that holds; NULL: none does. */
+static const struct openai_error *find_error(const struct openai_error *row, struct str code,
+                                             struct str type, struct str message)
+{
+    for (; row && (row->name || row->words); row++) {
+        if (row->name && !str_is(code, row->name) && !str_is(type, row->name))
+            continue;
+        if (!row->words || has_words(message, row->words))
+            return row;
+    }
+    return NULL;
+}
+
+/* {"error":{"message","type","param","code"}}, {"error":"text"}, or the members without a map
+ * around them: {"message"}, {"detail"}. */
+static struct str message_of(const struct value *document, const struct value *error)
+{
+    struct str message =
+        error && error->kind == VALUE_STR ? error->text : value_get_str(error, "message");
+    return message.data ? message : value_get_str(document, "detail");
+}
+
+/* An error inside a 200 may carry the status that it should have had. */
+static int status_of(const struct provider_reply *reply, const struct value *error)
+{
+    int64_t code = value_get_int(error, "code", 0);
+    return reply->status == 200 && code >= 400 && code <= 599 ? (int)code : reply->status;
+}
+
+void openai_form_error(const struct openai_form *form, const struct provider_reply *reply,
+                       const struct value *document, struct err *err)
+{
+    const struct value *error = value_get(document, STR("error"));
+    if (!error || error->kind == VALUE_NULL)
+        error = document;
+    struct provider_reply meant = *reply;
+    struct str message = message_of(document, error);
+    struct str code = value_get_str(error, "code"), type = value_get_str(error, "type");
+    meant.status = status_of(reply, error);
+    provider_status_error(&meant, message, err);
+    const struct openai_error *found = find_error(form->errors, code, type, message);
+    if (!found)
+        found = find_error(common_errors, code, type, message);
+    if (!found)
+        return;
+    err->code = found->meaning;
+    err->retry = err_retry_of(err->code);
+}
+
+static void read_usage(const struct openai_form *form, const struct value *usage,
+                       struct answer *ret)
+{
+    if (!usage)
+        return;
+    ret->usage_known = true;
+    ret->usage.input = provider_count(usage, "prompt_tokens");
+    ret->usage.output = provider_count(usage, "completion_tokens");
+    if (!value_get(usage, STR("prompt_tokens")) && !value_get(usage, STR("completion_tokens")))
+        ret->usage.input = provider_count(usage, "total_tokens");
+    ret->usage.cached_input =
+        provider_count(value_get_map(usage, "prompt_tokens_details"), "cached_tokens");
+    ret->usage.reasoning =
+        provider_count(value_get_map(usage, "completion_tokens_details"), "reasoning_tokens");
+    if (form->count)
+        form->count(usage, &ret->usage);
+    provider_cap_usage(&ret->usage);
+}
+
+/* A whole reply has stopped; some servers leave the reason out. */
+static bool read_finish(const struct openai_form *form, struct str theirs, struct answer *ret,
+                        struct err *err)
+{
+    ret->finish_reason = str_empty(theirs) ? STR("stop") : theirs;
+    for (const struct openai_finish *row = form->finishes; row && row->theirs; row++) {
+        if (!str_is(theirs, row->theirs))
+            continue;
+        ret->finish_reason = str_of(row->ours);
+        if (row->meaning == ERR_NONE)
+            continue;
+        err_set(err, row->meaning, "the provider ended the answer with '%s'", row->theirs);
+        return false;
+    }
+    if (str_is(ret->finish_reason, "content_filter") && str_empty(ret->text)) {
+        err_set(err, ERR_PROVIDER_FILTER,
+                "the provider's content filter left nothing of the answer");
+        return false;
+    }
+    return true;
+}
+
+static bool read_choice(const struct openai_form *form, const struct value *document,
+                        struct arena *arena, struct answer *ret, struct err *err)
+{
+    const struct value *choices = value_get_list(document, "choices");
+    const struct value *choice = choices && choices->count ? &choices->items[0] : NULL;
+    const struct value *message = value_get_map(choice, "message");
+    if (!message) {
+        err_set(err, ERR_PROVIDER_BAD_REPLY, "the provider's reply has no choices[0].message");
+        return false;
+    }
+    ret->text = provider_content_text(value_get(message, STR("content")), arena);
+    if (value_get_list(message, "tool_calls") || value_get_str(message, "refusal").data)
+        ret->message = message;
+    return read_finish(form, value_get_str(choice, "finish_reason"), ret, err);
+}
+
+static bool is_error(const struct provider_reply *reply, const struct value *document)
+{
+    const struct value *error = value_get(document, STR("error"));
+    return reply->status != 200 || (error && error->kind != VALUE_NULL) ||
+           str_is(value_get_str(document, "object"), "error");
+}
+
+bool openai_form_decode(const struct openai_form *form, const struct provider_reply *reply,
+                        struct arena *arena, struct answer *ret, struct err *err)
+{
+    struct value document;
+    struct answer answer = {0};
+    if (!provider_read_json(reply, arena, &document, err))
+        return false;
+    if (is_error(reply, &document)) {
+        openai_form_error(form, reply, &document, err);
+        return false;
+    }
+    answer.provider_id = value_get_str(&document, "id");
+    answer.model = value_get_str(&document, "model");
+    read_usage(form, value_get_map(&document, "usage"), &answer);
+    bool good = read_choice(form, &document, arena, &answer, err);
+    *ret = answer; /* also of a failed call: its tokens are paid */
+    return good;
+}
+
+struct value openai_tool_call(struct str id, struct str name, const struct value *arguments,
+                              struct arena *arena)
+{
+    struct buf bytes;
+    buf_init(&bytes, PROVIDER_BODY_MAX);
+    json_write(arguments, &bytes);
+    struct str text = arena_str(arena, buf_str(&bytes));
+    buf_done(&bytes);
+
+    struct value *function = value_map_new(arena, 2);
+    value_map_add(function, STR("name"), value_str(name));
+    value_map_add(function, STR("arguments"), value_str(text));
+    struct value *call = value_map_new(arena, 3);
+    value_map_add(call, STR("id"), value_str(id));
+    value_map_add(call, STR("type"), value_str(STR("function")));
+    value_map_add(call, STR("function"), *function);
+    return *call;
+}
+
+const struct value *openai_tool_message(struct str text, struct value *calls, uint32_t count,
+                                        struct arena *arena)
+{
+    struct value *message = value_map_new(arena, 3);
+    value_map_add(message, STR("role"), value_str(STR("assistant")));
+    value_map_add(message, STR("content"), value_str(text));
+    value_map_add(message, STR("tool_calls"),
+                  (struct value){.kind = VALUE_LIST, .count = count, .items = calls});
+    return message;
+}
+
+bool openai_tool_arguments(const struct value *call, struct arena *arena, struct value *ret,
+                           struct err *err)
+{
+    const struct value *function = value_get_map(call, "function");
+    if (json_read(value_get_str(function, "arguments"), arena, ret, err))
+        return true;
+    err_set(err, ERR_INVALID_REQUEST, "a tool call's arguments in messages are not JSON");
+    return false;
+}
