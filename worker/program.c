@@ -230,6 +230,12 @@ static bool prepare(struct worker *worker, struct err *err)
     return worker->models != NULL;
 }
 
+static void warn(const char *text, void *context)
+{
+    (void)context;
+    log_warn("configuration", LOG_C("warning", text));
+}
+
 static void *start(struct app *app, const void *conf, struct err *err)
 {
     struct worker *worker = xzalloc(sizeof(*worker));
@@ -251,6 +257,7 @@ static void *start(struct app *app, const void *conf, struct err *err)
         stop(worker);
         return NULL;
     }
+    shared_conf_each_warning(&worker->conf->shared, warn, NULL);
     log_info("worker starts", LOG_C("instance", worker->instance),
              LOG_I("max_in_flight", worker->conf->max_in_flight));
     return worker;
@@ -269,6 +276,7 @@ static void reload(void *program, const void *conf)
     }
     model_table_release(worker->models);
     worker->models = models;
+    shared_conf_each_warning(&fresh->shared, warn, NULL);
 }
 
 static void drain(void *program)

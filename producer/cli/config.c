@@ -13,12 +13,19 @@ static bool load(struct cli *cli, struct settings *ret, struct err *err)
            settings_check(ret, err);
 }
 
+static void say_warning(const char *text, void *context)
+{
+    (void)context;
+    cli_say("warning: %s", text);
+}
+
 int run_config_check(struct cli *cli)
 {
     struct settings *settings = arena_new(&cli->arena, struct settings);
     struct err err = {0};
     if (!load(cli, settings, &err))
         return cli_fail(cli, &err);
+    shared_conf_each_warning(&settings->worker.shared, say_warning, NULL);
     cli_say("the configuration is usable%s%s%s: %zu model(s)", cli->file ? " ('" : "",
             cli->file ? cli->file : "", cli->file ? "')" : "",
             settings->worker.shared.models.count);

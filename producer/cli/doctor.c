@@ -228,14 +228,6 @@ static void take_probe(const struct http_reply *reply, const struct err *err, vo
         probe->err = *err;
 }
 
-/* The providers' own addresses, as the workers use them. */
-static const char *default_url(const struct model_conf *model)
-{
-    if (str_is(model->provider, "anthropic"))
-        return "https://api.anthropic.com";
-    return str_is(model->provider, "ollama") ? "http://localhost:11434" : "https://api.openai.com";
-}
-
 /* Any HTTP answer will do: it shows that the address is right and somebody is there. */
 static void check_model(struct doctor *doctor, struct http_client *http,
                         const struct model_conf *model)
@@ -243,14 +235,14 @@ static void check_model(struct doctor *doctor, struct http_client *http,
     struct arena *arena = &doctor->cli->arena;
     struct probe probe = {0};
     struct err err;
-    bool own = str_empty(model->base_url);
-    struct str url = own ? str_of(default_url(model)) : model->base_url;
+    const struct provider_facts *facts = provider_facts(model->provider);
+    struct str url = str_empty(model->base_url) ? str_of(facts->home) : model->base_url;
     const struct http_request request = {
         .method = STR("GET"), .url = url, .connect_timeout_ms = ASK_MS, .total_timeout_ms = ASK_MS};
     const char *name = arena_printf(arena, "model " STR_FMT, STR_ARG(model->name)).data;
-    if (own && str_empty(model->api_key) && !str_is(model->provider, "ollama")) {
+    if (model_conf_lacks_key(model)) {
         report(doctor, name, HEALTH_FAIL, STR("no api_key"),
-               "set api_key: ${OPENAI_API_KEY}, or api_key_file");
+               arena_printf(arena, "set api_key: ${%s}, or api_key_file", facts->key).data);
         return;
     }
     if (!http_call(http, &request, take_probe, &probe, &err)) {
