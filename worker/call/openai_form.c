@@ -93,13 +93,20 @@ static const struct openai_error *find_error(const struct openai_error *row, str
     return NULL;
 }
 
-/* {"error":{"message","type","param","code"}}, {"error":"text"}, or the members without a map
- * around them: {"message"}, {"detail"}. */
+/* FastAPI's servers: {"detail":"text"} or {"detail":[{"loc","msg"}]}. */
+static struct str detail_of(const struct value *document)
+{
+    const struct value *list = value_get_list(document, "detail");
+    return list && list->count ? value_get_str(&list->items[0], "msg")
+                               : value_get_str(document, "detail");
+}
+
+/* {"error":{"message","type","param","code"}} or {"error":"text"}; some servers put the members
+ * into the document itself. */
 static struct str message_of(const struct value *document, const struct value *error)
 {
-    struct str message =
-        error && error->kind == VALUE_STR ? error->text : value_get_str(error, "message");
-    return message.data ? message : value_get_str(document, "detail");
+    struct str message = error->kind == VALUE_STR ? error->text : value_get_str(error, "message");
+    return message.data ? message : detail_of(document);
 }
 
 /* An error inside a 200 may carry the status that it should have had. */

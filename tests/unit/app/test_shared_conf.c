@@ -10,6 +10,8 @@
 
 #include <cmocka.h>
 
+#include "common/base/buf.h"
+
 struct settings {
     int64_t something_before;
     struct shared_conf shared;
@@ -102,12 +104,17 @@ static void topic_prefix_must_be_a_topic_name(void **state)
     assert_false(load("topics.prefix", "caf\xc3\xa9"));
 }
 
+#define AZURE .name = STR("m"), .provider = STR("azure")
+
 /* One model with sound members but for what the case changes. */
 static void models_are_checked_one_by_one(void **state)
 {
     (void)state;
     struct str headers_bad[] = {STR("X-A\r\nX-B")}, headers_good[] = {STR("X-A")},
-               value[] = {STR("1")}, value_bad[] = {STR("1\n")}, nothing[] = {STR("")};
+               value[] = {STR("1")}, value_bad[] = {STR("1\n")}, nothing[] = {STR("")},
+               with_value[] = {STR("X-A: 1")}, many[13];
+    for (size_t i = 0; i < 13; i++)
+        many[i] = STR("X-A");
     static const char long_name[200] = {[0 ... 198] = 'm'};
     const struct {
         struct model_conf model;
@@ -121,7 +128,19 @@ static void models_are_checked_one_by_one(void **state)
         {{.name = STR("m"), .headers = {headers_bad, value, 1}}, "'models.m.headers' has"},
         {{.name = STR("m"), .headers = {headers_good, value_bad, 1}}, "'models.m.headers' has"},
         {{.name = STR("m"), .headers = {nothing, value, 1}}, "'models.m.headers' has"},
+        {{.name = STR("m"), .headers = {with_value, value, 1}}, "'models.m.headers' has a name"},
+        {{.name = STR("m"), .headers = {many, many, 12}}, NULL},
+        {{.name = STR("m"), .headers = {many, many, 13}}, "'models.m.headers' has more than 12"},
         {{.name = {long_name, 199}}, ".name' must be at most 128 bytes"},
+        {{.name = STR("m"), .base_url = STR("h:80")}, "'models.m.base_url' must begin"},
+        {{.name = STR("m"), .base_url = STR("http://h/a?b=c")}, "'models.m.base_url' must be an"},
+        {{.name = STR("m"), .base_url = STR("http://h/#a")}, "'models.m.base_url' must be an"},
+        {{.name = STR("m"), .base_url = STR("http://h /")}, "'models.m.base_url' must be an"},
+        {{.name = STR("m"), .provider = STR("qwen")}, NULL},
+        {{AZURE, .api_version = STR("2024-10-21")}, "'models.m.base_url' must be set: this"},
+        {{AZURE, .api_version = STR("2025-01-01-preview"), .base_url = STR("https://r")}, NULL},
+        {{AZURE, .api_version = STR(""), .base_url = STR("https://r")}, "'models.m.api_version'"},
+        {{AZURE, .api_version = STR("1&a=b"), .base_url = STR("https://r")}, "be a date such as"},
     };
     assert_true(load(NULL, NULL));
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -132,6 +151,71 @@ static void models_are_checked_one_by_one(void **state)
         if (!good && !strstr(err.text, cases[i].say))
             fail_msg("'%s' is not in '%s'", cases[i].say, err.text);
         assert_null(good ? NULL : strstr(err.text, "sk-")); /* keys are not told */
+    }
+}
+
+static void every_provider_may_be_chosen(void **state)
+{
+    (void)state;
+    const struct conf_row *row = model_conf_rows;
+    while (strcmp(row->key, "provider") != 0)
+        row++;
+    struct str rest = str_of(row->choices), choice;
+    size_t count = 0;
+    for (; str_split(&rest, '|', &choice); count++) {
+        const struct provider_facts *facts = provider_facts(choice);
+        assert_non_null(facts);
+        assert_true(!*facts->home || strncmp(facts->home, "http", 4) == 0);
+    }
+    assert_true(count >= 8);
+    assert_null(provider_facts(STR("nobody")));
+}
+
+static void gather(const char *text, void *context)
+{
+    struct buf *all = context;
+    buf_add_str(all, str_of(text));
+    buf_add_char(all, '\n');
+}
+
+static void a_missing_key_is_told_but_not_refused(void **state)
+{
+    (void)state;
+    struct str token[] = {STR("authorization")}, other[] = {STR("X-A")}, value[] = {STR("1")};
+    const struct {
+        struct model_conf model;
+        const char *variable; /* NULL: nothing is said */
+    } cases[] = {
+        {{.provider = STR("openai")}, "OPENAI_API_KEY"},
+        {{.provider = STR("openai"), .headers = {other, value, 1}}, "OPENAI_API_KEY"},
+        {{.provider = STR("openai"), .headers = {token, value, 1}}, NULL},
+        {{.provider = STR("openai"), .api_key = STR("k")}, NULL},
+        {{.provider = STR("openai"), .base_url = STR("http://h")}, NULL},
+        {{.provider = STR("ollama")}, NULL},
+        {{.provider = STR("anthropic")}, "ANTHROPIC_API_KEY"},
+        {{.provider = STR("deepseek")}, "DEEPSEEK_API_KEY"},
+        {{.provider = STR("qwen")}, "DASHSCOPE_API_KEY"},
+        {{.provider = STR("azure"), .base_url = STR("https://r")}, "AZURE_OPENAI_API_KEY"},
+        {{.provider = STR("azure"), .base_url = STR("https://r"), .headers = {token, value, 1}},
+         NULL},
+    };
+    assert_true(load(NULL, NULL));
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct model_conf models[] = {cases[i].model, {.provider = STR("ollama")}};
+        struct buf said;
+        buf_init(&said, 10000);
+        models[0].name = STR("m");
+        models[0].api_version = STR("2024-10-21");
+        conf.shared.models = (struct conf_items){models, 2};
+        assert_true(shared_conf_check(&conf.shared, &err));
+        shared_conf_each_warning(&conf.shared, gather, &said);
+        assert_int_equal(said.len > 0, cases[i].variable != NULL);
+        buf_add_char(&said, '\0');
+        if (cases[i].variable) {
+            assert_non_null(strstr(said.data, "'models.m.api_key' is not set"));
+            assert_non_null(strstr(said.data, cases[i].variable));
+        }
+        buf_done(&said);
     }
 }
 
@@ -157,6 +241,8 @@ int main(void)
         T(reserved_kafka_properties_are_refused_with_a_reason),
         T(topic_prefix_must_be_a_topic_name),
         T(models_are_checked_one_by_one),
+        T(every_provider_may_be_chosen),
+        T(a_missing_key_is_told_but_not_refused),
         T(default_model_must_be_one_of_the_models),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -20,6 +20,7 @@ static struct model_conf model(const char *name)
                                .base_url = STR("http://127.0.0.1:1//"),
                                .api_key = STR("k"),
                                .api = STR("chat"),
+                               .api_version = STR("2024-10-21"),
                                .temperature = NAN,
                                .attempts_max = 4,
                                .price_input = 0.15,
@@ -40,6 +41,7 @@ static void a_model_is_found_by_its_name(void **state)
     assert_true(str_is(found->dialect.model, "small"));
     assert_true(str_is(found->dialect.base_url, "http://127.0.0.1:1"));
     assert_null(model_find(table, STR("none")));
+    assert_true(str_is(found->dialect.api_version, "2024-10-21"));
     assert_true(str_is(model_default(table), "large"));
     model_table_release(table);
 }

@@ -208,23 +208,14 @@ static void golden(const char *name)
     assert_true(cases >= 5);
 }
 
-static void openai_sends_and_understands_its_dialect(void **state)
-{
-    (void)state;
-    golden("openai");
-}
-
-static void anthropic_sends_and_understands_its_dialect(void **state)
-{
-    (void)state;
-    golden("anthropic");
-}
-
-static void ollama_sends_and_understands_its_dialect(void **state)
-{
-    (void)state;
-    golden("ollama");
-}
+#define PROVIDER(name, home, key)                                                                  \
+    static void name##_sends_and_understands_its_dialect(void **state)                             \
+    {                                                                                              \
+        (void)state;                                                                               \
+        golden(#name);                                                                             \
+    }
+#include "schemas/provider.def"
+#undef PROVIDER
 
 static void an_unknown_provider_is_none(void **state)
 {
@@ -236,9 +227,9 @@ static void an_unknown_provider_is_none(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(openai_sends_and_understands_its_dialect),
-        cmocka_unit_test(anthropic_sends_and_understands_its_dialect),
-        cmocka_unit_test(ollama_sends_and_understands_its_dialect),
+#define PROVIDER(name, home, key) cmocka_unit_test(name##_sends_and_understands_its_dialect),
+#include "schemas/provider.def"
+#undef PROVIDER
         cmocka_unit_test(an_unknown_provider_is_none),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
