@@ -227,7 +227,7 @@ void shared_conf_each_warning(const struct shared_conf *conf,
             continue;
         snprintf(text, sizeof(text),
                  "'models." STR_FMT ".api_key' is not set: " STR_FMT
-                 " will refuse every call; set it, as ${%s}, or api_key_file",
+                 " refuses calls without a key; set it, as ${%s}, or api_key_file",
                  STR_ARG(models[i].name), STR_ARG(models[i].provider),
                  provider_facts(models[i].provider)->key);
         visit(text, context);

@@ -241,7 +241,8 @@ static void check_model(struct doctor *doctor, struct http_client *http,
         .method = STR("GET"), .url = url, .connect_timeout_ms = ASK_MS, .total_timeout_ms = ASK_MS};
     const char *name = arena_printf(arena, "model " STR_FMT, STR_ARG(model->name)).data;
     if (model_conf_lacks_key(model)) {
-        report(doctor, name, HEALTH_FAIL, STR("no api_key"),
+        report(doctor, name, str_empty(model->base_url) ? HEALTH_FAIL : HEALTH_WARN,
+               STR("no api_key"),
                arena_printf(arena, "set api_key: ${%s}, or api_key_file", facts->key).data);
         return;
     }

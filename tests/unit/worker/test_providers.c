@@ -217,6 +217,72 @@ static void golden(const char *name)
 #include "schemas/provider.def"
 #undef PROVIDER
 
+/* Calls `visit` with every recorded reply of every provider. */
+static void each_reply(void (*visit)(const char *name, const struct provider_reply *reply))
+{
+    for (const char *const *name = provider_names(); *name; name++) {
+        char folder[512], path[1024];
+        snprintf(folder, sizeof(folder), "%s/tests/golden/%s", TEST_SOURCE_DIR, *name);
+        DIR *dir = opendir(folder);
+        assert_non_null(dir);
+        for (struct dirent *entry; (entry = readdir(dir));) {
+            if (!str_ends(str_of(entry->d_name), STR(".reply.http")))
+                continue;
+            struct arena arena;
+            arena_init(&arena, NULL, 64 << 20);
+            snprintf(path, sizeof(path), "%s/%s", folder, entry->d_name);
+            const struct provider_reply reply = read_reply(read_file(&arena, path));
+            visit(*name, &reply);
+            arena_done(&arena);
+        }
+        closedir(dir);
+    }
+}
+
+static bool decodes(const char *name, const struct provider_reply *reply)
+{
+    struct answer answer = {0};
+    struct err err = {0};
+    struct arena arena;
+    arena_init(&arena, NULL, 64 << 20);
+    bool good = provider_by_name(str_of(name))->decode(reply, &arena, &answer, &err);
+    assert_int_equal(good, err.code == ERR_NONE);
+    assert_true(answer.usage.cached_input >= 0 && answer.usage.reasoning >= 0);
+    assert_true(answer.usage.cached_input <= answer.usage.input);
+    assert_true(answer.usage.reasoning <= answer.usage.output);
+    arena_done(&arena);
+    return good;
+}
+
+static void read_by_all(const char *name, const struct provider_reply *reply)
+{
+    (void)name;
+    for (const char *const *reader = provider_names(); *reader; reader++)
+        decodes(*reader, reply);
+}
+
+static void no_reply_makes_usage_absurd_whoever_reads_it(void **state)
+{
+    (void)state;
+    each_reply(read_by_all);
+}
+
+static void cut_anywhere(const char *name, const struct provider_reply *reply)
+{
+    struct provider_reply cut = *reply;
+    size_t len = str_trim(reply->body).len;
+    for (size_t i = 0; i < len; i++) {
+        cut.body = str_slice(reply->body, 0, i);
+        assert_false(decodes(name, &cut));
+    }
+}
+
+static void a_reply_cut_anywhere_is_no_answer(void **state)
+{
+    (void)state;
+    each_reply(cut_anywhere);
+}
+
 static void an_unknown_provider_is_none(void **state)
 {
     (void)state;
@@ -230,6 +296,8 @@ int main(void)
 #define PROVIDER(name, home, key) cmocka_unit_test(name##_sends_and_understands_its_dialect),
 #include "schemas/provider.def"
 #undef PROVIDER
+        cmocka_unit_test(no_reply_makes_usage_absurd_whoever_reads_it),
+        cmocka_unit_test(a_reply_cut_anywhere_is_no_answer),
         cmocka_unit_test(an_unknown_provider_is_none),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
