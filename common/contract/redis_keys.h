@@ -40,6 +40,7 @@ struct str redis_key_alive(struct arena *arena, struct str prefix, struct str in
 int64_t redis_key_lifetime_s(enum redis_key key);
 
 extern const char lua_claim[];
+extern const char lua_limit[];
 extern const char lua_conversation[];
 extern const char lua_release[];
 extern const char lua_settled[];

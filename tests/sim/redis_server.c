@@ -1,5 +1,6 @@
 /*
- * redis_server.c -- the simulated Redis: strings and lists with a lifetime, one command at a time.
+ * redis_server.c -- the simulated Redis: strings, lists and hashes with a lifetime, one command at
+ * a time.
  *
  * To add a command: a function and its row in `commands`.
  */
@@ -8,11 +9,14 @@
 
 #include "tests/sim/redis_inside.h"
 
+/* What a key must be if it is there. */
+enum kind_of_key { ANY, STRING, LIST, HASH };
+
 struct item {
     struct map_node node;
     char *key;
-    bool is_list;
-    struct str *texts; /* one for a string; owned */
+    enum kind_of_key kind;
+    struct str *texts; /* one for a string; fields and values of a hash, in turn; owned */
     size_t count;
     int64_t expires_us; /* 0: never */
 };
@@ -110,14 +114,14 @@ static struct item *find(struct sim_redis *redis, struct str key)
     return NULL;
 }
 
-static struct item *find_or_make(struct sim_redis *redis, struct str key, bool is_list)
+static struct item *find_or_make(struct sim_redis *redis, struct str key, enum kind_of_key kind)
 {
     struct item *item = find(redis, key);
     if (item)
         return item;
     item = xzalloc(sizeof(*item));
     item->key = xstrndup(key);
-    item->is_list = is_list;
+    item->kind = kind;
     map_add(&redis->keys, &item->node, str_from(item->key, key.len));
     return item;
 }
@@ -162,9 +166,9 @@ static void do_set(struct sim_redis *redis, const struct str *words, size_t coun
             lifetime_us = number_of(words[++i]) * 1000000;
         }
     }
-    struct item *item = find_or_make(redis, words[1], false);
+    struct item *item = find_or_make(redis, words[1], STRING);
     item_clear(item);
-    item->is_list = false;
+    item->kind = STRING;
     item_push(item, words[2]);
     item->expires_us = lifetime_us ? redis->sim->now_us + lifetime_us : 0;
     answer_ok(ret);
@@ -214,7 +218,7 @@ static void do_lrange(struct sim_redis *redis, const struct str *words, size_t c
 static void do_rpush(struct sim_redis *redis, const struct str *words, size_t count,
                      struct sim_answer *ret)
 {
-    struct item *item = find_or_make(redis, words[1], true);
+    struct item *item = find_or_make(redis, words[1], LIST);
     for (size_t i = 2; i < count; i++)
         item_push(item, words[i]);
     answer_number(ret, (int64_t)item->count);
@@ -271,15 +275,114 @@ static void do_expire(struct sim_redis *redis, const struct str *words, size_t c
     answer_number(ret, item != NULL);
 }
 
+static void do_pexpire(struct sim_redis *redis, const struct str *words, size_t count,
+                       struct sim_answer *ret)
+{
+    struct item *item = find(redis, words[1]);
+    (void)count;
+    if (item)
+        item->expires_us = redis->sim->now_us + number_of(words[2]) * 1000;
+    answer_number(ret, item != NULL);
+}
+
+/* Where the value of a field is; its item's count: nowhere. */
+static size_t value_at(const struct item *item, struct str field)
+{
+    size_t at = 0;
+    while (at < item->count && !str_eq(item->texts[at], field))
+        at += 2;
+    return at < item->count ? at + 1 : at;
+}
+
+static void do_hget(struct sim_redis *redis, const struct str *words, size_t count,
+                    struct sim_answer *ret)
+{
+    struct item *item = find(redis, words[1]);
+    size_t at = item ? value_at(item, words[2]) : 0;
+    (void)count;
+    if (item && at < item->count)
+        sim_answer_text(ret, item->texts[at]);
+}
+
+/* Whether the field is new. */
+static bool put_field(struct item *item, struct str field, struct str value)
+{
+    size_t at = value_at(item, field);
+    if (at == item->count) {
+        item_push(item, field);
+        item_push(item, value);
+        return true;
+    }
+    free((char *)(uintptr_t)item->texts[at].data);
+    item->texts[at] = str_from(xstrndup(value), value.len);
+    return false;
+}
+
+static void do_hset(struct sim_redis *redis, const struct str *words, size_t count,
+                    struct sim_answer *ret)
+{
+    struct item *item = find_or_make(redis, words[1], HASH);
+    int64_t fresh = 0;
+    for (size_t i = 2; i + 1 < count; i += 2)
+        fresh += put_field(item, words[i], words[i + 1]);
+    answer_number(ret, fresh);
+}
+
+static void do_hincrby(struct sim_redis *redis, const struct str *words, size_t count,
+                       struct sim_answer *ret)
+{
+    struct item *item = find_or_make(redis, words[1], HASH);
+    size_t at = value_at(item, words[2]);
+    int64_t number = number_of(words[3]) + (at < item->count ? number_of(item->texts[at]) : 0);
+    char text[24];
+    (void)count;
+    snprintf(text, sizeof(text), "%lld", (long long)number);
+    put_field(item, words[2], str_of(text));
+    answer_number(ret, number);
+}
+
+static void do_hdel(struct sim_redis *redis, const struct str *words, size_t count,
+                    struct sim_answer *ret)
+{
+    struct item *item = find(redis, words[1]);
+    int64_t gone = 0;
+    for (size_t i = 2; item && i < count; i++) {
+        size_t at = value_at(item, words[i]);
+        if (at == item->count)
+            continue;
+        free((char *)(uintptr_t)item->texts[at - 1].data);
+        free((char *)(uintptr_t)item->texts[at].data);
+        item->count -= 2;
+        item->texts[at - 1] = item->texts[item->count];
+        item->texts[at] = item->texts[item->count + 1];
+        gone++;
+    }
+    if (item && !item->count)
+        item_free(redis, item);
+    answer_number(ret, gone);
+}
+
+/* The wall clock, in seconds and microseconds. */
+static void do_time(struct sim_redis *redis, const struct str *words, size_t count,
+                    struct sim_answer *ret)
+{
+    char text[24];
+    int64_t now_us = redis->sim->now_us + SIM_WALL_MS * 1000;
+    (void)words, (void)count;
+    ret->kind = REDIS_LIST;
+    ret->items = xcalloc(2, sizeof(*ret->items));
+    snprintf(text, sizeof(text), "%lld", (long long)(now_us / 1000000));
+    sim_answer_text(&ret->items[ret->count++], str_of(text));
+    snprintf(text, sizeof(text), "%lld", (long long)(now_us % 1000000));
+    sim_answer_text(&ret->items[ret->count++], str_of(text));
+}
+
 static void do_publish(struct sim_redis *redis, const struct str *words, size_t count,
                        struct sim_answer *ret)
 {
     (void)count;
     answer_number(ret, (int64_t)sim_redis_publish(redis, words[1], words[2]));
 }
-
-/* What the key must be if it is there. */
-enum kind_of_key { ANY, STRING, LIST };
 
 static const struct command {
     const char *name;
@@ -288,16 +391,18 @@ static const struct command {
                 struct sim_answer *ret);
     enum kind_of_key kind;
 } commands[] = {
-    {"GET", 2, do_get, STRING},      {"SET", 3, do_set, ANY},      {"DEL", 2, do_del, ANY},
-    {"LRANGE", 4, do_lrange, LIST},  {"RPUSH", 3, do_rpush, LIST}, {"LTRIM", 4, do_ltrim, LIST},
-    {"LINDEX", 3, do_lindex, LIST},  {"LLEN", 2, do_llen, LIST},   {"EXPIRE", 3, do_expire, ANY},
-    {"PUBLISH", 3, do_publish, ANY},
+    {"GET", 2, do_get, STRING},       {"SET", 3, do_set, ANY},      {"DEL", 2, do_del, ANY},
+    {"LRANGE", 4, do_lrange, LIST},   {"RPUSH", 3, do_rpush, LIST}, {"LTRIM", 4, do_ltrim, LIST},
+    {"LINDEX", 3, do_lindex, LIST},   {"LLEN", 2, do_llen, LIST},   {"EXPIRE", 3, do_expire, ANY},
+    {"PUBLISH", 3, do_publish, ANY},  {"HGET", 3, do_hget, HASH},   {"HSET", 4, do_hset, HASH},
+    {"HINCRBY", 4, do_hincrby, HASH}, {"HDEL", 3, do_hdel, HASH},   {"PEXPIRE", 3, do_pexpire, ANY},
+    {"TIME", 1, do_time, ANY},
 };
 
 static bool is_of_kind(struct sim_redis *redis, const struct command *command, struct str key)
 {
     const struct item *item = command->kind == ANY ? NULL : find(redis, key);
-    return !item || item->is_list == (command->kind == LIST);
+    return !item || item->kind == command->kind;
 }
 
 void sim_redis_command(struct sim_redis *redis, const struct str *words, size_t count,
@@ -308,7 +413,7 @@ void sim_redis_command(struct sim_redis *redis, const struct str *words, size_t 
         if (!str_eq_nocase(words[0], str_of(commands[i].name)))
             continue;
         must(count >= commands[i].words_min);
-        if (is_of_kind(redis, &commands[i], words[1]))
+        if (count < 2 || is_of_kind(redis, &commands[i], words[1]))
             commands[i].run(redis, words, count, ret);
         else
             sim_answer_fail(ret,

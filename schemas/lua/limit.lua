@@ -1,0 +1,90 @@
+-- A share of a rate limit over a true sliding window, for one process and a second or so.
+-- KEYS: limit (a hash). ARGV: instance, generation of the share held, requests and tokens per window
+-- (0: no such limit), window in ms, lifetime of a share in ms, requests and tokens left of the share,
+-- requests and tokens wanted, then for each moment since the last question: its age in ms, requests
+-- and tokens spent then (tokens may be negative: what was estimated too high).
+-- Returns {generation, requests granted, tokens granted, processes at it, ms until more comes free}.
+--
+-- What is spent is counted in tenths of a second until its whole bucket is older than the window. A
+-- share is counted in the bucket of the last moment it may be spent at, and moves to the buckets of
+-- what was really spent when its holder says so; what it has left comes back. A holder whose
+-- generation is not the one we know has not heard our last answer, or is another life of the
+-- process: its old share stays counted, since nobody can say what became of it.
+local key, WIDTH = KEYS[1], 100
+local time = redis.call('TIME')
+local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+local max_r, max_t, window, life = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
+local left_r, left_t, want_r, want_t = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
+local function number(field) return tonumber(redis.call('HGET', key, field) or 0) end
+local sum_r, sum_t, first = number('r'), number('t'), number('first')
+local bucket = math.floor(now / WIDTH)
+local last = math.floor((now + life) / WIDTH)
+
+local function add(n, r, t)
+  if n < first or (r == 0 and t == 0) then return end
+  redis.call('HINCRBY', key, 'r' .. n, r)
+  redis.call('HINCRBY', key, 't' .. n, t)
+  sum_r, sum_t = sum_r + r, sum_t + t
+end
+
+-- What is older than the window.
+local oldest = math.floor((now - window) / WIDTH)
+if first == 0 then first = oldest end
+for n = first, math.min(oldest, first + 1000) - 1 do
+  sum_r, sum_t = sum_r - number('r' .. n), sum_t - number('t' .. n)
+  redis.call('HDEL', key, 'r' .. n, 't' .. n)
+end
+if first + 1000 < oldest then -- nothing lives that long
+  redis.call('DEL', key)
+  sum_r, sum_t = 0, 0
+end
+first = math.max(first, oldest)
+
+-- The share held so far, and what was spent of it.
+local mine = redis.call('HGET', key, 'share ' .. ARGV[1])
+local generation = 0
+if mine then
+  local g, n, r, t, era = string.match(mine, '^(%d+) (%d+) (%d+) (%d+) (%d+)$')
+  generation = tonumber(g)
+  if g == ARGV[2] then add(tonumber(n), -tonumber(r), -tonumber(t)) end
+  mine = tonumber(era)
+end
+for i = 11, #ARGV, 3 do
+  add(math.floor((now - tonumber(ARGV[i])) / WIDTH), tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2]))
+end
+
+-- How many processes want something, counted anew every five seconds.
+local era, members = math.floor(now / 5000), 0
+if want_r > 0 and mine ~= era then
+  members = redis.call('HINCRBY', key, 'members' .. era, 1)
+  redis.call('HDEL', key, 'members' .. era - 2)
+elseif want_r > 0 or not mine then
+  members = number('members' .. era)
+end
+members = math.max(members, number('members' .. era - 1), 1)
+
+-- Half of what is free, if others want it too: the next one that asks gets the half of the rest.
+local function grant(max, sum, left, want)
+  if max == 0 then return want end
+  local free = math.max(max - sum - left, 0)
+  if members > 1 then free = math.ceil(free / 2) end
+  return math.min(want, free)
+end
+local got_r, got_t = grant(max_r, sum_r, left_r, want_r), grant(max_t, sum_t, left_t, want_t)
+generation = generation + 1
+add(last, left_r + got_r, left_t + got_t)
+redis.call('HSET', key, 'share ' .. ARGV[1],
+  string.format('%d %d %d %d %d', generation, last, left_r + got_r, left_t + got_t, want_r > 0 and era or mine or 0))
+
+-- When more comes free: the first bucket with something in it leaves the window.
+local wait = 0
+if got_r < want_r or got_t < want_t then
+  local n = first
+  while n < last and number('r' .. n) == 0 and number('t' .. n) == 0 do n = n + 1 end
+  wait = (n + 1) * WIDTH + window - now
+end
+redis.call('HSET', key, 'r', sum_r)
+redis.call('HSET', key, 't', sum_t)
+redis.call('HSET', key, 'first', first)
+redis.call('PEXPIRE', key, window + life + 60000)
+return {generation, got_r, got_t, members, wait}

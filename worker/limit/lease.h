@@ -1,0 +1,88 @@
+/*
+ * lease.h -- a process's share of a rate limit that the whole fleet shares. Pure.
+ *
+ * The window is Redis's (schemas/lua/limit.lua): it lends each process that asks a few requests and
+ * tokens for LEASE_MS. They are spent here without asking anybody. With the next question goes what
+ * was spent when, and what is left comes back, so the fleet together never exceeds the limit in any
+ * window, and Redis is asked about once a second and not once a request.
+ *
+ * Questions are rationed: at once when enough was spent since the last one, else a second apart.
+ *
+ * When Redis does not answer, a process lends itself what its part of the limit would be, so all of
+ * them together keep to it as well as can be.
+ *
+ * Times are loop milliseconds; a share lives from the moment the question left, so a slow answer
+ * makes it shorter and never longer than Redis thinks.
+ */
+#ifndef QUERN_WORKER_LIMIT_LEASE_H
+#define QUERN_WORKER_LIMIT_LEASE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    LEASE_MS = 1000,
+    LEASE_ASK_MS = 1000,     /* between two questions, when little was spent */
+    LEASE_ASK_SOON_MS = 300, /* when some was */
+    LEASE_SOME = 6,          /* requests */
+    LEASE_MANY = 25,         /* then at once */
+    LEASE_BUCKET_MS = 100,
+    LEASE_SPENDS_MAX = 32,
+    LEASE_TOLD_MAX = 16, /* in one question */
+    LEASE_GUARD_MS = 250 /* a call may arrive that much later than it left */
+};
+
+struct lease_rule {
+    int64_t requests, tokens; /* per window; 0: no such limit */
+    int64_t window_ms;
+};
+
+struct lease_spend {
+    int64_t at_ms, requests, tokens;
+};
+
+struct lease {
+    struct lease_rule rule;
+    int64_t left_requests, left_tokens;
+    int64_t until_ms;                            /* then what is left is not ours any more */
+    uint64_t generation;                         /* 0: Redis does not know what we hold */
+    int64_t members;                             /* processes that share the limit */
+    struct lease_spend spends[LEASE_SPENDS_MAX]; /* not yet told */
+    size_t spend_count, told_count;
+    int64_t spent; /* requests since the last question */
+    bool asking;
+    int64_t asked_ms, next_ms; /* the last question; not before */
+};
+
+/* What goes to Redis; spends: those of the lease. */
+struct lease_question {
+    uint64_t generation;
+    int64_t left_requests, left_tokens, want_requests, want_tokens;
+    size_t spend_count;
+};
+
+struct lease_answer {
+    uint64_t generation;
+    int64_t requests, tokens, members, wait_ms;
+};
+
+void lease_init(struct lease *lease, const struct lease_rule *rule);
+/* Whether a request of so many tokens may leave. One that is larger than the limit needs all of it.
+ */
+bool lease_may(const struct lease *lease, int64_t tokens, int64_t now_ms);
+void lease_take(struct lease *lease, int64_t tokens, int64_t now_ms); /* it may */
+/* The request that left at taken_ms had so many tokens more (or less) than was thought. */
+void lease_settle(struct lease *lease, int64_t taken_ms, int64_t more);
+
+/* When a question may be asked: now or later. */
+int64_t lease_ask_ms(const struct lease *lease);
+/* There is something that others could use, or that Redis counts too high. */
+bool lease_should_return(const struct lease *lease);
+void lease_ask(struct lease *lease, int64_t want_requests, int64_t want_tokens, int64_t now_ms,
+               struct lease_question *ret);
+void lease_answered(struct lease *lease, const struct lease_answer *answer);
+/* No answer; `away`: Redis is not there, so the process lends itself its part. */
+void lease_unanswered(struct lease *lease, bool away, int64_t now_ms);
+
+#endif
