@@ -73,6 +73,7 @@ struct slot {
     /* call */
     struct list_node permit_node; /* in worker->permit_queue or worker->resting */
     struct gate_place place;      /* at the model's gate */
+    struct limit_place share;     /* at the fleet's limit */
     struct http_call *call;
     bool cut_short;   /* by the deadline: it has less time than the model's own */
     unsigned attempt; /* calls made so far */

@@ -143,6 +143,9 @@ static bool open_stores(struct worker *worker, struct err *err)
     worker->script_claim = redis_script_add(worker->redis, &script_claim);
     worker->script_steal = redis_script_add(worker->redis, &script_steal);
     worker->script_release = redis_script_add(worker->redis, &script_release);
+    worker->limits =
+        limits_new(worker->loop, worker->redis, shared->redis_key_prefix, str_of(worker->instance));
+    model_table_limit(worker->models, shared, worker->limits);
     return true;
 }
 
@@ -189,6 +192,7 @@ static void stop(void *program)
     http_client_free(worker->http);
     kafka_producer_free(worker->producer, 2000);
     redis_free(worker->redis);
+    limits_free(worker->limits);
     postgres_free(worker->pg);
     intake_free(worker->intake);
     /* Jobs keep records of it, and partitions the names of its topics. */
@@ -274,6 +278,7 @@ static void reload(void *program, const void *conf)
         log_error("models not reloaded", LOG_C("error", err.text));
         return;
     }
+    model_table_limit(models, &fresh->shared, worker->limits);
     model_table_release(worker->models);
     worker->models = models;
     shared_conf_each_warning(&fresh->shared, warn, NULL);

@@ -42,6 +42,7 @@ struct worker {
     struct loop *loop;
     const struct worker_conf *conf;
     struct model_table *models;
+    struct limits *limits;
 
     struct kafka_consumer *consumer;
     struct kafka_producer *producer;

@@ -52,6 +52,8 @@ const struct conf_row model_conf_rows[] = {
     ROW("breaker_failures", CONF_INT, "10", 0, 1000000, NULL, breaker_failures, "Calls in a row that fail as if the provider were away (no connection, cut, time-out, 5xx) until calls wait for it; 0: they never do"),
     ROW("breaker_pause_max", CONF_DURATION, "1s", 100, 600000, NULL, breaker_pause_max_ms, "Longest pause between two calls that try whether it is back"),
     ROW("retry_budget", CONF_INT, "20", 0, 1000, NULL, retry_budget, "Most retries in vain, in percent of the requests; ten a second may be made in any case. Beyond it they wait"),
+    ROW("requests_per_minute", CONF_INT, "0", 0, 1000000000, NULL, requests_per_minute, "Rate limit that the whole fleet keeps to in any 60 seconds, per provider, address, key and the provider's name of the model; 0: none"),
+    ROW("tokens_per_minute", CONF_INT, "0", 0, 1000000000000, NULL, tokens_per_minute, "The same for tokens, input and output; 0: none"),
     ROW("price_input", CONF_REAL, "", 0, 1000000, NULL, price_input, "US dollars per million input tokens; empty: no cost is computed"),
     ROW("price_output", CONF_REAL, "", 0, 1000000, NULL, price_output, "US dollars per million output tokens"),
     ROW("price_cached_input", CONF_REAL, "", 0, 1000000, NULL, price_cached_input, "US dollars per million cached input tokens; empty: as other input"),

@@ -61,6 +61,11 @@ struct str redis_key_alive(struct arena *arena, struct str prefix, struct str in
     return fill(arena, prefix, REDIS_KEY_ALIVE, &instance, 1);
 }
 
+struct str redis_key_limit(struct arena *arena, struct str prefix, struct str limit)
+{
+    return fill(arena, prefix, REDIS_KEY_LIMIT, &limit, 1);
+}
+
 int64_t redis_key_lifetime_s(enum redis_key key)
 {
     must(key < REDIS_KEY_COUNT);

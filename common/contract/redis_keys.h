@@ -35,6 +35,7 @@ struct str redis_key_kept(struct arena *arena, struct str prefix, struct str ten
                           int slot);
 struct str redis_key_done(struct arena *arena, struct str prefix, struct str tenant, struct str id);
 struct str redis_key_alive(struct arena *arena, struct str prefix, struct str instance);
+struct str redis_key_limit(struct arena *arena, struct str prefix, struct str limit);
 
 /* How long a key of this kind lives, from its row; 0: as long as its writer says. */
 int64_t redis_key_lifetime_s(enum redis_key key);

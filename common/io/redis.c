@@ -77,7 +77,8 @@ struct redis {
     struct redis_conf conf;
     struct redis_url url;
     struct redis_link link;
-    struct redis_channel *channel;
+    struct redis_channel *channels[REDIS_CHANNELS_MAX];
+    size_t channel_count;
 
     struct ring asked;
     size_t live;
@@ -521,7 +522,8 @@ void redis_free(struct redis *redis)
         return;
     must_be(redis, MAGIC);
     must(!redis->inside);
-    redis_channel_free(redis->channel);
+    for (size_t i = 0; i < redis->channel_count; i++)
+        redis_channel_free(redis->channels[i]);
     if (!redis->off)
         redis_link_done(&redis->link);
     timer_cancel(redis->loop, &redis->expiry);
@@ -550,10 +552,10 @@ unsigned redis_script_add(struct redis *redis, const struct redis_script *row)
 void redis_subscribe(struct redis *redis, struct str channel,
                      void (*on_message)(struct str message, void *context), void *context)
 {
-    must(!redis->channel);
+    must(redis->channel_count < REDIS_CHANNELS_MAX);
     if (!redis->off)
-        redis->channel = redis_channel_new(redis->loop, &redis->url, redis->conf.connect_timeout_ms,
-                                           channel, on_message, context);
+        redis->channels[redis->channel_count++] = redis_channel_new(
+            redis->loop, &redis->url, redis->conf.connect_timeout_ms, channel, on_message, context);
 }
 
 bool redis_enabled(const struct redis *redis)

@@ -3,7 +3,7 @@
  * an error of the request.
  *
  * One connection for commands (pipelined: all commands of a turn leave in one write at the turn's
- * end) and, when redis_subscribe() is used, one for a channel. Each command has a time-out; after
+ * end) and one for each channel of redis_subscribe(). Each command has a time-out; after
  * it, or while the connection is down, the answer is a miss (ok = false). Reconnects by itself with
  * jitter, 100 ms to 5 s. After several time-outs in a row the connection is dropped and made anew.
  * URL: redis://[user:password@]host:port/db, unix:///path. An absent URL switches Redis off: every
@@ -69,7 +69,9 @@ unsigned redis_script_add(struct redis *redis, const struct redis_script *script
 void redis_script_ask(struct redis *redis, unsigned script, size_t key_count,
                       const struct str *words, size_t count, redis_done *done, void *context);
 
-/* Messages of one channel, resubscribed after each reconnect. */
+/* Messages of a channel, resubscribed after each reconnect; a connection of its own each, at most
+ * REDIS_CHANNELS_MAX. */
+#define REDIS_CHANNELS_MAX 2
 void redis_subscribe(struct redis *redis, struct str channel,
                      void (*on_message)(struct str message, void *context), void *context);
 

@@ -1,16 +1,20 @@
 -- A share of a rate limit over a true sliding window, for one process and a second or so.
 -- KEYS: limit (a hash). ARGV: instance, generation of the share held, requests and tokens per window
 -- (0: no such limit), window in ms, lifetime of a share in ms, requests and tokens left of the share,
--- requests and tokens wanted, then for each moment since the last question: its age in ms, requests
--- and tokens spent then (tokens may be negative: what was estimated too high).
--- Returns {generation, requests granted, tokens granted, processes at it, ms until more comes free}.
+-- requests and tokens wanted, 1 when what was spent while we were away is told, else 0, the channel on
+-- which everybody is asked to tell that, and what is said there; then for each moment
+-- since the last question: its age in ms, requests and tokens spent then (tokens may be negative:
+-- what was estimated too high).
+-- Returns {generation, requests granted, tokens granted, processes at it, ms until more comes free,
+-- 1 when the share is not known here: then tell what was spent in the whole window}.
 --
 -- What is spent is counted in tenths of a second until its whole bucket is older than the window. A
 -- share is counted in the bucket of the last moment it may be spent at, and moves to the buckets of
 -- what was really spent when its holder says so; what it has left comes back. A holder whose
 -- generation is not the one we know has not heard our last answer, or is another life of the
--- process: its old share stays counted, since nobody can say what became of it.
-local key, WIDTH = KEYS[1], 100
+-- process: its old share stays counted, since nobody can say what became of it. When we were away or
+-- have forgotten all, everybody is asked to tell what it has spent, and nothing is granted for HOLD ms.
+local key, WIDTH, HOLD, CALM = KEYS[1], 100, 1000, 5000
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local max_r, max_t, window, life = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
@@ -49,7 +53,14 @@ if mine then
   if g == ARGV[2] then add(tonumber(n), -tonumber(r), -tonumber(t)) end
   mine = tonumber(era)
 end
-for i = 11, #ARGV, 3 do
+local forgot = not mine and tonumber(ARGV[2]) > 0
+local held = number('held')
+if (forgot or ARGV[11] == '1') and now > held + CALM then
+  held = now + HOLD
+  redis.call('HSET', key, 'held', held)
+  redis.call('PUBLISH', ARGV[12], ARGV[13])
+end
+for i = 14, #ARGV, 3 do
   add(math.floor((now - tonumber(ARGV[i])) / WIDTH), tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2]))
 end
 
@@ -65,6 +76,7 @@ members = math.max(members, number('members' .. era - 1), 1)
 
 -- Half of what is free, if others want it too: the next one that asks gets the half of the rest.
 local function grant(max, sum, left, want)
+  if forgot or now < held then return 0 end
   if max == 0 then return want end
   local free = math.max(max - sum - left, 0)
   if members > 1 then free = math.ceil(free / 2) end
@@ -83,8 +95,13 @@ if got_r < want_r or got_t < want_t then
   while n < last and number('r' .. n) == 0 and number('t' .. n) == 0 do n = n + 1 end
   wait = (n + 1) * WIDTH + window - now
 end
+if forgot then
+  wait = 0
+elseif now < held then
+  wait = held - now
+end
 redis.call('HSET', key, 'r', sum_r)
 redis.call('HSET', key, 't', sum_t)
 redis.call('HSET', key, 'first', first)
 redis.call('PEXPIRE', key, window + life + 60000)
-return {generation, got_r, got_t, members, wait}
+return {generation, got_r, got_t, members, wait, forgot and 1 or 0}

@@ -12,7 +12,7 @@
 #include "tests/sim/redis_inside.h"
 #include "worker/limit/lease.h"
 
-enum { PROCESSES = 16, STEP_MS = 10, WINDOW_MS = 60000, SENT_MAX = 60000, UNSETTLED_MAX = 4096 };
+enum { PROCESSES = 16, STEP_MS = 10, WINDOW_MS = 60000, SENT_MAX = 600000, UNSETTLED_MAX = 16384 };
 
 struct sent {
     int64_t at_ms, tokens;
@@ -35,6 +35,7 @@ struct fleet {
     struct sent sent[SENT_MAX];
     size_t sent_count;
     int64_t asked, tokens_each, answer_ms;
+    uint64_t lost_percent; /* of the answers */
     bool away;
 };
 
@@ -54,8 +55,8 @@ static size_t put(struct str *words, char (*texts)[24], size_t count, int64_t nu
 static void ask(struct fleet *fleet, struct process *p, int64_t want)
 {
     struct lease_question q;
-    struct str words[11 + 3 * LEASE_SPENDS_MAX];
-    char texts[11 + 3 * LEASE_SPENDS_MAX][24];
+    struct str words[14 + 3 * LEASE_SECONDS];
+    char texts[14 + 3 * LEASE_SECONDS][24];
     struct sim_answer answer;
     int64_t now_ms = sim_now_ms(fleet->sim);
     lease_ask(&p->lease, want, want * fleet->tokens_each, now_ms, &q);
@@ -75,11 +76,14 @@ static void ask(struct fleet *fleet, struct process *p, int64_t want)
                                q.left_requests,
                                q.left_tokens,
                                q.want_requests,
-                               q.want_tokens};
+                               q.want_tokens,
+                               q.was_away};
     for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
         n = put(words, texts, n, numbers[i]);
+    words[n++] = STR("channel");
+    words[n++] = STR("m");
     for (size_t i = 0; i < q.spend_count; i++) {
-        const struct lease_spend *spend = &p->lease.spends[i];
+        const struct lease_spend *spend = &q.spends[i];
         n = put(words, texts, n, now_ms - spend->at_ms);
         n = put(words, texts, n, spend->requests);
         n = put(words, texts, n, spend->tokens);
@@ -87,12 +91,21 @@ static void ask(struct fleet *fleet, struct process *p, int64_t want)
     sim_lua_run(fleet->sim->redis, lua_limit, 1, words, n, &answer);
     if (answer.kind != REDIS_LIST)
         fail_msg("%s", answer.text);
+    if (sim_random(fleet->sim, 100) < fleet->lost_percent) {
+        sim_answer_done(&answer);
+        lease_unanswered(&p->lease, false, now_ms);
+        return;
+    }
     lease_answered(&p->lease, &(struct lease_answer){.generation = (uint64_t)field(&answer, 0),
                                                      .requests = field(&answer, 1),
                                                      .tokens = field(&answer, 2),
                                                      .members = field(&answer, 3),
-                                                     .wait_ms = field(&answer, 4)});
+                                                     .wait_ms = field(&answer, 4),
+                                                     .forgot = field(&answer, 5) != 0});
+    bool forgot = field(&answer, 5) != 0;
     sim_answer_done(&answer);
+    for (size_t i = 0; (forgot || q.was_away) && i < PROCESSES; i++) /* as the channel does */
+        lease_retell(&fleet->processes[i].lease);
 }
 
 static void send(struct fleet *fleet, struct process *p)
@@ -122,8 +135,9 @@ static void step(struct fleet *fleet, struct process *p)
             send(fleet, p);
         if (p->waiting && now_ms >= lease_ask_ms(&p->lease))
             ask(fleet, p, p->waiting);
-        else if (!p->waiting && lease_should_return(&p->lease) &&
-                 now_ms >= p->lease.until_ms - 2 * STEP_MS && now_ms >= lease_ask_ms(&p->lease))
+        else if (!p->waiting && lease_should_return(&p->lease, now_ms) &&
+                 (p->lease.asks_now || now_ms >= p->lease.until_ms - 2 * STEP_MS) &&
+                 now_ms >= lease_ask_ms(&p->lease))
             ask(fleet, p, 0);
     }
 }
@@ -133,8 +147,9 @@ static void run(struct fleet *fleet, int64_t seconds, int64_t per_second, int64_
 {
     for (int64_t end_ms = sim_now_ms(fleet->sim) + seconds * 1000;
          sim_now_ms(fleet->sim) < end_ms;) {
-        if ((int64_t)sim_random(fleet->sim, (uint64_t)(1000 * burst)) < per_second * STEP_MS)
-            fleet->processes[sim_random(fleet->sim, PROCESSES)].waiting += burst;
+        for (int64_t due = per_second * STEP_MS; due > 0; due -= 1000 * burst)
+            if ((int64_t)sim_random(fleet->sim, (uint64_t)(1000 * burst)) < due)
+                fleet->processes[sim_random(fleet->sim, PROCESSES)].waiting += burst;
         for (size_t i = 0; i < PROCESSES; i++)
             step(fleet, &fleet->processes[i]);
         sim_run_ms(fleet->sim, STEP_MS);
@@ -184,29 +199,108 @@ static void most(struct fleet *fleet, int64_t *ret_requests, int64_t *ret_tokens
     }
 }
 
+/* What the binding limit would let through: a window's worth at the start, and all of it behind. */
+static double use(const struct fleet *fleet, int64_t seconds)
+{
+    int64_t tokens = 0;
+    for (size_t i = 0; i < fleet->sent_count; i++)
+        tokens += fleet->sent[i].tokens;
+    double windows = (double)seconds * 1000 / WINDOW_MS;
+    double requests_used =
+        fleet->rule.requests ? (double)fleet->sent_count / (double)fleet->rule.requests : 0;
+    double tokens_used = fleet->rule.tokens ? (double)tokens / (double)fleet->rule.tokens : 0;
+    return (requests_used > tokens_used ? requests_used : tokens_used) / windows;
+}
+
+static void check_limits(struct fleet *fleet, double over)
+{
+    int64_t requests, tokens;
+    most(fleet, &requests, &tokens);
+    print_message("most in a window: %lld requests of %lld, %lld tokens of %lld\n",
+                  (long long)requests, (long long)fleet->rule.requests, (long long)tokens,
+                  (long long)fleet->rule.tokens);
+    if (fleet->rule.requests)
+        assert_true((double)requests <= (double)fleet->rule.requests * over);
+    if (fleet->rule.tokens)
+        assert_true((double)tokens <= (double)fleet->rule.tokens * over);
+}
+
 static void the_whole_of_a_limit_is_used_and_no_window_has_more(void **state)
 {
     (void)state;
     static const struct {
-        int64_t requests, tokens, each, burst;
+        int64_t requests, tokens, each, per_second, burst;
+        double questions; /* per request, at most */
     } cases[] = {
-        {6000, 3000000, 400, 1}, {6000, 3000000, 400, 200}, {0, 3000000, 500, 50}, {6000, 0, 1, 40}};
+        {6000, 3000000, 400, 160, 1, 0.2},   {6000, 3000000, 400, 160, 200, 0.2},
+        {6000, 3000000, 1000, 160, 20, 0.3}, {0, 3000000, 500, 160, 50, 0.2},
+        {6000, 0, 1, 400, 40, 0.2},          {72000, 0, 1, 1500, 1, 0.05},
+        {72000, 0, 1, 1500, 100, 0.05},
+    };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct fleet *fleet = fleet_new(i + 1, cases[i].requests, cases[i].tokens, cases[i].each);
-        int64_t requests, tokens;
-        run(fleet, 300, 160, cases[i].burst);
-        most(fleet, &requests, &tokens);
-        print_message("%zu: %zu sent, most %lld requests %lld tokens, %.3f questions a request\n", i,
-                      fleet->sent_count, (long long)requests, (long long)tokens,
-                      (double)fleet->asked / (double)fleet->sent_count);
+        run(fleet, 300, cases[i].per_second, cases[i].burst);
+        double questions = (double)fleet->asked / (double)fleet->sent_count;
+        print_message("row %zu: use %.1f %%, %.3f questions a request\n", i, use(fleet, 300) * 100,
+                      questions);
+        check_limits(fleet, 1);
+        assert_true(use(fleet, 300) >= 0.97);
+        assert_true(questions < cases[i].questions);
         fleet_free(fleet);
     }
+}
+
+/* A lost answer may mean a share that nobody uses, never one that two use. */
+static void lost_answers_cost_a_part_of_the_limit_and_never_exceed_it(void **state)
+{
+    (void)state;
+    struct fleet *fleet = fleet_new(11, 6000, 3000000, 400);
+    fleet->lost_percent = 10;
+    run(fleet, 300, 160, 20);
+    print_message("use %.1f %%\n", use(fleet, 300) * 100);
+    check_limits(fleet, 1);
+    assert_true(use(fleet, 300) >= 0.75);
+    fleet_free(fleet);
+}
+
+static void without_redis_the_parts_make_up_the_limit(void **state)
+{
+    (void)state;
+    struct fleet *fleet = fleet_new(12, 6000, 3000000, 400);
+    run(fleet, 120, 160, 20);
+    fleet->away = true;
+    size_t before = fleet->sent_count;
+    run(fleet, 120, 160, 20);
+    size_t meanwhile = fleet->sent_count - before;
+    fleet->away = false;
+    run(fleet, 120, 160, 20);
+    print_message("%zu sent in two minutes without\n", meanwhile);
+    assert_in_range(meanwhile, 12000 * 85 / 100, 12000 * 105 / 100);
+    check_limits(fleet, 1.25); /* who had spent less than its part may go on when it goes away */
+    fleet_free(fleet);
+}
+
+/* Everybody tells what it has spent before anybody is granted more. */
+static void a_redis_that_forgets_is_told_what_was_spent(void **state)
+{
+    (void)state;
+    struct fleet *fleet = fleet_new(13, 6000, 3000000, 400);
+    for (int i = 0; i < 4; i++) {
+        run(fleet, 75, 160, 20);
+        sim_redis_flush(fleet->sim);
+    }
+    print_message("use %.1f %%\n", use(fleet, 300) * 100);
+    check_limits(fleet, 1);
+    fleet_free(fleet);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_whole_of_a_limit_is_used_and_no_window_has_more),
+        cmocka_unit_test(lost_answers_cost_a_part_of_the_limit_and_never_exceed_it),
+        cmocka_unit_test(without_redis_the_parts_make_up_the_limit),
+        cmocka_unit_test(a_redis_that_forgets_is_told_what_was_spent),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

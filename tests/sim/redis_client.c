@@ -24,9 +24,12 @@ struct redis {
     size_t pending_max;
     const char *scripts[SCRIPTS_MAX];
     unsigned script_count;
-    char *channel;
-    void (*on_message)(struct str message, void *context);
-    void *message_context;
+    struct channel {
+        char *name;
+        void (*on_message)(struct str message, void *context);
+        void *context;
+    } channels[REDIS_CHANNELS_MAX];
+    size_t channel_count;
     struct sim_event connect, breaks;
     struct redis_stats stats;
 };
@@ -45,6 +48,7 @@ struct redis_op {
 };
 
 struct message {
+    struct channel *channel;
     struct list_node node;
     struct sim_event event;
     struct redis *client;
@@ -221,26 +225,35 @@ static void message_come(void *context)
     struct message *message = context;
     struct redis *redis = message->client;
     if (redis->up)
-        redis->on_message(message->text, redis->message_context);
+        message->channel->on_message(message->text, message->channel->context);
     message_free(message);
+}
+
+static void message_send(struct redis *redis, struct channel *channel, struct str text)
+{
+    struct sim_redis *server = redis->server;
+    struct message *message = xzalloc(sizeof(*message));
+    message->client = redis;
+    message->channel = channel;
+    message->text = str_from(xstrndup(text), text.len);
+    list_append(&redis->messages, &message->node);
+    sim_event_set(server->sim, &message->event, redis->process,
+                  server->sim->now_us + sim_latency_us(server->sim, server->latency_us),
+                  message_come, message);
 }
 
 size_t sim_redis_publish(struct sim_redis *server, struct str channel, struct str text)
 {
-    struct sim *sim = server->sim;
     size_t heard = 0;
     LIST_EACH(&server->clients, node)
     {
         struct redis *redis = container_of(node, struct redis, node);
-        if (server->deaf || !redis->up || !redis->channel || !str_is(channel, redis->channel))
-            continue;
-        struct message *message = xzalloc(sizeof(*message));
-        message->client = redis;
-        message->text = str_from(xstrndup(text), text.len);
-        list_append(&redis->messages, &message->node);
-        sim_event_set(sim, &message->event, redis->process,
-                      sim->now_us + sim_latency_us(sim, server->latency_us), message_come, message);
-        heard++;
+        for (size_t i = 0; !server->deaf && redis->up && i < redis->channel_count; i++) {
+            if (!str_is(channel, redis->channels[i].name))
+                continue;
+            message_send(redis, &redis->channels[i], text);
+            heard++;
+        }
     }
     return heard;
 }
@@ -248,10 +261,9 @@ size_t sim_redis_publish(struct sim_redis *server, struct str channel, struct st
 void redis_subscribe(struct redis *redis, struct str channel,
                      void (*on_message)(struct str message, void *context), void *context)
 {
-    must(!redis->channel);
-    redis->channel = xstrndup(channel);
-    redis->on_message = on_message;
-    redis->message_context = context;
+    must(redis->channel_count < REDIS_CHANNELS_MAX);
+    redis->channels[redis->channel_count++] =
+        (struct channel){xstrndup(channel), on_message, context};
 }
 
 /* Up and down */
@@ -304,7 +316,8 @@ void redis_free(struct redis *redis)
     LIST_EACH(&redis->messages, node)
     message_free(container_of(node, struct message, node));
     sim_ops_abandon(&redis->ops);
-    free(redis->channel);
+    for (size_t i = 0; i < redis->channel_count; i++)
+        free(redis->channels[i].name);
     free(redis);
 }
 

@@ -158,10 +158,17 @@ static bool nobodys(const struct slot *slot)
     return !slot->paid && (!job_owned(slot->job) || slot->job->worker->draining);
 }
 
+static void leave_limit(struct slot *slot)
+{
+    if (slot->model->limit)
+        limit_leave(slot->model->limit, &slot->share);
+}
+
 /* There is no call after all: the place at the gate and the permit are for others. */
 static void step_aside(struct slot *slot)
 {
     gate_leave(slot->model->gate, &slot->place, slot->job->worker->loop);
+    leave_limit(slot);
     next_permit(slot->job->worker);
 }
 
@@ -187,11 +194,34 @@ static enum verdict expire(struct slot *slot)
 static enum verdict wait_at_gate(struct slot *slot)
 {
     struct job *job = slot->job;
+    leave_limit(slot);
     list_append(&job->worker->resting, &slot->permit_node);
     walk_sleep_until(&slot->walk, job->deadline_ms);
     gate_wait(slot->model->gate, &slot->place, &slot->walk);
     next_permit(job->worker); /* ours was not used */
     return STEP_WAIT;
+}
+
+/* Until there is a share of the fleet's limit for it, or the deadline. */
+static enum verdict wait_at_limit(struct slot *slot)
+{
+    struct job *job = slot->job;
+    list_append(&job->worker->resting, &slot->permit_node);
+    walk_sleep_until(&slot->walk, job->deadline_ms);
+    limit_wait(slot->model->limit, &slot->share, &slot->walk);
+    next_permit(job->worker); /* ours was not used */
+    return STEP_WAIT;
+}
+
+/* Whether the fleet's limit has room for it; true takes nothing yet. */
+static bool limit_allows(struct slot *slot)
+{
+    struct limit *limit = slot->model->limit;
+    if (!limit)
+        return true;
+    slot->share.bytes = slot->request.body.len;
+    slot->share.output_max = provider_max_tokens(&slot->model->dialect, slot->prompt.params);
+    return limit_may(limit, &slot->share);
 }
 
 /* We stood still, or Redis did not hear us: somebody else may be at it, or have answered it. Who
@@ -215,6 +245,15 @@ static enum verdict claim_again(struct slot *slot)
     return STEP_BACK;
 }
 
+/* An error reply has cost no tokens; of a call that was cut nobody knows, and the estimate stays.
+ */
+static void settle_share(struct slot *slot, bool is_free)
+{
+    const struct usage *usage = &slot->answer.usage;
+    if (slot->model->limit)
+        limit_settle(slot->model->limit, &slot->share, usage->input, usage->output, is_free);
+}
+
 /* Begins a call if it may, else says what to wait for. */
 static enum verdict try_call(struct slot *slot)
 {
@@ -232,12 +271,17 @@ static enum verdict try_call(struct slot *slot)
         return STEP_WAIT;
     }
     slot->place.first = slot->attempt == 0;
+    if (!limit_allows(slot))
+        return wait_at_limit(slot);
     if (!gate_enter(slot->model->gate, &slot->place, loop_now_ms(worker->loop)))
         return wait_at_gate(slot);
+    if (slot->model->limit)
+        limit_take(slot->model->limit, &slot->share);
     if (send_call(slot))
         return STEP_WAIT;
     gate_ended(slot->model->gate, &slot->place, BREAKER_NOTHING, slot->call_started_ms,
                worker->loop);
+    settle_share(slot, true);
     next_permit(worker);
     return STEP_NEXT;
 }
@@ -274,6 +318,9 @@ static void settle_attempt(struct slot *slot, struct err *err)
         a->usage = slot->answer.usage;
         a->cost_microusd = model_cost_microusd(slot->model, &a->usage);
     }
+    settle_share(slot, slot->reply.status >= 400);
+    if (slot->model->limit && err->code == ERR_PROVIDER_RATE && err->retry_after_ms > 0)
+        limit_refused(slot->model->limit, err->retry_after_ms);
     if (err->code) {
         a->error_code = str_of(err_name(err->code));
         a->error_message = arena_str(&job->arena, str_of(err->text));

@@ -8,6 +8,9 @@
 
 #include "common/base/plant.h"
 #include "common/base/xalloc.h"
+#include "common/data/digest.h"
+
+enum { LIMIT_ID_LEN = 32 };
 
 struct model_table {
     unsigned holders;
@@ -108,6 +111,32 @@ struct model_table *model_table_new(const struct shared_conf *conf,
 fail:
     model_table_release(table);
     return NULL;
+}
+
+/* Whoever has the key has the limit; the hash shows nothing of it. */
+static void limit_id(const struct model *model, char *ret)
+{
+    const struct provider_model *d = &model->dialect;
+    struct buf text;
+    buf_init(&text, 1 << 20);
+    buf_printf(&text, "%s\n" STR_FMT "\n" STR_FMT "\n" STR_FMT, model->provider->name,
+               STR_ARG(d->base_url), STR_ARG(d->model), STR_ARG(d->api_key));
+    digest_sha256_hex(buf_str(&text), ret, LIMIT_ID_LEN);
+    buf_done(&text);
+}
+
+void model_table_limit(struct model_table *table, const struct shared_conf *conf,
+                       struct limits *limits)
+{
+    const struct model_conf *given = conf->models.items;
+    limits_begin(limits);
+    for (size_t i = 0; i < table->count; i++) {
+        struct model *model = &table->models[i];
+        char id[LIMIT_ID_LEN + 1];
+        limit_id(model, id);
+        model->limit = limit_of(limits, str_of(id), model->dialect.name,
+                                given[i].requests_per_minute, given[i].tokens_per_minute);
+    }
 }
 
 struct model_table *model_table_hold(struct model_table *table)

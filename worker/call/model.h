@@ -13,11 +13,13 @@
 #include "common/base/map.h"
 #include "worker/call/gate.h"
 #include "worker/call/provider.h"
+#include "worker/limit/limit.h"
 
 struct model {
     struct map_node node;
     const struct provider *provider;
     struct gate *gate;
+    struct limit *limit; /* NULL: none */
     struct provider_model dialect;
     int64_t timeout_ms, connect_timeout_ms;
     unsigned attempts_max;
@@ -32,6 +34,9 @@ struct model_table *model_table_new(const struct shared_conf *conf,
                                     const struct model_table *before, struct err *err);
 struct model_table *model_table_hold(struct model_table *table);
 void model_table_release(struct model_table *table); /* takes NULL */
+/* Gives each model the limit of its configuration, which is that of the table. */
+void model_table_limit(struct model_table *table, const struct shared_conf *conf,
+                       struct limits *limits);
 const struct model *model_find(const struct model_table *table, struct str name);
 /* Absent when none is configured. */
 struct str model_default(const struct model_table *table);

@@ -40,12 +40,22 @@ static struct lease_spend *spend_at(struct lease *lease, int64_t at_ms)
     return fresh;
 }
 
+static struct lease_second *own_at(struct lease *lease, int64_t at_ms)
+{
+    struct lease_second *own = &lease->own[at_ms / 1000 % LEASE_SECONDS];
+    if (own->second != at_ms / 1000)
+        *own = (struct lease_second){.second = at_ms / 1000};
+    return own;
+}
+
 void lease_take(struct lease *lease, int64_t tokens, int64_t now_ms)
 {
     must(lease_may(lease, tokens, now_ms));
     struct lease_spend *spend = spend_at(lease, now_ms);
     spend->requests++;
     spend->tokens += tokens;
+    own_at(lease, now_ms)->requests++;
+    own_at(lease, now_ms)->tokens += tokens;
     lease->left_requests--;
     lease->left_tokens -= needed(lease, tokens);
     lease->spent++;
@@ -53,8 +63,12 @@ void lease_take(struct lease *lease, int64_t tokens, int64_t now_ms)
 
 void lease_settle(struct lease *lease, int64_t taken_ms, int64_t more)
 {
-    if (more)
-        spend_at(lease, taken_ms)->tokens += more;
+    struct lease_second *own = &lease->own[taken_ms / 1000 % LEASE_SECONDS];
+    if (!more)
+        return;
+    spend_at(lease, taken_ms)->tokens += more;
+    if (own->second == taken_ms / 1000)
+        own->tokens += more;
 }
 
 int64_t lease_ask_ms(const struct lease *lease)
@@ -62,14 +76,53 @@ int64_t lease_ask_ms(const struct lease *lease)
     int64_t pause_ms = lease->spent >= LEASE_MANY   ? 0
                        : lease->spent >= LEASE_SOME ? LEASE_ASK_SOON_MS
                                                     : LEASE_ASK_MS;
+    if (lease->asks_now)
+        return 0;
     int64_t at_ms = lease->asked_ms ? lease->asked_ms + pause_ms : 0;
     return at_ms > lease->next_ms ? at_ms : lease->next_ms;
 }
 
-bool lease_should_return(const struct lease *lease)
+/* By the end of its second: rather counted too long. False: it is nothing, or older than the
+ * window.
+ */
+static bool own_spend(const struct lease *lease, size_t i, int64_t now_ms, struct lease_spend *ret)
 {
-    return lease->generation && ((lease->rule.requests && lease->left_requests > 0) ||
-                                 (lease->rule.tokens && lease->left_tokens > 0));
+    const struct lease_second *own = &lease->own[i];
+    int64_t end_ms = own->second * 1000 + 999;
+    *ret = (struct lease_spend){end_ms < now_ms ? end_ms : now_ms, own->requests, own->tokens};
+    return (own->requests || own->tokens) && end_ms > now_ms - lease->rule.window_ms;
+}
+
+static bool has_spent(const struct lease *lease, int64_t now_ms)
+{
+    struct lease_spend spend;
+    for (size_t i = 0; i < LEASE_SECONDS; i++)
+        if (own_spend(lease, i, now_ms, &spend))
+            return true;
+    return false;
+}
+
+bool lease_should_return(const struct lease *lease, int64_t now_ms)
+{
+    bool holds = (lease->rule.requests && lease->left_requests > 0) ||
+                 (lease->rule.tokens && lease->left_tokens > 0);
+    return (lease->generation && holds) || (lease->retells && has_spent(lease, now_ms));
+}
+
+static void retell(const struct lease *lease, struct lease_question *ret)
+{
+    for (size_t i = 0; i < LEASE_SECONDS; i++) {
+        struct lease_spend *spend = &ret->spends[ret->spend_count];
+        if (own_spend(lease, i, lease->asked_ms, spend) && spend->at_ms >= lease->told_ms)
+            ret->spend_count++;
+    }
+}
+
+static void tell(struct lease *lease, struct lease_question *ret)
+{
+    ret->spend_count = lease->spend_count < LEASE_TOLD_MAX ? lease->spend_count : LEASE_TOLD_MAX;
+    memcpy(ret->spends, lease->spends, ret->spend_count * sizeof(*ret->spends));
+    lease->told_count = ret->spend_count;
 }
 
 void lease_ask(struct lease *lease, int64_t want_requests, int64_t want_tokens, int64_t now_ms,
@@ -84,12 +137,26 @@ void lease_ask(struct lease *lease, int64_t want_requests, int64_t want_tokens, 
         .left_tokens = lease->left_tokens > 0 ? lease->left_tokens : 0,
         .want_requests = want_requests,
         .want_tokens = want_tokens,
-        .spend_count = lease->spend_count < LEASE_TOLD_MAX ? lease->spend_count : LEASE_TOLD_MAX,
     };
-    lease->told_count = ret->spend_count;
     lease->asking = true;
     lease->asked_ms = now_ms;
     lease->spent = 0;
+    if (lease->retells) {
+        lease->spend_count = 0; /* the seconds say the same */
+        retell(lease, ret);
+    } else {
+        tell(lease, ret);
+    }
+    ret->was_away = lease->asked_away = lease->was_away && ret->spend_count;
+    lease->retells = lease->was_away = lease->asks_now = false;
+}
+
+static void forget_told(struct lease *lease)
+{
+    lease->spend_count -= lease->told_count;
+    memmove(lease->spends, lease->spends + lease->told_count,
+            lease->spend_count * sizeof(*lease->spends));
+    lease->told_count = 0;
 }
 
 void lease_answered(struct lease *lease, const struct lease_answer *answer)
@@ -102,38 +169,50 @@ void lease_answered(struct lease *lease, const struct lease_answer *answer)
     lease->until_ms = lease->asked_ms + LEASE_MS;
     lease->members = answer->members > 0 ? answer->members : 1;
     lease->next_ms = answer->wait_ms > 0 ? lease->asked_ms + answer->wait_ms : 0;
-    lease->spend_count -= lease->told_count;
-    memmove(lease->spends, lease->spends + lease->told_count,
-            lease->spend_count * sizeof(*lease->spends));
-    lease->told_count = 0;
+    lease->told_ms = answer->forgot ? 0 : lease->asked_ms;
+    if (answer->forgot)
+        lease_retell(lease);
+    forget_told(lease);
 }
 
-/* Its part of what the window gives in so many milliseconds. */
-static int64_t part(const struct lease *lease, int64_t limit, int64_t ms)
+void lease_retell(struct lease *lease)
 {
-    return limit * ms / (lease->rule.window_ms * lease->members);
+    lease->retells = lease->asks_now = true;
 }
 
-/* Long enough that there is a whole request in it. */
-static int64_t own_ms(const struct lease *lease)
+/* At least one request: a limit may be smaller than the fleet. */
+static int64_t part(const struct lease *lease, int64_t limit)
 {
-    int64_t requests = lease->rule.requests;
-    int64_t one_ms = requests ? lease->rule.window_ms * lease->members / requests + 1 : LEASE_MS;
-    return one_ms > LEASE_MS ? one_ms : LEASE_MS;
+    return limit > lease->members ? limit / lease->members : limit ? 1 : 0;
 }
 
-/* What we told may be counted, or not: it is told once more. */
+/* What is left of our part of the window that ends now. */
+static void lend_ourselves(struct lease *lease, int64_t now_ms)
+{
+    int64_t requests = part(lease, lease->rule.requests);
+    int64_t tokens = part(lease, lease->rule.tokens);
+    for (size_t i = 0; i < LEASE_SECONDS; i++) {
+        const struct lease_second *own = &lease->own[i];
+        if ((own->second + 1) * 1000 <= now_ms - lease->rule.window_ms)
+            continue;
+        requests -= own->requests;
+        tokens -= own->tokens;
+    }
+    lease->left_requests = requests > 0 ? requests : 0;
+    lease->left_tokens = tokens > 0 ? tokens : 0;
+    lease->until_ms = lease->next_ms = now_ms + LEASE_MS;
+}
+
+/* What we told may be counted, or not: all since the last answer is told once more. */
 void lease_unanswered(struct lease *lease, bool away, int64_t now_ms)
 {
     must(lease->asking);
     lease->asking = false;
     lease->generation = 0;
     lease->told_count = 0;
+    lease->retells = true;
     lease->next_ms = 0;
-    if (!away)
-        return;
-    int64_t life_ms = own_ms(lease);
-    lease->left_requests = part(lease, lease->rule.requests, life_ms);
-    lease->left_tokens = part(lease, lease->rule.tokens, life_ms);
-    lease->until_ms = lease->next_ms = now_ms + life_ms;
+    lease->was_away |= away || lease->asked_away;
+    if (away)
+        lend_ourselves(lease, now_ms);
 }

@@ -8,8 +8,8 @@
  *
  * Questions are rationed: at once when enough was spent since the last one, else a second apart.
  *
- * When Redis does not answer, a process lends itself what its part of the limit would be, so all of
- * them together keep to it as well as can be.
+ * When Redis is away, a process keeps to its own part: the limit by the number of processes that
+ * shared it, less what it has spent itself within the window.
  *
  * Times are loop milliseconds; a share lives from the moment the question left, so a slow answer
  * makes it shorter and never longer than Redis thinks.
@@ -25,17 +25,23 @@ enum {
     LEASE_MS = 1000,
     LEASE_ASK_MS = 1000,     /* between two questions, when little was spent */
     LEASE_ASK_SOON_MS = 300, /* when some was */
-    LEASE_SOME = 6,          /* requests */
+    LEASE_SOME = 8,          /* requests */
     LEASE_MANY = 25,         /* then at once */
     LEASE_BUCKET_MS = 100,
     LEASE_SPENDS_MAX = 32,
     LEASE_TOLD_MAX = 16, /* in one question */
+    LEASE_SECONDS = 64,  /* the window, and a little more */
     LEASE_GUARD_MS = 250 /* a call may arrive that much later than it left */
 };
 
 struct lease_rule {
     int64_t requests, tokens; /* per window; 0: no such limit */
     int64_t window_ms;
+};
+
+/* What this process spent in a second of the loop's time. */
+struct lease_second {
+    int64_t second, requests, tokens;
 };
 
 struct lease_spend {
@@ -50,21 +56,28 @@ struct lease {
     int64_t members;                             /* processes that share the limit */
     struct lease_spend spends[LEASE_SPENDS_MAX]; /* not yet told */
     size_t spend_count, told_count;
+    struct lease_second own[LEASE_SECONDS];
     int64_t spent; /* requests since the last question */
-    bool asking;
+    bool asking, asks_now;
+    bool retells, was_away; /* with the next question; asked_away: with the one under way */
+    bool asked_away;
+    int64_t told_ms;           /* what was spent before it, Redis knows */
     int64_t asked_ms, next_ms; /* the last question; not before */
 };
 
-/* What goes to Redis; spends: those of the lease. */
+/* What goes to Redis. */
 struct lease_question {
     uint64_t generation;
     int64_t left_requests, left_tokens, want_requests, want_tokens;
+    bool was_away; /* the spends are what Redis did not hear of, by the second */
+    struct lease_spend spends[LEASE_SECONDS];
     size_t spend_count;
 };
 
 struct lease_answer {
     uint64_t generation;
     int64_t requests, tokens, members, wait_ms;
+    bool forgot; /* it knows nothing of us any more */
 };
 
 void lease_init(struct lease *lease, const struct lease_rule *rule);
@@ -78,9 +91,11 @@ void lease_settle(struct lease *lease, int64_t taken_ms, int64_t more);
 /* When a question may be asked: now or later. */
 int64_t lease_ask_ms(const struct lease *lease);
 /* There is something that others could use, or that Redis counts too high. */
-bool lease_should_return(const struct lease *lease);
+bool lease_should_return(const struct lease *lease, int64_t now_ms);
 void lease_ask(struct lease *lease, int64_t want_requests, int64_t want_tokens, int64_t now_ms,
                struct lease_question *ret);
+/* Redis wants to know what was spent: with the next question, which may be asked at once. */
+void lease_retell(struct lease *lease);
 void lease_answered(struct lease *lease, const struct lease_answer *answer);
 /* No answer; `away`: Redis is not there, so the process lends itself its part. */
 void lease_unanswered(struct lease *lease, bool away, int64_t now_ms);
