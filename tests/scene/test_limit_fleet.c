@@ -229,22 +229,22 @@ static void the_whole_of_a_limit_is_used_and_no_window_has_more(void **state)
 {
     (void)state;
     static const struct {
-        int64_t requests, tokens, each, per_second, burst;
+        int64_t requests, tokens, each, per_second, burst, seconds;
         double questions; /* per request, at most */
     } cases[] = {
-        {6000, 3000000, 400, 160, 1, 0.2},   {6000, 3000000, 400, 160, 200, 0.2},
-        {6000, 3000000, 1000, 160, 20, 0.3}, {0, 3000000, 500, 160, 50, 0.2},
-        {6000, 0, 1, 400, 40, 0.2},          {72000, 0, 1, 1500, 1, 0.05},
-        {72000, 0, 1, 1500, 100, 0.05},
+        {6000, 3000000, 400, 160, 1, 300, 0.2},   {6000, 3000000, 400, 160, 200, 300, 0.2},
+        {6000, 3000000, 1000, 160, 20, 300, 0.2}, {0, 3000000, 500, 160, 50, 180, 0.2},
+        {6000, 0, 1, 400, 40, 180, 0.2},          {72000, 0, 1, 1500, 1, 120, 0.05},
+        {72000, 0, 1, 1500, 100, 120, 0.05},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct fleet *fleet = fleet_new(i + 1, cases[i].requests, cases[i].tokens, cases[i].each);
-        run(fleet, 300, cases[i].per_second, cases[i].burst);
+        run(fleet, cases[i].seconds, cases[i].per_second, cases[i].burst);
         double questions = (double)fleet->asked / (double)fleet->sent_count;
-        print_message("row %zu: use %.1f %%, %.3f questions a request\n", i, use(fleet, 300) * 100,
-                      questions);
+        print_message("row %zu: use %.1f %%, %.3f questions a request\n", i,
+                      use(fleet, cases[i].seconds) * 100, questions);
         check_limits(fleet, 1);
-        assert_true(use(fleet, 300) >= 0.97);
+        assert_true(use(fleet, cases[i].seconds) >= 0.97);
         assert_true(questions < cases[i].questions);
         fleet_free(fleet);
     }

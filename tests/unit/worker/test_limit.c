@@ -1,0 +1,188 @@
+/*
+ * Goal: a share is spent within its life, told exactly, and an estimate learns.
+ * Method: the clock is a number, Redis's answers are given by hand.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "worker/limit/estimate.h"
+#include "worker/limit/lease.h"
+
+static struct lease fresh(int64_t requests, int64_t tokens)
+{
+    struct lease lease;
+    lease_init(&lease, &(struct lease_rule){requests, tokens, 60000});
+    return lease;
+}
+
+static struct lease_question ask(struct lease *lease, int64_t now_ms)
+{
+    struct lease_question question;
+    lease_ask(lease, 1, 1, now_ms, &question);
+    return question;
+}
+
+static void grant(struct lease *lease, int64_t requests, int64_t tokens)
+{
+    lease_answered(lease, &(struct lease_answer){.generation = lease->generation + 1,
+                                                 .requests = requests,
+                                                 .tokens = tokens,
+                                                 .members = 1});
+}
+
+static void nothing_leaves_without_a_share(void **state)
+{
+    (void)state;
+    struct lease lease = fresh(10, 0);
+    assert_false(lease_may(&lease, 1, 1000));
+    ask(&lease, 1000);
+    grant(&lease, 1, 0);
+    assert_true(lease_may(&lease, 1, 1000));
+    lease_take(&lease, 1, 1000);
+    assert_false(lease_may(&lease, 1, 1000));
+}
+
+static void a_share_lives_from_the_moment_of_the_question(void **state)
+{
+    (void)state;
+    struct lease lease = fresh(10, 0);
+    ask(&lease, 1000);
+    grant(&lease, 5, 0); /* however long the answer took */
+    assert_true(lease_may(&lease, 1, 1000 + LEASE_MS - 1));
+    assert_false(lease_may(&lease, 1, 1000 + LEASE_MS));
+}
+
+static void what_is_left_goes_back_and_what_was_spent_is_told(void **state)
+{
+    (void)state;
+    struct lease lease = fresh(10, 1000);
+    ask(&lease, 1000);
+    grant(&lease, 5, 500);
+    lease_take(&lease, 100, 1010);
+    lease_take(&lease, 100, 1020);
+    lease_take(&lease, 100, 1350);
+    lease_settle(&lease, 1010, -40);
+    struct lease_question q = ask(&lease, 1900);
+    assert_int_equal(q.left_requests, 2);
+    assert_int_equal(q.left_tokens, 200);
+    assert_int_equal(q.spend_count, 2);
+    assert_int_equal(q.spends[0].requests, 2);
+    assert_int_equal(q.spends[0].tokens, 160);
+    assert_int_equal(q.spends[1].requests, 1);
+    assert_int_equal(q.spends[1].tokens, 100);
+}
+
+static void an_expired_share_is_not_told_as_left(void **state)
+{
+    (void)state;
+    struct lease lease = fresh(10, 0);
+    ask(&lease, 1000);
+    grant(&lease, 5, 0);
+    struct lease_question q = ask(&lease, 1000 + LEASE_MS);
+    assert_int_equal(q.left_requests, 0);
+}
+
+/* More moments than there is room for are told as the last of them: too late, never too early. */
+static void moments_without_end_are_counted_late(void **state)
+{
+    (void)state;
+    struct lease lease = fresh(0, 1000000);
+    ask(&lease, 100000);
+    grant(&lease, 0, 1000000);
+    lease_take(&lease, 10, 100000);
+    for (int64_t i = 0; i < 100; i++)
+        lease_settle(&lease, 100000 - 500 * i, 1);
+    int64_t tokens = 0;
+    for (int round = 0; round < 3; round++) {
+        struct lease_question q = ask(&lease, 101000 + 1000 * round);
+        for (size_t i = 0; i < q.spend_count; i++)
+            tokens += q.spends[i].tokens;
+        grant(&lease, 0, 0);
+    }
+    assert_int_equal(tokens, 110);
+}
+
+static void a_lost_answer_is_followed_by_all_that_was_spent_since(void **state)
+{
+    (void)state;
+    struct lease lease = fresh(100, 0);
+    ask(&lease, 100000);
+    grant(&lease, 50, 0);
+    lease_take(&lease, 1, 100100);
+    lease_take(&lease, 1, 100200);
+    ask(&lease, 100300);
+    lease_take(&lease, 1, 100350);
+    lease_unanswered(&lease, false, 100800);
+    struct lease_question q = ask(&lease, 100900);
+    assert_int_equal(q.generation, 0);
+    assert_int_equal(q.spend_count, 1); /* by the second */
+    assert_int_equal(q.spends[0].requests, 3);
+    assert_false(q.was_away);
+}
+
+static void without_redis_a_part_of_the_window_is_left(void **state)
+{
+    (void)state;
+    struct lease lease = fresh(100, 0);
+    ask(&lease, 100000);
+    lease_answered(&lease, &(struct lease_answer){.generation = 1, .requests = 30, .members = 4});
+    for (int i = 0; i < 20; i++)
+        lease_take(&lease, 0, 100000);
+    ask(&lease, 100500);
+    lease_unanswered(&lease, true, 100900);
+    assert_int_equal(lease.left_requests, 5); /* 100 / 4 - 20 */
+    ask(&lease, 170000);
+    lease_unanswered(&lease, true, 170000);
+    assert_int_equal(lease.left_requests, 25);
+    assert_true(ask(&lease, 171000).spend_count == 0);
+}
+
+static void questions_are_rationed_by_what_was_spent(void **state)
+{
+    (void)state;
+    static const struct {
+        int spent;
+        int64_t pause_ms;
+    } cases[] = {{0, LEASE_ASK_MS}, {LEASE_SOME, LEASE_ASK_SOON_MS}, {LEASE_MANY, 0}};
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct lease lease = fresh(1000, 0);
+        ask(&lease, 5000);
+        grant(&lease, 100, 0);
+        for (int k = 0; k < cases[i].spent; k++)
+            lease_take(&lease, 0, 5000);
+        assert_int_equal(lease_ask_ms(&lease), 5000 + cases[i].pause_ms);
+    }
+}
+
+static void an_estimate_learns_and_keeps_to_the_request_s_own_limit(void **state)
+{
+    (void)state;
+    struct estimate estimate = {0};
+    assert_int_equal(estimate_tokens(&estimate, 400, 0), 100 + 320 + 1);
+    assert_int_equal(estimate_tokens(&estimate, 400, 10), 100 + 10 + 1);
+    for (int i = 0; i < 200; i++)
+        estimate_learn(&estimate, 600, 100, 40);
+    assert_in_range(estimate_tokens(&estimate, 600, 0), 148, 152);
+    estimate_learn(&estimate, 600, 0, 0); /* nobody counted */
+    assert_in_range(estimate_tokens(&estimate, 600, 0), 148, 152);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(nothing_leaves_without_a_share),
+        cmocka_unit_test(a_share_lives_from_the_moment_of_the_question),
+        cmocka_unit_test(what_is_left_goes_back_and_what_was_spent_is_told),
+        cmocka_unit_test(an_expired_share_is_not_told_as_left),
+        cmocka_unit_test(moments_without_end_are_counted_late),
+        cmocka_unit_test(a_lost_answer_is_followed_by_all_that_was_spent_since),
+        cmocka_unit_test(without_redis_a_part_of_the_window_is_left),
+        cmocka_unit_test(questions_are_rationed_by_what_was_spent),
+        cmocka_unit_test(an_estimate_learns_and_keeps_to_the_request_s_own_limit),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
