@@ -17,7 +17,7 @@
 #include "worker/call/retry.h"
 #include "worker/job.h"
 
-enum { CALL_HEADERS_MAX = PROVIDER_HEADERS_MAX + 3, CLAIM_AGAIN_MS = 1000 };
+enum { CALL_HEADERS_MAX = PROVIDER_HEADERS_MAX + 3, CLAIM_AGAIN_MS = 1000, CLAIM_STALE_MS = 10000 };
 
 static bool plain(struct str s)
 {
@@ -225,7 +225,8 @@ static bool limit_allows(struct slot *slot)
 }
 
 /* We stood still, or Redis did not hear us: somebody else may be at it, or have answered it. Who
- * has no claim, for Redis did not answer, and had to wait since, asks again when Redis is back. */
+ * has no claim, for Redis did not answer, and had to wait since, asks again when Redis is back; so
+ * does who had to wait for long, for another may have been at it without a claim. */
 static bool claim_has_lapsed(const struct slot *slot)
 {
     const struct worker *worker = slot->job->worker;
@@ -235,7 +236,8 @@ static bool claim_has_lapsed(const struct slot *slot)
     if (slot->claim == CLAIM_NONE)
         return redis_up(worker->redis) && now_ms - slot->claimed_ms > CLAIM_AGAIN_MS;
     return slot->claim == CLAIM_MINE &&
-           (now_ms >= worker->alive_until_ms || slot->claimed_ms < worker->alive_since_ms);
+           (now_ms >= worker->alive_until_ms || slot->claimed_ms < worker->alive_since_ms ||
+            (redis_up(worker->redis) && now_ms - slot->claimed_ms > CLAIM_STALE_MS));
 }
 
 static enum verdict claim_again(struct slot *slot)

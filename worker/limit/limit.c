@@ -20,8 +20,8 @@ struct limits {
     struct loop *loop;
     struct redis *redis;
     unsigned script, round;
-    struct str key_prefix, instance, channel;
-    char *channel_text;
+    char *key_prefix, *channel; /* copies: a reload frees the configuration */
+    struct str instance;
     struct list all;
 };
 
@@ -45,18 +45,17 @@ struct limits *limits_new(struct loop *loop, struct redis *redis, struct str key
                           struct str instance)
 {
     struct limits *limits = xzalloc(sizeof(*limits));
+    struct buf channel;
     *limits = (struct limits){.loop = loop,
                               .redis = redis,
                               .script = redis_script_add(redis, &script),
-                              .key_prefix = key_prefix,
+                              .key_prefix = xstrndup(key_prefix),
                               .instance = instance};
     list_init(&limits->all);
-    struct buf text;
-    buf_init(&text, 4096);
-    buf_printf(&text, STR_FMT "notify-limits", STR_ARG(key_prefix));
-    limits->channel_text = xstrndup(buf_str(&text));
-    limits->channel = str_of(limits->channel_text);
-    buf_done(&text);
+    buf_init(&channel, 4096);
+    buf_printf(&channel, STR_FMT "notify-limits", STR_ARG(key_prefix));
+    limits->channel = xstrndup(buf_str(&channel));
+    buf_done(&channel);
     return limits;
 }
 
@@ -71,7 +70,8 @@ void limits_free(struct limits *limits)
         free(limit->name);
         free(limit);
     }
-    free(limits->channel_text);
+    free(limits->key_prefix);
+    free(limits->channel);
     free(limits);
 }
 
@@ -94,7 +94,7 @@ static struct limit *find(const struct limits *limits, struct str id)
 static struct limit *limit_new(struct limits *limits, struct str id, struct str name)
 {
     if (list_empty(&limits->all)) /* who has no limit needs no connection for them */
-        redis_subscribe(limits->redis, limits->channel, somebody_asks, limits);
+        redis_subscribe(limits->redis, str_of(limits->channel), somebody_asks, limits);
     struct limit *limit = xzalloc(sizeof(*limit));
     const struct lease_rule rule = {.window_ms = LIMIT_WINDOW_MS};
     limit->limits = limits;
@@ -197,7 +197,7 @@ static void send_question(struct limit *limit, const struct lease_question *q)
     struct arena arena;
     size_t n = 0;
     arena_init(&arena, NULL, QUESTION_BYTES);
-    words[n++] = redis_key_limit(&arena, desk->key_prefix, str_of(limit->id));
+    words[n++] = redis_key_limit(&arena, str_of(desk->key_prefix), str_of(limit->id));
     words[n++] = desk->instance;
     const int64_t numbers[] = {(int64_t)q->generation,
                                limit->lease.rule.requests,
@@ -211,7 +211,7 @@ static void send_question(struct limit *limit, const struct lease_question *q)
                                q->was_away};
     for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
         words[n++] = decimal(&arena, numbers[i]);
-    words[n++] = desk->channel;
+    words[n++] = str_of(desk->channel);
     words[n++] = str_of(limit->id);
     for (size_t i = 0; i < q->spend_count; i++) {
         const struct lease_spend *spend = &q->spends[i];

@@ -26,7 +26,7 @@
 struct limits; /* all of a worker */
 struct limit;
 
-/* `key_prefix`: of keys in Redis; `instance`: our name there. Both texts must stay. */
+/* `key_prefix`: of keys in Redis; `instance`: our name there, a text that stays. */
 struct limits *limits_new(struct loop *loop, struct redis *redis, struct str key_prefix,
                           struct str instance);
 void limits_free(struct limits *limits); /* behind redis_free(); takes NULL */

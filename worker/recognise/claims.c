@@ -205,12 +205,13 @@ void claims_take(struct slot *slot, struct walk *walk, struct str *ret_done)
                      question(slot, walk, ret_done));
 }
 
+/* Without an answer nobody knows whose it is. */
 static void steal_told(const struct redis_reply *reply, void *context)
 {
     struct claim_question *q = context;
-    bool taken = !reply || (reply->kind == REDIS_NUMBER && reply->number == 1);
-    q->slot->claim = taken ? CLAIM_MINE : CLAIM_HELD;
-    if (taken)
+    bool answered = reply && reply->kind == REDIS_NUMBER;
+    q->slot->claim = !answered ? CLAIM_NONE : reply->number == 1 ? CLAIM_MINE : CLAIM_HELD;
+    if (q->slot->claim == CLAIM_MINE)
         CRASH_POINT(claim_stolen);
     walk_answer(q->walk);
 }

@@ -202,6 +202,7 @@ void check_end(struct play *play)
     check_turns(play);
     check_repeats(play);
     check_deadlines(play);
+    check_limit(play);
     check_books(play);
     if (sim_commit_went_back(play->sim))
         play_find(play, "I3: a commit went back");

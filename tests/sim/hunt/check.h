@@ -11,11 +11,16 @@
 
 enum {
     CHECK_LOOKED_MS = 500, /* who looked just before it was final did not see it */
-    CHECK_PARKED_MAX = 4   /* worker.parked_max */
+    CHECK_PARKED_MAX = 4,  /* worker.parked_max */
+    CHECK_LIMIT = 20       /* models.alpha.requests_per_minute, where there is a limit */
 };
 
 /* I3, at the moment of each commit: nothing below it is unfinished. */
 void check_commits(struct play *play);
+/* Every fourth schedule has a rate limit. */
+bool check_has_limit(const struct schedule *schedule);
+/* X3, of the ledger: no minute has more calls than the limit. */
+void check_limit(struct play *play);
 /* I7, at each moment. */
 void check_bounds(struct play *play);
 /* All others, when the fleet has settled. */
@@ -31,6 +36,8 @@ void check_books(struct play *play);
 bool check_redis_was_well(const struct schedule *schedule);
 /* Neither Redis nor PostgreSQL may have known of what was asked before: it is asked anew. */
 bool check_nobody_knew(const struct schedule *schedule);
+/* How many calls may have come twice. */
+int check_came_twice(const struct schedule *schedule);
 /* Of "default/r7/1/..": 7 and 1; false: not ours. */
 bool check_call_name(struct str id, int *ret_number, int *ret_slot);
 /* Whether it was made for that request; for the same slot of the same request as the other. */

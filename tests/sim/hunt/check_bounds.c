@@ -1,7 +1,10 @@
 /*
- * check_bounds.c -- I7: what a process has at hand stays within its limits, and goes with it.
+ * check_bounds.c -- I7: what a process has at hand stays within its limits, and goes with it. X3:
+ * no minute has more calls than the rate limit of the whole fleet.
  */
 #include "tests/sim/hunt/check.h"
+
+#include <string.h>
 
 /* Two lanes, each read until it has more than twice max_in_flight; what they hold may begin, and
  * wait in a session, when nothing more is read already. */
@@ -36,4 +39,35 @@ void check_bounds(struct play *play)
         else if (!play->units[i].aggregator)
             check_worker(play, i);
     }
+}
+
+/* ---- X3 ---- */
+
+enum { WINDOW_MS = 60000 };
+
+bool check_has_limit(const struct schedule *s)
+{
+    return s->seed % 4 == 0;
+}
+
+/* Who cannot ask Redis keeps to its own part, and may have spent it already, as may the others. */
+static size_t limit_of(const struct schedule *s)
+{
+    int twice = check_came_twice(s);
+    return (size_t)(check_redis_was_well(s) ? CHECK_LIMIT + twice
+                                            : CHECK_LIMIT * (1 + s->workers) + s->workers + twice);
+}
+
+void check_limit(struct play *play)
+{
+    size_t first = 0, in_window = 0, most = 0, limit = limit_of(play->schedule);
+    for (size_t i = 0; i < sim_call_count(play->sim); i++) {
+        const struct sim_call *call = sim_call(play->sim, i);
+        in_window += strcmp(call->provider, "alpha") == 0;
+        for (; sim_call(play->sim, first)->at_ms <= call->at_ms - WINDOW_MS; first++)
+            in_window -= strcmp(sim_call(play->sim, first)->provider, "alpha") == 0;
+        most = in_window > most ? in_window : most;
+    }
+    if (check_has_limit(play->schedule) && most > limit)
+        play_find(play, "X3: %zu calls in a minute, the limit is %zu", most, limit);
 }

@@ -214,7 +214,7 @@ static bool partitions_may_move(const struct play *play)
            schedule_has(play->schedule, EVENT_KAFKA_DOWN);
 }
 
-static int calls_that_came_twice(const struct schedule *s)
+int check_came_twice(const struct schedule *s)
 {
     int count = 0;
     for (size_t i = 0; i < s->count; i++)
@@ -245,8 +245,7 @@ static void check_attempts(struct play *play, const struct sim_call *first, int 
             !partitions_may_move(play))
             play_find(play, "I9 r%d: asked again after an answer that will not change", number);
     }
-    if (attempts > ATTEMPTS_MAX + calls_that_came_twice(play->schedule) &&
-        !partitions_may_move(play))
+    if (attempts > ATTEMPTS_MAX + check_came_twice(play->schedule) && !partitions_may_move(play))
         play_find(play, "I9 r%d: slot %d was asked %d times", number, slot, attempts);
 }
 

@@ -292,6 +292,10 @@ static void build(struct play *play)
     sim_set(play->sim, "worker.drain_timeout", "1s");
     snprintf(number, sizeof(number), "%d", CHECK_PARKED_MAX);
     sim_set(play->sim, "worker.parked_max", number);
+    if (check_has_limit(s)) {
+        snprintf(number, sizeof(number), "%d", CHECK_LIMIT);
+        sim_set(play->sim, "models.alpha.requests_per_minute", number);
+    }
     sim_redis_connect_ms(play->sim, s->redis_connect_ms);
     sim_partitions(play->sim, s->partitions);
     script_providers(play);
