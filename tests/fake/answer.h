@@ -9,13 +9,12 @@
 #define FAKE_ANSWER_H
 
 #include "tests/fake/ledger.h"
+#include "tests/fake/pace.h"
 
-enum pace {
-    PACE_WHOLE,
-    PACE_HANG,  /* send nothing, keep the connection */
-    PACE_CUT,   /* half of the body, then close */
-    PACE_DRIP,  /* the head, then one body byte per 100 ms */
-    PACE_LEDGER /* chunked, from `cursor`, as the client reads */
+/* What a call still owes its meter (limit.h) when it was answered. */
+struct charge {
+    uint32_t meter; /* 0: none */
+    uint32_t tokens;
 };
 
 struct answer {
@@ -23,8 +22,11 @@ struct answer {
     const char *type; /* content-type */
     struct buf extra; /* more header lines, each beginning with its CRLF */
     struct buf body;
-    bool chunked; /* the body is framed in chunks already */
-    enum pace pace;
+    bool chunked;         /* the body is framed in chunks already */
+    int64_t length_wrong; /* added to the Content-Length we claim */
+    bool early;           /* interim replies go before the head */
+    struct pace pace;
+    struct charge charge;
     uint64_t delay_ms;
     uint64_t call; /* its number in the ledger; 0: not a call */
     struct ledger_cursor cursor;

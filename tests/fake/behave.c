@@ -37,14 +37,6 @@ static uint64_t draw_latency_ms(struct behave *behave)
     return (uint64_t)llround(ms);
 }
 
-static void plan_error(struct behave *behave, struct plan *plan, int status)
-{
-    plan->manner = MANNER_ERROR;
-    plan->status = status;
-    if (status == 429 || status == 503 || status == 529)
-        plan->retry_after_s = behave->conf.retry_after_s;
-}
-
 /* Counts this attempt and says which one it is, from 1. A full table starts over. */
 static uint32_t attempt_of(struct behave *behave, struct slice model, uint64_t key)
 {
@@ -57,98 +49,6 @@ static uint32_t attempt_of(struct behave *behave, struct slice model, uint64_t k
     return ++entry->count;
 }
 
-static void plan_flaky(struct behave *behave, struct plan *plan, unsigned n, uint32_t attempt)
-{
-    if (attempt <= n)
-        plan_error(behave, plan, 500);
-}
-
-static void plan_retry_after(struct behave *behave, struct plan *plan, unsigned n, uint32_t attempt)
-{
-    if (attempt > 1)
-        return;
-    plan_error(behave, plan, 429);
-    plan->retry_after_s = (int)n;
-}
-
-static void plan_slow(struct behave *behave, struct plan *plan, unsigned n, uint32_t attempt)
-{
-    (void)behave, (void)attempt;
-    plan->delay_ms = n;
-}
-
-static void plan_big(struct behave *behave, struct plan *plan, unsigned n, uint32_t attempt)
-{
-    (void)behave, (void)attempt;
-    plan->text_bytes = (size_t)n * 1024;
-}
-
-static void plan_status(struct behave *behave, struct plan *plan, unsigned n, uint32_t attempt)
-{
-    (void)attempt;
-    plan_error(behave, plan, (int)n);
-}
-
-// clang-format off
-static const struct special {
-    const char *name;  /* the whole name, or what stands before the number */
-    enum manner manner;
-    unsigned from, to; /* bounds of the number; both 0: the name has none */
-    bool counts;       /* attempts matter */
-    void (*plan)(struct behave *behave, struct plan *plan, unsigned n, uint32_t attempt);
-} specials[] = {
-    {"fake-hang",         MANNER_HANG,     0,   0,              false, NULL},
-    {"fake-garbage",      MANNER_GARBAGE,  0,   0,              false, NULL},
-    {"fake-empty",        MANNER_EMPTY,    0,   0,              false, NULL},
-    {"fake-error200",     MANNER_ERROR200, 0,   0,              false, NULL},
-    {"fake-cut",          MANNER_CUT,      0,   0,              false, NULL},
-    {"fake-drip",         MANNER_DRIP,     0,   0,              false, NULL},
-    {"fake-length",       MANNER_LENGTH,   0,   0,              false, NULL},
-    {"fake-flaky-",       MANNER_ANSWER,   1,   1000,           true,  plan_flaky},
-    {"fake-retry-after-", MANNER_ANSWER,   0,   3600,           true,  plan_retry_after},
-    {"fake-slow-",        MANNER_ANSWER,   0,   LATENCY_MS_MAX, false, plan_slow},
-    {"fake-big-",         MANNER_ANSWER,   1,   64 * 1024,      false, plan_big},
-    {"fake-",             MANNER_ERROR,    400, 599,            false, plan_status},
-};
-// clang-format on
-
-static bool number_of(struct slice digits, unsigned *ret)
-{
-    unsigned number = 0;
-    if (digits.len == 0 || digits.len > 7)
-        return false;
-    for (size_t i = 0; i < digits.len; i++) {
-        if (digits.at[i] < '0' || digits.at[i] > '9')
-            return false;
-        number = number * 10 + (unsigned)(digits.at[i] - '0');
-    }
-    *ret = number;
-    return true;
-}
-
-static bool special_matches(const struct special *special, struct slice model, unsigned *ret_number)
-{
-    size_t len = strlen(special->name);
-    if (special->to == 0)
-        return slice_is(model, special->name);
-    if (model.len <= len || memcmp(model.at, special->name, len) != 0)
-        return false;
-    struct slice rest = {.at = model.at + len, .len = model.len - len};
-    return number_of(rest, ret_number) && *ret_number >= special->from &&
-           *ret_number <= special->to;
-}
-
-static const struct special *special_find(struct slice model, unsigned *ret_number)
-{
-    if (model.len < 5 || memcmp(model.at, "fake-", 5) != 0)
-        return NULL;
-    for (size_t i = 0; i < sizeof(specials) / sizeof(specials[0]); i++) {
-        if (special_matches(&specials[i], model, ret_number))
-            return &specials[i];
-    }
-    return NULL;
-}
-
 static void plan_by_rate(struct behave *behave, struct plan *plan)
 {
     if (behave->conf.rates_len == 0)
@@ -157,7 +57,9 @@ static void plan_by_rate(struct behave *behave, struct plan *plan)
     for (size_t i = 0; i < behave->conf.rates_len; i++) {
         dice -= behave->conf.rates[i].rate;
         if (dice <= 0) {
-            plan_error(behave, plan, behave->conf.rates[i].status);
+            plan->manner = MANNER_ERROR;
+            plan->status = behave->conf.rates[i].status;
+            plan->kind = error_kind_of(plan->status);
             return;
         }
     }
@@ -169,18 +71,14 @@ void behave_plan(struct behave *behave, struct slice model, uint64_t attempt_key
                          .status = 200,
                          .retry_after_s = -1,
                          .delay_ms = draw_latency_ms(behave)};
-    unsigned number = 0;
-    const struct special *special = special_find(model, &number);
-    if (!special) {
+    struct trouble_numbers numbers;
+    const struct trouble *trouble = trouble_find(vendor_strip(model), &numbers);
+    if (!trouble) {
         plan_by_rate(behave, ret);
         return;
     }
-    ret->manner = special->manner;
-    uint32_t attempt = special->counts ? attempt_of(behave, model, attempt_key) : 0;
-    if (special->plan)
-        special->plan(behave, ret, number, attempt);
-    if (ret->manner == MANNER_HANG)
-        ret->status = 0;
+    uint32_t attempt = trouble_counts(trouble) ? attempt_of(behave, model, attempt_key) : 0;
+    trouble_plan(trouble, &numbers, attempt, ret);
 }
 
 void behave_init(struct behave *behave, const struct behave_conf *conf, uint64_t seed,

@@ -5,31 +5,16 @@
  * its fault always gets it; other models draw from the error rates. Draws come from one seeded
  * generator in order of arrival.
  *
- * To add a model name: a manner if it needs a new one, and a row in `specials` (behave.c), and
- * a line in README.md.
+ * The names are rows of trouble.c.
  */
 #ifndef FAKE_BEHAVE_H
 #define FAKE_BEHAVE_H
 
-#include "tests/fake/buf.h"
 #include "tests/fake/seen.h"
+#include "tests/fake/trouble.h"
 
-#include <stdint.h>
-
-#define RATES_MAX      16
-#define LATENCY_MS_MAX (3600 * 1000)
-
-enum manner {
-    MANNER_ANSWER,
-    MANNER_ERROR,    /* plan.status, in the vendor's error form */
-    MANNER_HANG,     /* never a byte */
-    MANNER_GARBAGE,  /* 200, not JSON */
-    MANNER_EMPTY,    /* 200, no choices */
-    MANNER_ERROR200, /* 200, an error object */
-    MANNER_CUT,      /* closes in the middle of the body */
-    MANNER_DRIP,     /* one byte of the body per 100 ms */
-    MANNER_LENGTH,   /* stopped by the token limit */
-};
+#define RATES_MAX    16
+#define REDIRECT_MAX 255
 
 struct latency {
     enum { LATENCY_FIXED, LATENCY_LOGNORMAL } kind;
@@ -44,21 +29,16 @@ struct behave_conf {
         double rate;
     } rates[RATES_MAX];
     size_t rates_len;
-    int retry_after_s; /* -1: no header */
+    int retry_after_s;                       /* -1: no header */
+    uint32_t first_token_ms, chunk_delay_ms; /* of streams */
+    enum vendor vendor; /* of /v1/chat/completions, where the model's name says nothing */
+    char redirect[REDIRECT_MAX + 1]; /* scheme and host that redirects lead to */
 };
 
 struct behave {
     struct behave_conf conf;
     uint64_t random;
     struct seen attempts;
-};
-
-struct plan {
-    enum manner manner;
-    int status;
-    int retry_after_s; /* -1: no header */
-    uint64_t delay_ms;
-    size_t text_bytes; /* the answer is padded to this length; 0: as it is */
 };
 
 void behave_init(struct behave *behave, const struct behave_conf *conf, uint64_t seed,

@@ -1,41 +1,36 @@
 /*
- * call.c -- one provider call: check it, plan it, book it, write the answer.
+ * call.c -- one provider call: check it, plan it, book it; respond.c writes the answer.
  *
- * Order of refusals: key (401), content type and version (400), body (400). A refused call is
- * answered at once and is booked like any other. Tokens are booked as the reply claims them: none
- * for errors.
+ * Order of refusals: address (404), key (401), content type and version (400), body (400), limits
+ * (429). A refused call is answered at once and is booked like any other. Tokens are booked as a
+ * true reply would claim them: none for errors.
  */
 #include "tests/fake/digest.h"
 #include "tests/fake/reply.h"
-#include "tests/fake/service.h"
+#include "tests/fake/respond.h"
+#include "tests/fake/told.h"
 
 #include <strings.h>
 
 /* Just the digest: "digest=" and 16 digits. */
 #define LENGTH_CUT 23
 
-struct call {
-    struct service *service;
-    enum dialect dialect;
-    const char *path;
-    const struct http_request *request;
-    struct moment now;
-    struct answer *answer;
-    struct prompt prompt;
-    struct slice key;
-    struct plan plan;
-};
-
-struct slice call_key(enum dialect dialect, const struct http_request *request)
+static struct slice bearer_key(struct slice value)
 {
     static const char bearer[] = "Bearer ";
     size_t len = sizeof(bearer) - 1;
-    if (dialect == ANTHROPIC_MESSAGES)
-        return request->api_key;
-    struct slice value = request->authorization;
     if (value.len <= len || strncasecmp(value.at, bearer, len) != 0)
         return (struct slice){0};
     return (struct slice){.at = value.at + len, .len = value.len - len};
+}
+
+struct slice call_key(enum vendor vendor, const struct http_request *request)
+{
+    if (vendor == ANTHROPIC)
+        return request->api_key;
+    if (vendor == AZURE && request->azure_key.len)
+        return request->azure_key;
+    return bearer_key(request->authorization);
 }
 
 bool call_key_accepted(const struct service *service, struct slice key)
@@ -45,6 +40,15 @@ bool call_key_accepted(const struct service *service, struct slice key)
             return true;
     }
     return service->keys_len == 0;
+}
+
+/* The path knows it, or the model's name, or the settings. */
+static enum vendor vendor_of(const struct call *call)
+{
+    enum vendor vendor = call->door->vendor;
+    if (vendor == OPENAI && !vendor_of_model(slice_of(call->prompt.model), &vendor))
+        vendor = call->service->behave.conf.vendor;
+    return vendor;
 }
 
 static struct slice call_id(const struct http_request *request)
@@ -77,43 +81,69 @@ static bool is_json(struct slice type)
            (type.len == len || type.at[len] == ';' || type.at[len] == ' ');
 }
 
-/* What is wrong with the call: a status and a sentence, or 0. */
-static int call_check(struct call *call, const char **ret_why)
+/* What Azure wants to see in the address. */
+static bool azure_address(const struct call *call)
 {
-    bool strict = call->dialect == OPENAI_CHAT || call->dialect == ANTHROPIC_MESSAGES;
-    if (!call_key_accepted(call->service, call->key)) {
-        *ret_why = reply_error_text(401);
-        return 401;
+    char version[64];
+    struct slice name = call->door->deployment;
+    for (size_t i = 0; i < name.len; i++) {
+        if (name.at[i] <= ' ' || name.at[i] >= 0x7f)
+            return false;
     }
-    *ret_why = "the content-type must be application/json";
-    if (strict && !is_json(call->request->content_type))
-        return 400;
-    *ret_why = "anthropic-version: header is required";
-    if (call->dialect == ANTHROPIC_MESSAGES && call->request->anthropic_version.len == 0)
-        return 400;
-    return prompt_read(call->dialect, call->request->body, &call->prompt, ret_why) ? 0 : 400;
+    return call->door->vendor != AZURE ||
+           http_query(call->request->query, "api-version", version, sizeof(version));
+}
+
+/* Fills in what is wrong with the call as an error that is planned. False when nothing is. */
+static bool call_wrong(struct call *call, const char **ret_why)
+{
+    enum dialect dialect = call->door->dialect;
+    struct plan *plan = &call->plan;
+    const char *body_why = NULL;
+    bool body_ok = prompt_read(dialect, azure_address(call) ? call->door->deployment : slice_of(""),
+                               call->request->body, &call->prompt, &body_why);
+    call->vendor = vendor_of(call);
+    call->key = call_key(call->vendor, call->request);
+    *plan = (struct plan){.manner = MANNER_ERROR, .kind = ERROR_INVALID, .retry_after_s = -1};
+    *ret_why = NULL;
+    if (!azure_address(call))
+        plan->kind = ERROR_PATH;
+    else if (!call_key_accepted(call->service, call->key))
+        plan->kind = ERROR_KEY;
+    else if ((dialect == OPENAI_CHAT || dialect == ANTHROPIC_MESSAGES) &&
+             !is_json(call->request->content_type))
+        *ret_why = "the content-type must be application/json";
+    else if (dialect == ANTHROPIC_MESSAGES && call->request->anthropic_version.len == 0)
+        *ret_why = "anthropic-version: header is required";
+    else if (!body_ok)
+        *ret_why = body_why;
+    else
+        return false;
+    plan->status = error_status(call->vendor, plan->kind);
+    return true;
 }
 
 /* Whether the answer claims tokens. */
 static bool bills(enum manner manner)
 {
-    return manner == MANNER_ANSWER || manner == MANNER_CUT || manner == MANNER_DRIP ||
-           manner == MANNER_LENGTH || manner == MANNER_EMPTY;
+    return manner == MANNER_ANSWER || manner == MANNER_LENGTH || manner == MANNER_EMPTY;
 }
 
 static void call_book(struct call *call, bool understood, size_t text_len)
 {
     bool claims = understood && bills(call->plan.manner);
+    uint32_t output = claims ? (uint32_t)tokens_of(text_len) : 0;
+    call->answer->charge = (struct charge){.meter = call->limit.meter, .tokens = output};
     call->answer->call = ledger_begin(
         call->service->ledger,
         &(struct ledger_call){
             .call_id = call_id(call->request),
             .idempotency_key = call->request->idempotency_key,
             .model = slice_of(call->prompt.model),
-            .path = call->path,
+            .path = call->door->path,
             .status = call->plan.status,
             .input_tokens = claims ? (uint32_t)tokens_of(call->prompt.content_bytes) : 0,
-            .output_tokens = claims ? (uint32_t)tokens_of(text_len) : 0,
+            .output_tokens = output,
             .has_key = call->key.len > 0,
             .key_hash = digest_of(call->key),
             .has_digest = understood,
@@ -126,125 +156,88 @@ static void call_book(struct call *call, bool understood, size_t text_len)
 static void name_request(struct call *call)
 {
     char hex[16];
-    if (call->dialect != OPENAI_CHAT && call->dialect != ANTHROPIC_MESSAGES)
-        return;
+    struct buf *extra = &call->answer->extra;
     digest_hex(call->answer->call, hex);
-    buf_text(&call->answer->extra,
-             call->dialect == OPENAI_CHAT ? "\r\nx-request-id: req_" : "\r\nrequest-id: req_");
-    buf_add(&call->answer->extra, hex, sizeof(hex));
+    if (call->door->dialect == OPENAI_CHAT)
+        buf_format(extra, "\r\nx-request-id: req_%.16s", hex);
+    if (call->door->dialect == ANTHROPIC_MESSAGES)
+        buf_format(extra, "\r\nrequest-id: req_%.16s", hex);
+    if (call->vendor == AZURE)
+        buf_format(extra, "\r\napim-request-id: %.16s", hex);
 }
 
-static void answer_error(struct call *call, const char *text)
+static void call_refuse(struct call *call, bool understood, struct error_facts *facts)
 {
-    struct answer *answer = call->answer;
-    answer->status = call->plan.status;
-    if (call->plan.retry_after_s >= 0)
-        buf_format(&answer->extra, "\r\nretry-after: %d", call->plan.retry_after_s);
-    reply_error(call->dialect, call->plan.status, text, &answer->body);
-}
-
-/* An error that came too late for the status line: in a stream, the vendor's error event. */
-static void answer_error200(struct call *call)
-{
-    struct answer *answer = call->answer;
-    if (call->prompt.stream) {
-        answer->type = reply_stream_type(call->dialect);
-        if (call->dialect == ANTHROPIC_MESSAGES)
-            buf_text(&answer->body, "event: error\n");
-        if (call->dialect == ANTHROPIC_MESSAGES || call->dialect == OPENAI_CHAT)
-            buf_text(&answer->body, "data: ");
-    }
-    reply_error(call->dialect, 500, reply_error_text(500), &answer->body);
-    if (call->prompt.stream)
-        buf_text(&answer->body, "\n\n");
-}
-
-static void answer_text(struct call *call, struct slice text)
-{
-    struct answer *answer = call->answer;
-    struct reply reply = {
-        .dialect = call->dialect,
-        .prompt = &call->prompt,
-        .text = text,
-        .id = answer->call,
-        .wall_ms = call->now.wall_ms,
-        .delay_ms = call->plan.delay_ms,
-        .cut_by_length = call->plan.manner == MANNER_LENGTH,
-        .empty = call->plan.manner == MANNER_EMPTY,
-    };
-    if (!call->prompt.stream) {
-        reply_whole(&reply, &answer->body);
-        return;
-    }
-    answer->type = reply_stream_type(call->dialect);
-    answer->chunked = !call->request->version_10;
-    reply_stream(&reply, !answer->chunked, &answer->body);
-}
-
-static void call_answer(struct call *call, struct slice text)
-{
-    struct answer *answer = call->answer;
-    switch (call->plan.manner) {
-    case MANNER_HANG:
-        answer->pace = PACE_HANG;
-        return;
-    case MANNER_ERROR:
-        answer_error(call, reply_error_text(call->plan.status));
-        return;
-    case MANNER_GARBAGE:
-        buf_text(&answer->body, "<html><body>upstream connect error</body>{\"choices\":[");
-        return;
-    case MANNER_ERROR200:
-        answer_error200(call);
-        return;
-    case MANNER_CUT:
-        answer->pace = PACE_CUT;
-        break;
-    case MANNER_DRIP:
-        answer->pace = PACE_DRIP;
-        break;
-    case MANNER_ANSWER:
-    case MANNER_EMPTY:
-    case MANNER_LENGTH:
-        break;
-    }
-    answer_text(call, text);
-}
-
-static void call_refuse(struct call *call, int status, const char *why)
-{
-    call->plan = (struct plan){.manner = MANNER_ERROR, .status = status, .retry_after_s = -1};
-    call_book(call, false, 0);
+    call_book(call, understood, 0);
+    call->answer->charge.meter = 0;
     name_request(call);
-    answer_error(call, why);
+    facts->model = slice_of(call->prompt.model);
+    facts->id = call->answer->call;
+    told_headers(call->vendor, &call->limit, call->now, &call->answer->extra);
+    respond_error(call, facts);
 }
 
-void call_serve(struct service *service, enum dialect dialect, const char *path,
-                const struct http_request *request, struct moment now, struct answer *answer)
+/* Beyond a limit. */
+static void call_refuse_limit(struct call *call)
+{
+    const struct limit_verdict *limit = &call->limit;
+    const struct limit_side *side = limit->by_tokens ? &limit->tokens : &limit->requests;
+    call->plan = (struct plan){.manner = MANNER_ERROR,
+                               .status = 429,
+                               .kind = limit->by_tokens ? ERROR_TOKENS : ERROR_RATE,
+                               .retry_after_s = -1};
+    call_refuse(call, true,
+                &(struct error_facts){.limit = side->limit,
+                                      .used = side->used,
+                                      .requested = limit->by_tokens ? limit->asked : 1,
+                                      .wait_ms = limit->wait_ms});
+}
+
+static void limit_check(struct call *call)
+{
+    limits_admit(call->service->limits,
+                 &(struct limit_call){
+                     .key = call->key,
+                     .model = slice_of(call->prompt.model),
+                     .input_tokens = tokens_of(call->prompt.content_bytes),
+                     .output_tokens_max = call->prompt.max_tokens,
+                     .now_us = call->now.us,
+                 },
+                 &call->limit);
+}
+
+static void call_answer(struct call *call)
 {
     static struct buf text; /* the answer's; kept, it is wanted for every call */
-    struct call call = {.service = service,
-                        .dialect = dialect,
-                        .path = path,
-                        .request = request,
-                        .now = now,
-                        .answer = answer,
-                        .key = call_key(dialect, request)};
+    struct plan *plan = &call->plan;
+    behave_plan(&call->service->behave, slice_of(call->prompt.model), attempt_key(call), plan);
+    if (plan->manner == MANNER_ERROR && plan->status == 0)
+        plan->status = error_status(call->vendor, plan->kind);
+    text.len = 0;
+    reply_text(&call->prompt, plan->text_bytes, &text);
+    if (plan->manner == MANNER_LENGTH)
+        text.len = LENGTH_CUT;
+    if (plan->manner == MANNER_EMPTY)
+        text.len = 0;
+    call_book(call, true, text.len);
+    name_request(call);
+    told_headers(call->vendor, &call->limit, call->now, &call->answer->extra);
+    respond(call, buf_slice(&text));
+}
+
+void call_serve(struct service *service, const struct door *door,
+                const struct http_request *request, struct moment now, struct answer *answer)
+{
+    struct call call = {
+        .service = service, .door = door, .request = request, .now = now, .answer = answer};
     const char *why;
-    int status = call_check(&call, &why);
-    if (status) {
-        call_refuse(&call, status, why);
+    if (call_wrong(&call, &why)) {
+        call_refuse(&call, false, &(struct error_facts){.text = why});
         return;
     }
-    behave_plan(&service->behave, slice_of(call.prompt.model), attempt_key(&call), &call.plan);
-    text.len = 0;
-    reply_text(&call.prompt, call.plan.text_bytes, &text);
-    if (call.plan.manner == MANNER_LENGTH)
-        text.len = LENGTH_CUT;
-    if (call.plan.manner == MANNER_EMPTY)
-        text.len = 0;
-    call_book(&call, true, text.len);
-    name_request(&call);
-    answer->delay_ms = call.plan.delay_ms;
-    call_answer(&call, buf_slice(&text));
+    limit_check(&call);
+    if (call.limit.refused)
+        call_refuse_limit(&call);
+    else
+        call_answer(&call);
 }

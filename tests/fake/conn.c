@@ -15,9 +15,9 @@
 
 #define IN_KEEP   ((size_t)4096)
 #define IN_STEP   ((size_t)64 << 10)
-#define DRIP_MS   100
 #define DRAIN_MS  1000
-#define PULLS_MAX 4 /* ledger refills per turn, so that a long ledger stops nobody */
+#define RESET_MS  20 /* so that the peer reads what came before a reset wipes it out */
+#define PULLS_MAX 4  /* ledger refills per turn, so that a long ledger stops nobody */
 
 struct conn *conn_new(struct server *server, int fd)
 {
@@ -33,8 +33,15 @@ struct conn *conn_new(struct server *server, int fd)
 
 static void call_finish(struct server *server, struct conn *conn, bool delivered)
 {
-    if (conn->call)
-        server->service.finish(server->service.ctx, conn->call, delivered, server_now(server));
+    bool begun = conn->state == CONN_WRITING || conn->state == CONN_RESETTING ||
+                 (conn->state == CONN_HANGING && conn->pace.kind != PACE_HANG);
+    if (conn->call) {
+        struct call_end end = {.call = conn->call,
+                               .delivered = delivered,
+                               .given = delivered || begun,
+                               .charge = conn->charge};
+        server->service.finish(server->service.ctx, &end, server_clock(server));
+    }
     conn->call = 0;
 }
 
@@ -54,7 +61,7 @@ void conn_close(struct server *server, struct conn *conn)
 static void conn_after(struct server *server, struct conn *conn, uint64_t delay_ms)
 {
     /* The clock counts whole milliseconds; one more, so that nobody is answered early. */
-    wheel_start(&server->wheel, &conn->timer, server_now(server).ms + delay_ms + 1);
+    wheel_start(&server->wheel, &conn->timer, server_clock(server).ms + delay_ms + 1);
 }
 
 /* Says goodbye and reads what is left for a moment: closing over unread bytes would send a reset,
@@ -84,13 +91,31 @@ static bool drain_read(struct server *server, struct conn *conn)
     }
 }
 
+/* What may be sent is out, and the answer ends badly here. Books it as not delivered. */
+static bool conn_spoilt(struct server *server, struct conn *conn)
+{
+    if (conn->pace.end == END_CLOSE || conn->peer_closed) {
+        conn_close(server, conn);
+        return false;
+    }
+    conn->state = conn->pace.end == END_RESET ? CONN_RESETTING : CONN_HANGING;
+    if (conn->state == CONN_RESETTING)
+        conn_after(server, conn, RESET_MS);
+    return true;
+}
+
+static void conn_reset(struct server *server, struct conn *conn)
+{
+    struct linger none = {.l_onoff = 1};
+    setsockopt(conn->fd, SOL_SOCKET, SO_LINGER, &none, sizeof(none));
+    conn_close(server, conn);
+}
+
 /* The answer is out. */
 static bool conn_sent(struct server *server, struct conn *conn)
 {
-    if (conn->pace == PACE_CUT) {
-        conn_close(server, conn); /* books it as not delivered */
-        return false;
-    }
+    if (conn->pace.end != END_KEEP)
+        return conn_spoilt(server, conn);
     call_finish(server, conn, true);
     buf_done(&conn->out);
     conn->out_at = conn->out_to = 0;
@@ -137,11 +162,22 @@ static void conn_refill(struct server *server, struct conn *conn)
     conn->out_to = conn->out.len;
 }
 
+/* Goes back to the part of the body that is sent again. */
+static void conn_repeat(struct conn *conn)
+{
+    struct pace *pace = &conn->pace;
+    if (conn->out_to < conn->out.len || pace->repeat_bytes < pace->repeat_len || !pace->repeat_len)
+        return;
+    pace->repeat_bytes -= pace->repeat_len;
+    conn->out_at = conn->out_to = conn->out.len - pace->repeat_len;
+}
+
 /* What to do when all that may be sent now is sent. */
 static bool conn_flushed(struct server *server, struct conn *conn)
 {
+    conn_repeat(conn);
     if (conn->out_to < conn->out.len)
-        conn_after(server, conn, DRIP_MS);
+        conn_after(server, conn, pace_wait_ms(&conn->pace, !conn->begun));
     else if (conn->more)
         conn_after(server, conn, 0);
     else
@@ -170,6 +206,9 @@ static void head_write(struct conn *conn, const struct http_request *request,
                        const struct answer *answer, struct buf *out)
 {
     out->len = 0;
+    if (answer->early)
+        buf_text(out, "HTTP/1.1 102 Processing\r\n\r\n"
+                      "HTTP/1.1 103 Early Hints\r\nlink: </style.css>; rel=preload\r\n\r\n");
     buf_text(out, "HTTP/1.1 ");
     buf_number(out, (unsigned)answer->status);
     buf_text(out, " ");
@@ -185,30 +224,36 @@ static void head_write(struct conn *conn, const struct http_request *request,
         buf_text(out, "\r\ntransfer-encoding: chunked\r\n\r\n");
         return;
     }
+    int64_t length = (int64_t)answer->body.len + answer->length_wrong;
     buf_text(out, "\r\ncontent-length: ");
-    buf_number(out, answer->body.len);
+    buf_number(out, length > 0 ? (unsigned long long)length : 0);
     buf_text(out, "\r\n\r\n");
 }
 
-/* How much of the answer may be sent at once. */
-static size_t first_part(const struct answer *answer, size_t head_len)
+/* Keeps what could not be sent at once, exactly: thousands of these wait at the same time. */
+static void conn_keep(struct server *server, struct conn *conn, size_t sent, size_t to)
 {
-    if (answer->pace == PACE_DRIP)
-        return head_len;
-    if (answer->pace == PACE_CUT)
-        return head_len + answer->body.len / 2;
-    return head_len + answer->body.len;
+    const struct buf *bytes = &server->scratch;
+    buf_reserve(&conn->out, bytes->len - sent);
+    buf_add(&conn->out, bytes->at + sent, bytes->len - sent);
+    conn->out_at = 0;
+    conn->out_to = to - sent;
+    conn->more = server->answer.pace.kind == PACE_LEDGER;
+    conn->cursor = server->answer.cursor;
 }
 
-/* Starts to send `scratch`, or lets it wait for its time. */
-static bool conn_answer(struct server *server, struct conn *conn, size_t to)
+/* Starts to send `scratch`, of which `head_len` bytes are the head, or lets it wait for its time.
+ */
+static bool conn_answer(struct server *server, struct conn *conn, size_t head_len)
 {
     const struct answer *answer = &server->answer;
     struct buf *bytes = &server->scratch;
     size_t sent = 0;
-    if (answer->pace == PACE_CUT)
-        bytes->len = to;
-    if (answer->delay_ms == 0 && answer->pace == PACE_WHOLE) {
+    bytes->len = pace_stop(&conn->pace, head_len, bytes->len);
+    size_t to = pace_first(&conn->pace, bytes->at, head_len, bytes->len);
+    conn->begun = to > head_len;
+    if (answer->delay_ms == 0 && conn->pace.kind == PACE_WHOLE) {
+        conn->state = CONN_WRITING;
         ssize_t n = send_some(conn->fd, bytes->at, bytes->len);
         if (n < 0) {
             conn_close(server, conn);
@@ -218,12 +263,7 @@ static bool conn_answer(struct server *server, struct conn *conn, size_t to)
         if (sent == bytes->len)
             return conn_sent(server, conn);
     }
-    buf_reserve(&conn->out, bytes->len - sent); /* exactly: thousands of these wait at once */
-    buf_add(&conn->out, bytes->at + sent, bytes->len - sent);
-    conn->out_at = 0;
-    conn->out_to = to - sent;
-    conn->more = answer->pace == PACE_LEDGER;
-    conn->cursor = answer->cursor;
+    conn_keep(server, conn, sent, to);
     if (answer->delay_ms) {
         conn->state = CONN_WAITING;
         conn_after(server, conn, answer->delay_ms);
@@ -237,22 +277,23 @@ static bool conn_serve(struct server *server, struct conn *conn, const struct ht
 {
     struct answer *answer = &server->answer;
     answer_clear(answer);
-    server->service.serve(server->service.ctx, request, server_now(server), answer);
+    server->service.serve(server->service.ctx, request, server_clock(server), answer);
     conn->call = answer->call;
+    conn->charge = answer->charge;
     conn->pace = answer->pace;
     conn->close_after = !request->keep_alive;
     if (conn->peer_closed) {
         conn_close(server, conn);
         return false;
     }
-    if (answer->pace == PACE_HANG) {
+    if (answer->pace.kind == PACE_HANG) {
         conn->state = CONN_HANGING;
         return true;
     }
     head_write(conn, request, answer, &server->scratch);
     size_t head_len = server->scratch.len;
     buf_add(&server->scratch, answer->body.at, answer->body.len);
-    return conn_answer(server, conn, first_part(answer, head_len));
+    return conn_answer(server, conn, head_len);
 }
 
 /* A request that cannot be read ends its connection. */
@@ -263,12 +304,13 @@ static bool conn_refuse(struct server *server, struct conn *conn, int status)
     answer->status = status;
     buf_format(&answer->body, "{\"error\":{\"message\":\"%s\",\"type\":\"invalid_request_error\"}}",
                http_reason(status));
-    conn->pace = PACE_WHOLE;
+    conn->pace = (struct pace){.kind = PACE_WHOLE};
     conn->close_after = true;
     buf_done(&conn->in);
     head_write(conn, NULL, answer, &server->scratch);
+    size_t head_len = server->scratch.len;
     buf_add(&server->scratch, answer->body.at, answer->body.len);
-    return conn_answer(server, conn, server->scratch.len);
+    return conn_answer(server, conn, head_len);
 }
 
 /* Reads once. False when there is nothing more for now, or when the connection was closed. */
@@ -384,8 +426,14 @@ void conn_timer(struct server *server, struct conn *conn)
         conn_close(server, conn);
         return;
     }
-    if (conn->state == CONN_WRITING && conn->out_to < conn->out.len)
-        conn->out_to++; /* the next drop */
+    if (conn->state == CONN_RESETTING) {
+        conn_reset(server, conn);
+        return;
+    }
+    if (conn->state == CONN_WRITING && conn->out_to < conn->out.len) {
+        conn->out_to = pace_next(&conn->pace, conn->out.at, conn->out_to, conn->out.len);
+        conn->begun = true;
+    }
     conn->state = CONN_WRITING;
     if (conn_flush(server, conn))
         conn_run(server, conn);

@@ -3,7 +3,8 @@
  *
  *     READING --request--> WAITING --latency--> WRITING --sent--> READING
  *                  |                               |
- *                  +--hang--> HANGING              +--"close" or refused--> DRAINING --> closed
+ *                  +--hang--> HANGING <----stall---+--"close" or refused--> DRAINING --> closed
+ *                                                  +--reset--> RESETTING --> closed
  *
  * epoll is edge-triggered and never changed after accept: `readable` remembers what it said. While
  * an answer is pending nothing is read, so a client that pipelines waits for its turn in the
@@ -19,22 +20,31 @@
 
 #include <time.h>
 
-enum conn_state { CONN_READING, CONN_WAITING, CONN_HANGING, CONN_WRITING, CONN_DRAINING };
+enum conn_state {
+    CONN_READING,
+    CONN_WAITING,
+    CONN_HANGING,
+    CONN_WRITING,
+    CONN_DRAINING,
+    CONN_RESETTING,
+};
 
 struct conn {
     struct wheel_node timer; /* first, so that a fired node is its connection */
     struct conn *next, *prev;
     int fd;
     enum conn_state state;
-    enum pace pace;
-    bool readable; /* the kernel may have bytes for us */
+    struct pace pace; /* repeat_bytes: what is left of them */
+    bool readable;    /* the kernel may have bytes for us */
     bool peer_closed;
     bool close_after; /* this answer is the last */
     bool more;        /* the ledger has lines left */
     struct buf in, out;
     size_t out_at; /* sent so far */
-    size_t out_to; /* may be sent now; less than out.len only while dripping */
+    size_t out_to; /* may be sent now; less than out.len while the pace holds it back */
+    bool begun;    /* something of the body was allowed out */
     uint64_t call;
+    struct charge charge;
     struct ledger_cursor cursor;
     struct http_reader reader;
 };
@@ -51,8 +61,6 @@ struct server {
     struct answer answer; /* of the request being served */
     struct buf scratch;   /* its bytes */
 };
-
-struct moment server_now(const struct server *server);
 
 /* Takes over a non-blocking socket that is in epoll already or will be at once. */
 struct conn *conn_new(struct server *server, int fd);

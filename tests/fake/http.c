@@ -24,6 +24,7 @@ static const struct field {
 } fields[] = {
     {"authorization",       offsetof(struct head, request.authorization)},
     {"x-api-key",           offsetof(struct head, request.api_key)},
+    {"api-key",             offsetof(struct head, request.azure_key)},
     {"x-request-id",        offsetof(struct head, request.request_id)},
     {"x-call-id",           offsetof(struct head, request.call_id)},
     {"idempotency-key",     offsetof(struct head, request.idempotency_key)},
@@ -310,18 +311,36 @@ const char *http_reason(int status)
     switch (status) {
     case 200:
         return "OK";
+    case 301:
+        return "Moved Permanently";
+    case 302:
+        return "Found";
+    case 303:
+        return "See Other";
+    case 307:
+        return "Temporary Redirect";
+    case 308:
+        return "Permanent Redirect";
     case 400:
         return "Bad Request";
     case 401:
         return "Unauthorized";
+    case 402:
+        return "Payment Required";
     case 403:
         return "Forbidden";
     case 404:
         return "Not Found";
     case 405:
         return "Method Not Allowed";
+    case 408:
+        return "Request Timeout";
+    case 409:
+        return "Conflict";
     case 413:
         return "Content Too Large";
+    case 422:
+        return "Unprocessable Content";
     case 429:
         return "Too Many Requests";
     case 431:
@@ -330,8 +349,12 @@ const char *http_reason(int status)
         return "Internal Server Error";
     case 501:
         return "Not Implemented";
+    case 502:
+        return "Bad Gateway";
     case 503:
         return "Service Unavailable";
+    case 504:
+        return "Gateway Timeout";
     case 529:
         return "Overloaded";
     default:

@@ -33,7 +33,7 @@ enum http_verdict {
 struct http_request {
     struct slice method, path, query, body;
     struct slice authorization, api_key, request_id, call_id, idempotency_key, content_type,
-        anthropic_version;
+        anthropic_version, azure_key;
     bool keep_alive;
     bool version_10;
 };

@@ -19,7 +19,7 @@
 #define LEDGER_MODELS_MAX 1024 /* later ones are booked as "(other)" */
 
 struct moment {
-    uint64_t ms;      /* since start, monotonic */
+    uint64_t us, ms;  /* since start, monotonic */
     uint64_t wall_ms; /* since 1970 */
 };
 

@@ -25,6 +25,12 @@ static const char usage[] =
     "  --seed N                 of latencies and error rates (default 1)\n"
     "  --ledger-max N           records kept (default 1000000)\n"
     "  --api-key KEY            accept only this key; repeatable\n"
+    "  --limit RULE             "
+    "key=K,model=M,requests=N,tokens=N,window=MS,count=actual|estimate,\n"
+    "                           silent; every part may be left out; repeatable\n"
+    "  --first-token MS         of streams: from the head to the first event (default 0)\n"
+    "  --chunk-delay MS         of streams: from one event to the next (default 0)\n"
+    "  --vendor NAME            who answers on /v1/chat/completions (default openai)\n"
     "  --help\n";
 
 struct options {
@@ -33,6 +39,8 @@ struct options {
     struct behave_conf behave;
     const char *keys[KEYS_MAX];
     size_t keys_len;
+    struct limit_rule rules[LIMIT_RULES_MAX];
+    size_t rules_len;
 };
 
 enum {
@@ -44,6 +52,10 @@ enum {
     OPT_SEED,
     OPT_LEDGER_MAX,
     OPT_API_KEY,
+    OPT_LIMIT,
+    OPT_FIRST_TOKEN,
+    OPT_CHUNK_DELAY,
+    OPT_VENDOR,
     OPT_HELP
 };
 
@@ -57,6 +69,10 @@ static const struct option flags[] = {
     {"seed",        required_argument, NULL, OPT_SEED},
     {"ledger-max",  required_argument, NULL, OPT_LEDGER_MAX},
     {"api-key",     required_argument, NULL, OPT_API_KEY},
+    {"limit",       required_argument, NULL, OPT_LIMIT},
+    {"first-token", required_argument, NULL, OPT_FIRST_TOKEN},
+    {"chunk-delay", required_argument, NULL, OPT_CHUNK_DELAY},
+    {"vendor",      required_argument, NULL, OPT_VENDOR},
     {"help",        no_argument,       NULL, OPT_HELP},
     {NULL, 0, NULL, 0},
 };
@@ -102,6 +118,15 @@ static bool read_retry_after(struct behave_conf *conf, const char *text)
     return true;
 }
 
+static bool read_ms(const char *text, uint32_t *ret)
+{
+    unsigned long long ms;
+    if (!number_in(text, 0, LATENCY_MS_MAX, &ms))
+        return false;
+    *ret = (uint32_t)ms;
+    return true;
+}
+
 static bool read_flag(struct options *options, int flag, const char *value)
 {
     switch (flag) {
@@ -122,6 +147,15 @@ static bool read_flag(struct options *options, int flag, const char *value)
         return number_in(value, 1, LEDGER_LIMIT, &options->ledger_max);
     case OPT_API_KEY:
         return read_key(options, value);
+    case OPT_LIMIT:
+        return options->rules_len < LIMIT_RULES_MAX &&
+               limit_rule_parse(value, &options->rules[options->rules_len++]);
+    case OPT_FIRST_TOKEN:
+        return read_ms(value, &options->behave.first_token_ms);
+    case OPT_CHUNK_DELAY:
+        return read_ms(value, &options->behave.chunk_delay_ms);
+    case OPT_VENDOR:
+        return vendor_parse(slice_of(value), &options->behave.vendor);
     default:
         return false;
     }
@@ -130,10 +164,11 @@ static bool read_flag(struct options *options, int flag, const char *value)
 /* Ends the program on --help and on anything it does not understand. */
 static void read_options(int argc, char **argv, struct options *ret)
 {
-    *ret = (struct options){.address = "127.0.0.1",
-                            .seed = 1,
-                            .ledger_max = LEDGER_DEFAULT,
-                            .behave = {.retry_after_s = -1}};
+    *ret =
+        (struct options){.address = "127.0.0.1",
+                         .seed = 1,
+                         .ledger_max = LEDGER_DEFAULT,
+                         .behave = {.retry_after_s = -1, .redirect = "http://elsewhere.invalid"}};
     for (;;) {
         int index = 0;
         int flag = getopt_long(argc, argv, "", flags, &index);
@@ -147,7 +182,7 @@ static void read_options(int argc, char **argv, struct options *ret)
             continue;
         if (flag != '?')
             fprintf(stderr, "quern-fake: bad value '%s' for '--%s'\n",
-                    flag == OPT_API_KEY ? "" : optarg, flags[index].name);
+                    flag == OPT_API_KEY || flag == OPT_LIMIT ? "" : optarg, flags[index].name);
         fputs(usage, stderr);
         exit(2);
     }
@@ -186,15 +221,18 @@ static bool serve(const struct options *options, struct service *service)
 
 int main(int argc, char **argv)
 {
-    struct options options;
+    static struct options options;
     read_options(argc, argv, &options);
     raise_descriptor_limit();
     struct service service = {.ledger = ledger_new((size_t)options.ledger_max),
+                              .limits = limits_new(),
                               .keys_len = options.keys_len};
     memcpy(service.keys, options.keys, sizeof(options.keys));
+    limits_set(service.limits, options.rules, options.rules_len);
     behave_init(&service.behave, &options.behave, options.seed, (size_t)options.ledger_max);
     bool ok = serve(&options, &service);
     behave_done(&service.behave);
+    limits_free(service.limits);
     ledger_free(service.ledger);
     return ok ? 0 : 1;
 }

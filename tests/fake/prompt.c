@@ -13,6 +13,7 @@
 
 struct reading {
     enum dialect dialect;
+    struct slice model; /* from outside of the body; empty: the body's */
     yyjson_val *root;
     struct prompt *prompt;
     const char *why;
@@ -180,17 +181,41 @@ static const struct {
     [OLLAMA_GENERATE] = {generate_read, true},
 };
 
+static bool model_read(struct reading *reading)
+{
+    struct slice model = reading->model;
+    if (model.len == 0) {
+        yyjson_val *value = yyjson_obj_get(reading->root, "model");
+        model = (struct slice){yyjson_get_str(value), yyjson_get_len(value)};
+    }
+    if (model.len == 0)
+        return refuse(reading, "you must provide a 'model' parameter");
+    if (model.len > MODEL_NAME_MAX)
+        return refuse(reading, "'model' is too long");
+    snprintf(reading->prompt->model, sizeof(reading->prompt->model), "%.*s", (int)model.len,
+             model.at);
+    return true;
+}
+
+/* However the vendors call it. */
+static void max_tokens_read(struct reading *reading)
+{
+    yyjson_val *root = reading->root, *value = yyjson_obj_get(root, "max_tokens");
+    if (!value)
+        value = yyjson_obj_get(root, "max_completion_tokens");
+    if (!value)
+        value = yyjson_obj_get(yyjson_obj_get(root, "options"), "num_predict");
+    reading->prompt->max_tokens = yyjson_get_uint(value);
+}
+
 static bool document_read(struct reading *reading)
 {
     struct prompt *prompt = reading->prompt;
     if (!yyjson_is_obj(reading->root))
         return refuse(reading, "the body must be a JSON object");
-    yyjson_val *model = yyjson_obj_get(reading->root, "model");
-    if (!yyjson_is_str(model) || yyjson_get_len(model) == 0)
-        return refuse(reading, "you must provide a 'model' parameter");
-    if (yyjson_get_len(model) > MODEL_NAME_MAX)
-        return refuse(reading, "'model' is too long");
-    snprintf(prompt->model, sizeof(prompt->model), "%s", yyjson_get_str(model));
+    if (!model_read(reading))
+        return false;
+    max_tokens_read(reading);
     yyjson_val *stream = yyjson_obj_get(reading->root, "stream");
     if (stream && !yyjson_is_bool(stream) && !yyjson_is_null(stream))
         return refuse(reading, "'stream' must be a boolean");
@@ -211,7 +236,8 @@ static yyjson_doc *parse(struct slice body, yyjson_read_err *err)
     return yyjson_read_opts((char *)(uintptr_t)body.at, body.len, 0, from, err);
 }
 
-bool prompt_read(enum dialect dialect, struct slice body, struct prompt *ret, const char **ret_why)
+bool prompt_read(enum dialect dialect, struct slice model, struct slice body, struct prompt *ret,
+                 const char **ret_why)
 {
     static char sentence[256];
     *ret = (struct prompt){.digest = DIGEST_START};
@@ -223,7 +249,8 @@ bool prompt_read(enum dialect dialect, struct slice body, struct prompt *ret, co
         *ret_why = sentence;
         return false;
     }
-    struct reading reading = {.dialect = dialect, .root = yyjson_doc_get_root(doc), .prompt = ret};
+    struct reading reading = {
+        .dialect = dialect, .model = model, .root = yyjson_doc_get_root(doc), .prompt = ret};
     bool ok = document_read(&reading);
     yyjson_doc_free(doc);
     if (!ok)

@@ -24,7 +24,8 @@ enum dialect { OPENAI_CHAT, ANTHROPIC_MESSAGES, OLLAMA_CHAT, OLLAMA_GENERATE };
 struct prompt {
     char model[MODEL_NAME_MAX + 1];
     bool stream;
-    bool include_usage; /* OpenAI stream_options */
+    bool include_usage;  /* OpenAI stream_options */
+    uint64_t max_tokens; /* the most output it allows; 0: it does not say */
     uint64_t digest;
     size_t turns;
     size_t content_bytes;
@@ -35,8 +36,10 @@ struct prompt {
     } last;
 };
 
-/* On false `ret_why` is a sentence for the error body (static or of the thread). */
-bool prompt_read(enum dialect dialect, struct slice body, struct prompt *ret, const char **ret_why);
+/* `model` stands in for the body's when it is not empty. On false `ret_why` is a sentence for the
+ * error body (static or of the thread); the model is known if it could be read. */
+bool prompt_read(enum dialect dialect, struct slice model, struct slice body, struct prompt *ret,
+                 const char **ret_why);
 
 /* Four bytes are a token, a broken one counts whole. */
 static inline size_t tokens_of(size_t bytes)

@@ -1,5 +1,5 @@
 /*
- * reply.c -- whole answers and errors; see reply.h.
+ * reply.c -- whole answers; see reply.h.
  */
 #include "tests/fake/reply.h"
 
@@ -41,14 +41,42 @@ static void id(struct buf *out, const char *prefix, uint64_t value)
     buf_text(out, "\"");
 }
 
+void reply_tokens(const struct reply *reply, const char *name, bool input, struct buf *out)
+{
+    size_t tokens = tokens_of(input ? reply->prompt->content_bytes : reply->text.len);
+    buf_format(out, "\"%s\":", name);
+    switch (reply->usage) {
+    case USAGE_NEGATIVE:
+        buf_text(out, "-7");
+        return;
+    case USAGE_ABSURD:
+        buf_text(out, "9223372036854775807");
+        return;
+    case USAGE_TEXT:
+        buf_format(out, "\"%zu\"", tokens);
+        return;
+    case USAGE_TRUE:
+    case USAGE_NONE:
+        buf_number(out, tokens);
+        return;
+    }
+}
+
 void reply_openai_usage(const struct reply *reply, struct buf *out)
 {
     size_t input = tokens_of(reply->prompt->content_bytes), output = tokens_of(reply->text.len);
-    number(out, "{\"prompt_tokens\":", input);
-    number(out, ",\"completion_tokens\":", output);
+    buf_text(out, "{");
+    reply_tokens(reply, "prompt_tokens", true, out);
+    buf_text(out, ",");
+    reply_tokens(reply, "completion_tokens", false, out);
     number(out, ",\"total_tokens\":", input + output);
     buf_text(out, ",\"prompt_tokens_details\":{\"cached_tokens\":0},"
                   "\"completion_tokens_details\":{\"reasoning_tokens\":0}}");
+}
+
+static bool says_why(const struct reply *reply)
+{
+    return reply->finish == FINISH_ONCE || reply->finish == FINISH_TWICE;
 }
 
 static void openai_whole(const struct reply *reply, struct buf *out)
@@ -61,11 +89,16 @@ static void openai_whole(const struct reply *reply, struct buf *out)
     if (!reply->empty) {
         buf_text(out, "{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":");
         buf_json(out, reply->text);
-        buf_text(out, ",\"refusal\":null},\"logprobs\":null,\"finish_reason\":\"");
-        buf_text(out, reply->cut_by_length ? "length\"}" : "stop\"}");
+        buf_text(out, ",\"refusal\":null},\"logprobs\":null,\"finish_reason\":");
+        buf_text(out, !says_why(reply)       ? "null}"
+                      : reply->cut_by_length ? "\"length\"}"
+                                             : "\"stop\"}");
     }
-    buf_text(out, "],\"usage\":");
-    reply_openai_usage(reply, out);
+    buf_text(out, "]");
+    if (reply->usage != USAGE_NONE) {
+        buf_text(out, ",\"usage\":");
+        reply_openai_usage(reply, out);
+    }
     buf_text(out, ",\"service_tier\":\"default\",\"system_fingerprint\":\"fp_fake\"}");
 }
 
@@ -80,12 +113,19 @@ static void anthropic_whole(const struct reply *reply, struct buf *out)
         buf_json(out, reply->text);
         buf_text(out, "}");
     }
-    buf_text(out, "],\"stop_reason\":\"");
-    buf_text(out, reply->cut_by_length ? "max_tokens" : "end_turn");
-    buf_text(out, "\",\"stop_sequence\":null,\"usage\":");
-    number(out, "{\"input_tokens\":", tokens_of(reply->prompt->content_bytes));
-    number(out, ",\"output_tokens\":", tokens_of(reply->text.len));
-    buf_text(out, ",\"cache_creation_input_tokens\":0,\"cache_read_input_tokens\":0}}");
+    buf_text(out, "],\"stop_reason\":");
+    buf_text(out, !says_why(reply)       ? "null"
+                  : reply->cut_by_length ? "\"max_tokens\""
+                                         : "\"end_turn\"");
+    buf_text(out, ",\"stop_sequence\":null");
+    if (reply->usage != USAGE_NONE) {
+        buf_text(out, ",\"usage\":{");
+        reply_tokens(reply, "input_tokens", true, out);
+        buf_text(out, ",");
+        reply_tokens(reply, "output_tokens", false, out);
+        buf_text(out, ",\"cache_creation_input_tokens\":0,\"cache_read_input_tokens\":0}");
+    }
+    buf_text(out, "}");
 }
 
 void reply_time(uint64_t wall_ms, struct buf *out)
@@ -104,10 +144,14 @@ void reply_ollama_counts(const struct reply *reply, struct buf *out)
     uint64_t read_ns = 1000000, write_ns = (reply->delay_ms + 1) * 1000000;
     number(out, ",\"total_duration\":", read_ns + write_ns);
     buf_text(out, ",\"load_duration\":0");
-    number(out, ",\"prompt_eval_count\":", tokens_of(reply->prompt->content_bytes));
     number(out, ",\"prompt_eval_duration\":", read_ns);
-    number(out, ",\"eval_count\":", tokens_of(reply->text.len));
     number(out, ",\"eval_duration\":", write_ns);
+    if (reply->usage == USAGE_NONE)
+        return;
+    buf_text(out, ",");
+    reply_tokens(reply, "prompt_eval_count", true, out);
+    buf_text(out, ",");
+    reply_tokens(reply, "eval_count", false, out);
 }
 
 static void ollama_whole(const struct reply *reply, struct buf *out)
@@ -124,8 +168,10 @@ static void ollama_whole(const struct reply *reply, struct buf *out)
         buf_text(out, "\",\"response\":");
         buf_json(out, reply->text);
     }
-    buf_text(out, ",\"done\":true,\"done_reason\":\"");
-    buf_text(out, reply->cut_by_length ? "length\"" : "stop\"");
+    buf_text(out, reply->finish == FINISH_MISSING ? ",\"done\":false" : ",\"done\":true");
+    if (says_why(reply))
+        buf_text(out, reply->cut_by_length ? ",\"done_reason\":\"length\""
+                                           : ",\"done_reason\":\"stop\"");
     reply_ollama_counts(reply, out);
     buf_text(out, "}");
 }
@@ -146,61 +192,8 @@ void reply_whole(const struct reply *reply, struct buf *out)
     }
 }
 
-// clang-format off
-static const struct vendor_error {
-    int status;
-    const char *openai_type, *openai_code, *anthropic_type, *text;
-} vendor_errors[] = {
-    {400, "invalid_request_error", NULL,                  "invalid_request_error", "the request is not valid"},
-    {401, "invalid_request_error", "invalid_api_key",     "authentication_error",  "incorrect API key provided"},
-    {403, "invalid_request_error", NULL,                  "permission_error",      "you are not allowed to use this model"},
-    {404, "invalid_request_error", "model_not_found",     "not_found_error",       "the model does not exist"},
-    {413, "invalid_request_error", NULL,                  "request_too_large",     "the request is too large"},
-    {429, "requests",              "rate_limit_exceeded", "rate_limit_error",      "rate limit reached, slow down"},
-    {500, "server_error",          NULL,                  "api_error",             "the server had an error"},
-    {503, "server_error",          NULL,                  "overloaded_error",      "the server is busy, please try again"},
-    {529, "server_error",          NULL,                  "overloaded_error",      "overloaded"},
-};
-// clang-format on
-
-/* Rows are in order, so the last one not above `status` is the nearest of its hundred. */
-static const struct vendor_error *vendor_error(int status)
+void reply_error200(const struct reply *reply, struct buf *out)
 {
-    const struct vendor_error *best = &vendor_errors[0];
-    for (size_t i = 0; i < sizeof(vendor_errors) / sizeof(vendor_errors[0]); i++) {
-        const struct vendor_error *row = &vendor_errors[i];
-        if (row->status == status)
-            return row;
-        if (row->status / 100 == status / 100 && row->status % 100 == 0)
-            best = row;
-    }
-    return best;
-}
-
-const char *reply_error_text(int status)
-{
-    return vendor_error(status)->text;
-}
-
-void reply_error(enum dialect dialect, int status, const char *text, struct buf *out)
-{
-    const struct vendor_error *row = vendor_error(status);
-    if (dialect == OPENAI_CHAT) {
-        buf_text(out, "{\"error\":{\"message\":");
-        buf_json(out, slice_of(text));
-        buf_format(out, ",\"type\":\"%s\",\"param\":null,\"code\":", row->openai_type);
-        if (row->openai_code)
-            buf_format(out, "\"%s\"}}", row->openai_code);
-        else
-            buf_text(out, "null}}");
-    } else if (dialect == ANTHROPIC_MESSAGES) {
-        buf_format(out, "{\"type\":\"error\",\"error\":{\"type\":\"%s\",\"message\":",
-                   row->anthropic_type);
-        buf_json(out, slice_of(text));
-        buf_text(out, "}}");
-    } else {
-        buf_text(out, "{\"error\":");
-        buf_json(out, slice_of(text));
-        buf_text(out, "}");
-    }
+    struct error_facts facts = error_facts_sample(slice_of(reply->prompt->model), reply->id);
+    error_body(reply->vendor, ERROR_SERVER, 500, &facts, out);
 }

@@ -23,14 +23,15 @@
 #define EVENTS_PER_TURN 256
 #define ACCEPT_PER_TURN 256
 
-struct moment server_now(const struct server *server)
+struct moment server_clock(const struct server *server)
 {
     struct timespec mono, wall;
     clock_gettime(CLOCK_MONOTONIC, &mono);
     clock_gettime(CLOCK_REALTIME, &wall);
     int64_t ns = (int64_t)(mono.tv_sec - server->started.tv_sec) * 1000000000 +
                  (mono.tv_nsec - server->started.tv_nsec);
-    return (struct moment){.ms = (uint64_t)ns / 1000000,
+    return (struct moment){.us = (uint64_t)ns / 1000,
+                           .ms = (uint64_t)ns / 1000000,
                            .wall_ms =
                                (uint64_t)wall.tv_sec * 1000 + (uint64_t)wall.tv_nsec / 1000000};
 }
@@ -169,7 +170,7 @@ static int wait_ms(const struct server *server)
     int wait = wheel_wait_ms(&server->wheel);
     if (wait < 0)
         return -1;
-    uint64_t due = server->wheel.now_ms + (uint64_t)wait, now = server_now(server).ms;
+    uint64_t due = server->wheel.now_ms + (uint64_t)wait, now = server_clock(server).ms;
     return due > now ? (int)(due - now) : 0;
 }
 
@@ -203,7 +204,7 @@ bool server_run(struct server *server)
         if (!dispatch(server, events, count))
             return true;
         /* After the events: a timer may close connections that this batch still names. */
-        wheel_turn(&server->wheel, server_now(server).ms, fire, server);
+        wheel_turn(&server->wheel, server_clock(server).ms, fire, server);
         if (server->connections.now < before)
             accepting(server, true);
     }

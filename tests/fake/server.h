@@ -14,11 +14,19 @@
 #include "tests/fake/answer.h"
 #include "tests/fake/http.h"
 
+/* How a call ended. */
+struct call_end {
+    uint64_t call; /* its number in the ledger */
+    bool delivered;
+    bool given; /* the model had begun to answer */
+    struct charge charge;
+};
+
 struct server_service {
     void *ctx;
     void (*serve)(void *ctx, const struct http_request *request, struct moment now,
                   struct answer *ret);
-    void (*finish)(void *ctx, uint64_t call, bool delivered, struct moment now);
+    void (*finish)(void *ctx, const struct call_end *end, struct moment now);
     /* Appends more of a PACE_LEDGER body; false when it was the last. */
     bool (*more)(void *ctx, struct ledger_cursor *cursor, struct buf *out);
 };
@@ -29,6 +37,7 @@ struct server;
 struct server *server_new(const char *address, uint16_t port, const struct server_service *service);
 void server_free(struct server *server);
 
+struct moment server_clock(const struct server *server);
 uint16_t server_port(const struct server *server);
 struct ledger_connections server_connections(const struct server *server);
 

@@ -1,139 +1,32 @@
 #!/usr/bin/env python3
 """Checks quern-fake from outside: python3 test_fake.py PATH/TO/quern-fake
 
-How it works: starts the program on a free port, speaks HTTP to it with the standard library only, and
-computes digests and token counts anew. Each `check_*` function is one sentence about the program; they run
-in order of definition against one server, which is reset before each. Upper bounds on time are wide, so that
-a busy machine fails nothing. Ends with
-"N passed, N failed" and exit code 1 if anything failed.
+How it works: client.py starts the program and speaks to it. Each `check_*` function is one sentence about the program;
+they run in order of definition against one server, which is reset before each, here and then in test_http.py,
+test_limits.py, test_errors.py and test_troubles.py. Ends with "N passed, N failed" and exit code 1 if anything failed.
 
 To add a check: a function whose name starts with check_ and that takes the server.
 """
 import http.client
 import json
-import re
-import signal
-import socket
 import subprocess
 import sys
 import time
 
-JSON = {"Content-Type": "application/json"}
-ANTHROPIC = {**JSON, "anthropic-version": "2023-06-01"}
+sys.dont_write_bytecode = True  # before our own modules: a source tree is no place for caches
 
-
-def fnv(data, digest=0xCBF29CE484222325):
-    for byte in data:
-        digest = ((digest ^ byte) * 0x100000001B3) & 0xFFFFFFFFFFFFFFFF
-    return digest
-
-
-def digest_of(messages):
-    """[(role, content), ...] -> 16 hex digits, as README.md describes it."""
-    joined = b"".join(r.encode() + b"\0" + c.encode() + b"\0" for r, c in messages)
-    return "%016x" % fnv(joined)
-
-
-def answer_of(messages):
-    last = [c for r, c in messages if r == "user"][-1:] or [""]
-    return 'digest=%s turns=%d last="%s"' % (digest_of(messages), len(messages), last[0][:40])
-
-
-def tokens(text_bytes):
-    return (text_bytes + 3) // 4
-
-
-def input_tokens(messages):
-    return tokens(sum(len(c.encode()) for _, c in messages))
-
-
-class Server:
-    def __init__(self, binary, *flags):
-        self.process = subprocess.Popen([binary, "--port", "0", *flags], stdout=subprocess.PIPE, text=True)
-        line = self.process.stdout.readline()
-        match = re.fullmatch(r"listening on ([0-9.]+):(\d+)\n", line)
-        if not match:
-            raise SystemExit("unexpected first line: %r" % line)
-        self.port = int(match.group(2))
-
-    def stop(self):
-        self.process.send_signal(signal.SIGTERM)
-        code = self.process.wait(5)
-        self.process.stdout.close()
-        return code
-
-    def connect(self, timeout=10):
-        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
-
-    def socket(self, data=b"", timeout=10):
-        sock = socket.create_connection(("127.0.0.1", self.port), timeout=timeout)
-        sock.sendall(data)
-        return sock
-
-    def ask(self, method, path, body=None, headers=JSON, timeout=10):
-        conn = self.connect(timeout)
-        try:
-            data = json.dumps(body) if isinstance(body, (dict, list)) else body
-            conn.request(method, path, data, headers)
-            reply = conn.getresponse()
-            return reply.status, reply.headers, reply.read()
-        finally:
-            conn.close()
-
-    def ask_json(self, *args, **named):
-        status, _, body = self.ask(*args, **named)
-        return status, json.loads(body)
-
-    def openai(self, model="m", messages=None, headers=None, timeout=10, **fields):
-        body = {"model": model, "messages": messages or [{"role": "user", "content": "hi"}], **fields}
-        return self.ask("POST", "/v1/chat/completions", body, {**JSON, **(headers or {})}, timeout)
-
-    def ledger(self, query=""):
-        _, _, body = self.ask("GET", "/ledger" + query)
-        return [json.loads(line) for line in body.decode().splitlines()]
-
-    def summary(self):
-        return self.ask_json("GET", "/ledger/summary")[1]
-
-    def control(self, **settings):
-        return self.ask_json("POST", "/control", settings)
-
-    def reset(self):
-        same(self.control(latency="0", error_rate={}, retry_after=None, seed=1)[0], 200)
-        same(self.ask("POST", "/control/reset")[0], 200)
-
-
-def same(got, want):
-    if got != want:
-        raise AssertionError("got %r, want %r" % (got, want))
-
-
-def true(condition, what="condition"):
-    if not condition:
-        raise AssertionError(what + " does not hold")
-
-
-def wait_until(condition, seconds=5):
-    end = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > end:
-            raise AssertionError("waited %s s in vain" % seconds)
-        time.sleep(0.01)
-
-
-def is_subset(got, want):
-    """Every member of `want` is in `got` with that value."""
-    same({key: got.get(key, "absent") for key in want}, want)
-
+import test_errors  # noqa: E402
+import test_http  # noqa: E402
+import test_limits  # noqa: E402
+import test_troubles  # noqa: E402
+from client import (  # noqa: E402
+    ANTHROPIC, JSON, Server, all_of, answer_of, as_messages, digest_of, fnv, input_tokens, is_subset, run, same,
+    sse, tokens, true, wait_until)
 
 # --- answers ----------------------------------------------------------------------------------------
 
 TALK = [("system", "Be kind."), ("user", "Grüße – 你好 \"quoted\"\n and a long tail to be cut"), ("assistant", "ok"),
         ("user", "x" * 30 + "é" * 30)]
-
-
-def as_messages(talk):
-    return [{"role": r, "content": c} for r, c in talk]
 
 
 def check_openai_answer_has_the_form_and_the_digest(server):
@@ -187,15 +80,6 @@ def check_ollama_generate_answers_whole_or_in_lines(server):
     raw = server.ask("POST", "/api/generate", {**body, "stream": True})[2]
     lines = [json.loads(line) for line in raw.decode().splitlines()]
     same("".join(line["response"] for line in lines), answer_of(talk))
-
-
-def sse(raw):
-    """[(event, data), ...]"""
-    events = []
-    for block in raw.decode().strip().split("\n\n"):
-        fields = dict(line.split(": ", 1) for line in block.split("\n"))
-        events.append((fields.get("event"), fields["data"]))
-    return events
 
 
 def check_openai_stream_is_sse_with_usage_at_the_end(server):
@@ -470,8 +354,8 @@ def check_flags_are_read_and_wrong_ones_end_with_2(server):
     other = Server(binary, "--latency", "lognormal:20,0.1", "--error-rate", "429:1", "--retry-after", "9", "--seed", "3",
                    "--bind", "127.0.0.1", "--ledger-max", "3")
     try:
-        same(other.ask_json("GET", "/control")[1],
-             {"latency": "lognormal:20,0.1", "error_rate": {"429": 1}, "retry_after": 9})
+        is_subset(other.ask_json("GET", "/control")[1],
+                  {"latency": "lognormal:20,0.1", "error_rate": {"429": 1}, "retry_after": 9, "limits": []})
         status, headers, _ = other.openai()
         same((status, headers["retry-after"]), (429, "9"))
         for _ in range(4):
@@ -585,170 +469,8 @@ def check_strange_ids_stay_json(server):
     same(ids, ["x" * 256, 'a"b\\c?'])
 
 
-# --- HTTP -------------------------------------------------------------------------------------------
-
-GENERATE = b'{"model":"m","prompt":"hello","stream":false}'
-
-
-def check_bytes_may_come_one_by_one_and_in_chunks(server):
-    head = b"POST /api/generate HTTP/1.1\r\nhost: x\r\n"
-    whole = head + b"content-length: %d\r\n\r\n" % len(GENERATE) + GENERATE
-    chunked = (head + b"Transfer-Encoding: chunked\r\n\r\n" + b"5;ext=1\r\n" + GENERATE[:5] + b"\r\n%X\r\n"
-               % (len(GENERATE) - 5) + GENERATE[5:] + b"\r\n0\r\ntrailer: 1\r\n\r\n")
-    sock = server.socket()
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    for data in (whole, chunked):
-        for byte in data:
-            sock.sendall(bytes([byte]))
-        reply = http.client.HTTPResponse(sock)
-        reply.begin()
-        same(json.loads(reply.read())["response"], answer_of([("user", "hello")]))
-    for _ in range(2):
-        sock.sendall(chunked)
-        reply = http.client.HTTPResponse(sock)
-        reply.begin()
-        same(json.loads(reply.read())["response"], answer_of([("user", "hello")]))
-    sock.close()
-
-
-def check_pipelined_requests_are_answered_in_order(server):
-    request = b"POST /api/generate HTTP/1.1\r\ncontent-length: %d\r\n\r\n%s"
-    bodies = [b'{"model":"fake-slow-60","prompt":"%d","stream":false}' % i for i in range(3)]
-    sock = server.socket(b"".join(request % (len(b), b) for b in bodies))
-    stream = sock.makefile("rb")
-    for i in range(3):
-        while not (line := stream.readline()).startswith(b"content-length"):
-            pass
-        stream.readline()
-        reply = json.loads(stream.read(int(line.split()[1])))
-        same(reply["response"], answer_of([("user", str(i))]))
-    stream.close()
-    sock.close()
-
-
-def all_of(sock):
-    data = b""
-    while part := sock.recv(65536):
-        data += part
-    sock.close()
-    return data
-
-
-def check_close_and_http_1_0_close(server):
-    got = all_of(server.socket(b"GET /healthz HTTP/1.1\r\nConnection: close\r\n\r\n"))
-    true(b"connection: close" in got and got.endswith(b"}\n"))
-    true(all_of(server.socket(b"GET /healthz HTTP/1.0\r\n\r\n")).endswith(b"}\n"))
-    body = GENERATE.replace(b"false", b"true ")
-    got = all_of(server.socket(b"POST /api/generate HTTP/1.0\r\ncontent-length: %d\r\n\r\n" % len(body) + body))
-    true(b"chunked" not in got and b'"done":true' in got)
-    true(b'"n":' in all_of(server.socket(b"GET /ledger HTTP/1.0\r\n\r\n")))
-
-
-def check_expect_continue_is_granted(server):
-    sock = server.socket(b"POST /api/generate HTTP/1.1\r\nexpect: 100-continue\r\ncontent-length: %d\r\n\r\n" % len(GENERATE))
-    same(sock.recv(100), b"HTTP/1.1 100 Continue\r\n\r\n")
-    sock.sendall(GENERATE)
-    true(sock.recv(100).startswith(b"HTTP/1.1 200"))
-    sock.close()
-
-
-def check_malformed_requests_are_refused(server):
-    for data, status in ((b"nonsense\r\n\r\n", 400), (b"GET nowhere HTTP/1.1\r\n\r\n", 400), (b"GET / HTTP/2.0\r\n\r\n", 400),
-                         (b"GET / HTTP/1.1\r\nno colon\r\n\r\n", 400), (b"GET / HTTP/1.1\r\na : b\r\n\r\n", 400),
-                         (b"POST / HTTP/1.1\r\ncontent-length: -1\r\n\r\n", 400),
-                         (b"POST / HTTP/1.1\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n", 400),
-                         (b"POST / HTTP/1.1\r\ncontent-length: 1\r\ntransfer-encoding: chunked\r\n\r\n", 400),
-                         (b"POST / HTTP/1.1\r\ntransfer-encoding: gzip\r\n\r\n", 501),
-                         (b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n", 400),
-                         (b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n1\r\nabc\r\n", 400),
-                         (b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\nfffffffff\r\n", 413),
-                         (b"POST / HTTP/1.1\r\ncontent-length: 67108865\r\n\r\n", 413),
-                         (b"GET / HTTP/1.1\r\nx: " + b"y" * 70000 + b"\r\n\r\n", 431)):
-        got = all_of(server.socket(data))
-        same((data[:60], got.split(b" ")[1]), (data[:60], b"%d" % status))
-        true(b"connection: close" in got)
-
-
-def check_a_large_body_is_read(server):
-    talk = [("user", "0123456789abcdef" * (3 << 16))]
-    body = server.openai(messages=as_messages(talk))[2]
-    is_subset(json.loads(body)["usage"], {"prompt_tokens": 3 << 18})
-
-
-def check_a_refused_large_body_still_gets_its_answer(server):
-    conn = server.connect()
-    conn.putrequest("POST", "/api/chat")
-    conn.putheader("content-length", str(100 << 20))
-    conn.endheaders()
-    try:
-        conn.send(b"x" * (4 << 20))
-    except OSError:
-        pass
-    same(conn.getresponse().status, 413)
-    conn.close()
-
-
-def check_many_delayed_answers_at_once(server):
-    body = b'{"model":"fake-slow-700","prompt":"x","stream":false}'
-    request = b"POST /api/generate HTTP/1.1\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body)
-    socks = [server.socket(request) for _ in range(500)]
-    wait_until(lambda: server.summary()["in_flight"] == 500)
-    for sock in socks:
-        true(sock.recv(4096).startswith(b"HTTP/1.1 200"))
-        sock.close()
-    is_subset(server.summary(), {"calls": 500, "delivered": 500, "max_in_flight": 500})
-    true(server.summary()["max_connections"] >= 501)
-    took = [line["done_ms"] - line["t_ms"] for line in server.ledger()]
-    true(min(took) >= 700, "none is early")
-
-
-def check_a_long_ledger_streams_to_a_slow_reader(server):
-    conn = server.connect()
-    for i in range(4000):
-        conn.request("POST", "/api/generate", GENERATE, {"X-Request-Id": "call-%d" % i})
-        conn.getresponse().read()
-    conn.request("GET", "/ledger")
-    time.sleep(0.2)
-    lines = conn.getresponse().read().decode().splitlines()
-    conn.close()
-    same([json.loads(line)["call_id"] for line in lines], ["call-%d" % i for i in range(4000)])
-
-
-def check_sigterm_ends_at_once_with_calls_in_flight(server):
-    other = Server(server.process.args[0])
-    socks = [other.socket(b'POST /api/generate HTTP/1.1\r\ncontent-length: 36\r\n\r\n{"model":"fake-hang","prompt":"%d"}  ' % i)
-             for i in range(5)]
-    wait_until(lambda: other.summary()["in_flight"] == 5)
-    start = time.monotonic()
-    same(other.stop(), 0)
-    true(time.monotonic() - start < 2)
-    for sock in socks:
-        sock.close()
-
-
-def main():
+if __name__ == "__main__":
     if len(sys.argv) != 2:
         raise SystemExit(__doc__)
-    server = Server(sys.argv[1])
-    passed = failed = 0
-    for name, check in list(globals().items()):
-        if not name.startswith("check_"):
-            continue
-        try:
-            server.reset()
-            check(server)
-            passed += 1
-        except Exception as err:  # a check that breaks in any way has failed
-            failed += 1
-            print("FAILED %s: %s: %s" % (name[6:].replace("_", " "), type(err).__name__, err))
-    if server.stop() != 0:
-        failed += 1
-        print("FAILED the server did not end with 0")
-    else:
-        passed += 1
-    print("%d passed, %d failed" % (passed, failed))
-    return 1 if failed else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    spaces = [globals()] + [vars(module) for module in (test_http, test_limits, test_errors, test_troubles)]
+    sys.exit(run(sys.argv[1], spaces))
