@@ -49,17 +49,39 @@ static uint32_t attempt_of(struct behave *behave, struct slice model, uint64_t k
     return ++entry->count;
 }
 
-static void plan_by_rate(struct behave *behave, struct plan *plan)
+/* False when no model of ours has that name. */
+static bool plan_by_name(struct behave *behave, struct slice name, uint64_t attempt_key,
+                         struct plan *plan)
 {
-    if (behave->conf.rates_len == 0)
+    struct trouble_numbers numbers;
+    const struct trouble *trouble = trouble_find(name, &numbers);
+    if (!trouble)
+        return false;
+    uint32_t attempt = trouble_counts(trouble) ? attempt_of(behave, name, attempt_key) : 0;
+    trouble_plan(trouble, &numbers, attempt, plan);
+    return true;
+}
+
+/* One throw of the dice for errors and troubles. */
+static void plan_by_rate(struct behave *behave, uint64_t attempt_key, struct plan *plan)
+{
+    const struct behave_conf *conf = &behave->conf;
+    if (conf->rates_len + conf->troubles_len == 0)
         return;
     double dice = random_unit(behave);
-    for (size_t i = 0; i < behave->conf.rates_len; i++) {
-        dice -= behave->conf.rates[i].rate;
+    for (size_t i = 0; i < conf->rates_len; i++) {
+        dice -= conf->rates[i].rate;
         if (dice <= 0) {
             plan->manner = MANNER_ERROR;
-            plan->status = behave->conf.rates[i].status;
+            plan->status = conf->rates[i].status;
             plan->kind = error_kind_of(plan->status);
+            return;
+        }
+    }
+    for (size_t i = 0; i < conf->troubles_len; i++) {
+        dice -= conf->troubles[i].rate;
+        if (dice <= 0) {
+            plan_by_name(behave, slice_of(conf->troubles[i].name), attempt_key, plan);
             return;
         }
     }
@@ -71,14 +93,8 @@ void behave_plan(struct behave *behave, struct slice model, uint64_t attempt_key
                          .status = 200,
                          .retry_after_s = -1,
                          .delay_ms = draw_latency_ms(behave)};
-    struct trouble_numbers numbers;
-    const struct trouble *trouble = trouble_find(vendor_strip(model), &numbers);
-    if (!trouble) {
-        plan_by_rate(behave, ret);
-        return;
-    }
-    uint32_t attempt = trouble_counts(trouble) ? attempt_of(behave, model, attempt_key) : 0;
-    trouble_plan(trouble, &numbers, attempt, ret);
+    if (!plan_by_name(behave, vendor_strip(model), attempt_key, ret))
+        plan_by_rate(behave, attempt_key, ret);
 }
 
 void behave_init(struct behave *behave, const struct behave_conf *conf, uint64_t seed,
@@ -168,5 +184,21 @@ bool behave_rate(struct behave_conf *conf, int status, double rate)
     } else if (at < conf->rates_len) {
         conf->rates[at] = conf->rates[--conf->rates_len];
     }
+    return true;
+}
+
+bool behave_trouble(struct behave_conf *conf, struct slice name, double rate)
+{
+    struct trouble_numbers numbers;
+    double sum = rate;
+    for (size_t i = 0; i < conf->troubles_len; i++)
+        sum += conf->troubles[i].rate;
+    if (!(rate >= 0 && rate <= 1) || sum > 1 + 1e-9 || conf->troubles_len == RATES_MAX ||
+        name.len > TROUBLE_NAME_MAX || !trouble_find(name, &numbers))
+        return false;
+    char *to = conf->troubles[conf->troubles_len].name;
+    memcpy(to, name.at, name.len);
+    to[name.len] = '\0';
+    conf->troubles[conf->troubles_len++].rate = rate;
     return true;
 }

@@ -29,6 +29,11 @@ struct behave_conf {
         double rate;
     } rates[RATES_MAX];
     size_t rates_len;
+    struct {
+        char name[TROUBLE_NAME_MAX + 1]; /* as a model's */
+        double rate;
+    } troubles[RATES_MAX]; /* drawn after the errors */
+    size_t troubles_len;
     int retry_after_s;                       /* -1: no header */
     uint32_t first_token_ms, chunk_delay_ms; /* of streams */
     enum vendor vendor; /* of /v1/chat/completions, where the model's name says nothing */
@@ -59,5 +64,9 @@ void latency_print(const struct latency *latency, struct buf *out);
 /* Replaces the rate of `status`; a rate of 0 removes it. False when out of bounds: status 400 to
  * 599, rates 0 to 1, their sum at most 1, at most RATES_MAX of them. */
 bool behave_rate(struct behave_conf *conf, int status, double rate);
+
+/* Adds a trouble by the name of its model. False when there is none of that name, for a rate out of
+ * bounds, and when there are RATES_MAX already. */
+bool behave_trouble(struct behave_conf *conf, struct slice name, double rate);
 
 #endif

@@ -95,7 +95,7 @@ class Server:
 
     def reset(self):
         same(self.control(latency="0", error_rate={}, retry_after=None, seed=1, first_token=0, chunk_delay=0,
-                          vendor="openai", limits=[])[0], 200)
+                          vendor="openai", limits=[], trouble_rate={})[0], 200)
         same(self.ask("POST", "/control/reset")[0], 200)
 
 

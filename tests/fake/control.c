@@ -35,6 +35,10 @@ void control_show(struct service *service, const struct http_request *request,
     buf_text(out, "\",\"error_rate\":{");
     for (size_t i = 0; i < conf->rates_len; i++)
         buf_format(out, "%s\"%d\":%.10g", i ? "," : "", conf->rates[i].status, conf->rates[i].rate);
+    buf_text(out, "},\"trouble_rate\":{");
+    for (size_t i = 0; i < conf->troubles_len; i++)
+        buf_format(out, "%s\"%s\":%.10g", i ? "," : "", conf->troubles[i].name,
+                   conf->troubles[i].rate);
     buf_text(out, "},\"retry_after\":");
     if (conf->retry_after_s >= 0)
         buf_format(out, "%d", conf->retry_after_s);
@@ -84,6 +88,25 @@ static const char *set_rates(struct wish *wish, yyjson_val *value)
         long status = strtol(text, &end, 10);
         if (*end || status < 400 || status > 599 || !yyjson_is_num(rate) ||
             !behave_rate(&wish->conf, (int)status, yyjson_get_num(rate)))
+            return why;
+    }
+    return NULL;
+}
+
+/* The object replaces all troubles. */
+static const char *set_troubles(struct wish *wish, yyjson_val *value)
+{
+    static const char why[] =
+        "'trouble_rate' must map names of models to rates whose sum is at most 1";
+    if (!yyjson_is_obj(value))
+        return why;
+    wish->conf.troubles_len = 0;
+    yyjson_val *key, *rate;
+    size_t i, count;
+    yyjson_obj_foreach(value, i, count, key, rate)
+    {
+        struct slice name = {yyjson_get_str(key), yyjson_get_len(key)};
+        if (!yyjson_is_num(rate) || !behave_trouble(&wish->conf, name, yyjson_get_num(rate)))
             return why;
     }
     return NULL;
@@ -221,15 +244,11 @@ static const struct setting {
     const char *name;
     const char *(*set)(struct wish *wish, yyjson_val *value); /* what is wrong, or NULL */
 } settings[] = {
-    {"latency", set_latency},
-    {"error_rate", set_rates},
-    {"retry_after", set_retry_after},
-    {"first_token", set_first_token},
-    {"chunk_delay", set_chunk_delay},
-    {"vendor", set_vendor},
-    {"redirect", set_redirect},
-    {"limits", set_limits},
-    {"seed", set_seed},
+    {"latency", set_latency},         {"error_rate", set_rates},
+    {"retry_after", set_retry_after}, {"first_token", set_first_token},
+    {"chunk_delay", set_chunk_delay}, {"vendor", set_vendor},
+    {"redirect", set_redirect},       {"limits", set_limits},
+    {"trouble_rate", set_troubles},   {"seed", set_seed},
 };
 
 static const struct setting *setting_find(yyjson_val *key)
@@ -252,8 +271,8 @@ static const char *wish_read(yyjson_val *root, struct wish *wish)
     {
         const struct setting *setting = setting_find(key);
         if (!setting)
-            return "known are 'latency', 'error_rate', 'retry_after', 'first_token', "
-                   "'chunk_delay', 'vendor', 'redirect', 'limits' and 'seed'";
+            return "known are 'latency', 'error_rate', 'trouble_rate', 'retry_after', "
+                   "'first_token', 'chunk_delay', 'vendor', 'redirect', 'limits' and 'seed'";
         const char *why = setting->set(wish, value);
         if (why)
             return why;

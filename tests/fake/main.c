@@ -21,6 +21,7 @@ static const char usage[] =
     "  --bind ADDRESS           IPv4 address (default 127.0.0.1)\n"
     "  --latency L              0, 500, 500ms or lognormal:MEDIAN_MS,SIGMA (default 0)\n"
     "  --error-rate CODE:RATE   share of calls answered with this status; repeatable\n"
+    "  --trouble NAME:RATE      share of calls that fare as with this model; repeatable\n"
     "  --retry-after SECONDS    Retry-After header on 429, 503 and 529\n"
     "  --seed N                 of latencies and error rates (default 1)\n"
     "  --ledger-max N           records kept (default 1000000)\n"
@@ -48,6 +49,7 @@ enum {
     OPT_BIND,
     OPT_LATENCY,
     OPT_ERROR_RATE,
+    OPT_TROUBLE,
     OPT_RETRY_AFTER,
     OPT_SEED,
     OPT_LEDGER_MAX,
@@ -65,6 +67,7 @@ static const struct option flags[] = {
     {"bind",        required_argument, NULL, OPT_BIND},
     {"latency",     required_argument, NULL, OPT_LATENCY},
     {"error-rate",  required_argument, NULL, OPT_ERROR_RATE},
+    {"trouble",     required_argument, NULL, OPT_TROUBLE},
     {"retry-after", required_argument, NULL, OPT_RETRY_AFTER},
     {"seed",        required_argument, NULL, OPT_SEED},
     {"ledger-max",  required_argument, NULL, OPT_LEDGER_MAX},
@@ -99,6 +102,17 @@ static bool read_error_rate(struct behave_conf *conf, const char *text)
     const char *rate_text = end + 1;
     double rate = strtod(rate_text, &end);
     return end != rate_text && *end == '\0' && behave_rate(conf, (int)status, rate);
+}
+
+static bool read_trouble(struct behave_conf *conf, const char *text)
+{
+    const char *colon = strrchr(text, ':');
+    if (!colon)
+        return false;
+    char *end;
+    double rate = strtod(colon + 1, &end);
+    struct slice name = {.at = text, .len = (size_t)(colon - text)};
+    return end != colon + 1 && *end == '\0' && behave_trouble(conf, name, rate);
 }
 
 static bool read_key(struct options *options, const char *key)
@@ -139,6 +153,8 @@ static bool read_flag(struct options *options, int flag, const char *value)
         return latency_parse(value, &options->behave.latency);
     case OPT_ERROR_RATE:
         return read_error_rate(&options->behave, value);
+    case OPT_TROUBLE:
+        return read_trouble(&options->behave, value);
     case OPT_RETRY_AFTER:
         return read_retry_after(&options->behave, value);
     case OPT_SEED:

@@ -9,6 +9,8 @@
 #include "tests/fake/gzip.h"
 #include "tests/fake/reply.h"
 
+#include <stdio.h>
+
 #define LENGTH_WRONG 20
 #define ENDLESS_TEXT 1024
 #define HUGE_PADDING ((size_t)64 << 10)
@@ -71,29 +73,59 @@ static void stream_pace(struct call *call)
     pace->gap_ms = conf->chunk_delay_ms;
 }
 
-/* More text, or more padding, to be sent again and again. */
-static void repeat(struct call *call, const struct reply *reply)
+/* Puts the body into an HTTP chunk of its own. */
+static void frame(struct buf *body, size_t from)
 {
-    static struct buf more; /* room for one block, kept */
+    char size[32];
+    int len = snprintf(size, sizeof(size), "%zx\r\n", body->len - from);
+    buf_reserve(body, (size_t)len + 2);
+    memmove(body->at + from + len, body->at + from, body->len - from);
+    memcpy(body->at + from, size, (size_t)len);
+    body->len += (size_t)len;
+    buf_text(body, "\r\n");
+}
+
+/* White space after the JSON: as long as was asked for, or without end in chunks. */
+static void pad(struct call *call, size_t len)
+{
     struct answer *answer = call->answer;
-    struct pace *pace = &answer->pace;
-    bool bounded = pace->repeat_bytes != UINT64_MAX;
-    size_t len = bounded ? HUGE_PADDING : ENDLESS_TEXT, before = answer->body.len;
+    bool bounded = answer->pace.repeat_bytes != UINT64_MAX;
+    answer->chunked = !bounded && !call->request->version_10;
+    if (answer->chunked)
+        frame(&answer->body, 0);
+    size_t from = answer->body.len;
+    buf_reserve(&answer->body, len);
+    memset(answer->body.at + from, ' ', len);
+    answer->body.len += len;
+    if (answer->chunked)
+        frame(&answer->body, from);
+    answer->pace.repeat_len = (uint32_t)(answer->body.len - from);
+    uint64_t more = answer->pace.repeat_bytes - answer->pace.repeat_bytes % len;
+    answer->length_wrong = bounded ? (int64_t)more : INT64_MAX / 2;
+}
+
+/* One more piece of text, to be sent again and again. The end of the stream never comes. */
+static void lengthen(struct call *call, const struct reply *reply, size_t len)
+{
+    static struct buf more; /* room for the text, kept */
+    struct reply longer = *reply;
     more.len = 0;
     buf_reserve(&more, len);
-    memset(more.at, call->prompt.stream ? 'x' : ' ', len);
-    struct reply longer = *reply;
+    memset(more.at, 'x', len);
     longer.text = (struct slice){.at = more.at, .len = len};
+    size_t from = call->answer->body.len;
+    reply_stream_more(&longer, !call->answer->chunked, &call->answer->body);
+    call->answer->pace.repeat_len = (uint32_t)(call->answer->body.len - from);
+    call->answer->pace.end = END_CLOSE;
+}
+
+static void repeat(struct call *call, const struct reply *reply)
+{
+    size_t len = call->answer->pace.repeat_bytes == UINT64_MAX ? ENDLESS_TEXT : HUGE_PADDING;
     if (call->prompt.stream)
-        reply_stream_more(&longer, !answer->chunked, &answer->body);
+        lengthen(call, reply, len);
     else
-        buf_add(&answer->body, more.at, len);
-    pace->repeat_len = (uint32_t)(answer->body.len - before);
-    pace->repeat_bytes -= pace->repeat_bytes % pace->repeat_len;
-    if (call->prompt.stream)
-        pace->end = END_CLOSE; /* without its end, which would have come after all that */
-    else
-        answer->length_wrong = bounded ? (int64_t)pace->repeat_bytes : INT64_MAX / 2;
+        pad(call, len);
 }
 
 static void respond_text(struct call *call, struct slice text)

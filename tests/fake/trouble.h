@@ -11,7 +11,8 @@
 
 #include "tests/fake/plan.h"
 
-#define LATENCY_MS_MAX (3600 * 1000)
+#define LATENCY_MS_MAX   (3600 * 1000)
+#define TROUBLE_NAME_MAX 63
 
 struct trouble;
 
