@@ -182,9 +182,10 @@ static void call_refuse_limit(struct call *call)
 {
     const struct limit_verdict *limit = &call->limit;
     const struct limit_side *side = limit->by_tokens ? &limit->tokens : &limit->requests;
+    enum error_kind by_tokens = limit->never ? ERROR_OVERSIZE : ERROR_TOKENS;
     call->plan = (struct plan){.manner = MANNER_ERROR,
                                .status = 429,
-                               .kind = limit->by_tokens ? ERROR_TOKENS : ERROR_RATE,
+                               .kind = limit->by_tokens ? by_tokens : ERROR_RATE,
                                .retry_after_s = -1};
     call_refuse(call, true,
                 &(struct error_facts){.limit = side->limit,

@@ -33,12 +33,11 @@ struct conn *conn_new(struct server *server, int fd)
 
 static void call_finish(struct server *server, struct conn *conn, bool delivered)
 {
-    bool begun = conn->state == CONN_WRITING || conn->state == CONN_RESETTING ||
-                 (conn->state == CONN_HANGING && conn->pace.kind != PACE_HANG);
+    bool answering = conn->state != CONN_READING && conn->state != CONN_WAITING;
     if (conn->call) {
         struct call_end end = {.call = conn->call,
                                .delivered = delivered,
-                               .given = delivered || begun,
+                               .given = delivered || (answering && conn->begun),
                                .charge = conn->charge};
         server->service.finish(server->service.ctx, &end, server_clock(server));
     }

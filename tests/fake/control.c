@@ -144,7 +144,9 @@ static const char *set_chunk_delay(struct wish *wish, yyjson_val *value)
 static const char *set_vendor(struct wish *wish, yyjson_val *value)
 {
     struct slice name = {yyjson_get_str(value), yyjson_get_len(value)};
-    return vendor_parse(name, &wish->conf.vendor) ? NULL : "'vendor' must be a vendor's name";
+    if (!vendor_of_model(name, &wish->conf.vendor) || !vendor_parse(name, &wish->conf.vendor))
+        return "'vendor' must be the name of one that speaks OpenAI's form";
+    return NULL;
 }
 
 /* Goes into a header line, so it has to be a plain one. */

@@ -50,6 +50,7 @@ static const struct {
     [ERROR_UNPROCESSABLE] = {"unprocessable", 422},
     [ERROR_RATE]          = {"rate",          429},
     [ERROR_TOKENS]        = {"tokens",        429},
+    [ERROR_OVERSIZE]      = {"oversize",      429},
     [ERROR_QUOTA]         = {"quota",         429},
     [ERROR_SERVER]        = {"server",        500},
     [ERROR_GATEWAY]       = {"gateway",       502},
@@ -75,11 +76,6 @@ bool error_kind_parse(struct slice name, enum error_kind *ret)
         }
     }
     return false;
-}
-
-const char *error_kind_name(enum error_kind kind)
-{
-    return kinds[kind].name;
 }
 
 enum error_kind error_kind_of(int status)

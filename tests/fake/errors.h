@@ -29,9 +29,10 @@ enum error_kind {
     ERROR_CONFLICT,
     ERROR_TOO_LARGE,
     ERROR_UNPROCESSABLE,
-    ERROR_RATE,   /* requests per minute */
-    ERROR_TOKENS, /* tokens per minute */
-    ERROR_QUOTA,  /* spent for good */
+    ERROR_RATE,     /* requests per minute */
+    ERROR_TOKENS,   /* tokens per minute */
+    ERROR_OVERSIZE, /* more tokens in one request than in a minute: will never fit */
+    ERROR_QUOTA,    /* spent for good */
     ERROR_SERVER,
     ERROR_GATEWAY,
     ERROR_BUSY,
@@ -52,7 +53,6 @@ struct error_facts {
 };
 
 bool error_kind_parse(struct slice name, enum error_kind *ret);
-const char *error_kind_name(enum error_kind kind);
 
 /* The usual kind of an error with `status`. */
 enum error_kind error_kind_of(int status);

@@ -171,7 +171,8 @@ static bool read_flag(struct options *options, int flag, const char *value)
     case OPT_CHUNK_DELAY:
         return read_ms(value, &options->behave.chunk_delay_ms);
     case OPT_VENDOR:
-        return vendor_parse(slice_of(value), &options->behave.vendor);
+        return vendor_of_model(slice_of(value), &options->behave.vendor) &&
+               vendor_parse(slice_of(value), &options->behave.vendor);
     default:
         return false;
     }

@@ -17,7 +17,7 @@ struct event {
 struct meter {
     uint64_t pair, key_hash;
     bool has_key;
-    struct limit_rule rule; /* without its names */
+    struct limit_rule rule;
     char model[LIMIT_NAME_MAX + 1];
 
     struct event *events; /* ring */

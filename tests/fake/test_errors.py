@@ -139,7 +139,7 @@ def check_gateways_answer_in_html(server):
 
 
 def check_every_status_and_kind_has_a_body_for_every_vendor(server):
-    kinds = ("invalid context filter key funds forbidden model path timeout conflict too-large unprocessable rate tokens "
+    kinds = ("invalid context filter key funds forbidden model path timeout conflict too-large unprocessable rate tokens oversize "
              "quota server gateway busy gateway-timeout overloaded").split()
     for vendor in ("openai", "azure", "anthropic", "ollama", "deepseek", "qwen", "hunyuan", "hyperbolic"):
         for model in ["fake-error-" + kind for kind in kinds] + ["fake-418", "fake-451", "fake-599"]:
@@ -157,7 +157,7 @@ def check_the_vendor_follows_from_path_name_and_setting(server):
     same(json.loads(server.openai("fake-429")[2])["error"]["code"], "2003")
     same(json.loads(server.openai("qwen/fake-429")[2])["error"]["code"], "limit_requests")
     same(ask(server, "anthropic", "fake-429")[2]["error"]["type"], "rate_limit_error")
-    same(server.control(vendor="nobody")[0], 400)
+    same([server.control(vendor=name)[0] for name in ("nobody", "anthropic", "qwen-plus")], [400] * 3)
 
 
 def check_azure_wants_its_own_address_and_key(server):
