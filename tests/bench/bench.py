@@ -15,6 +15,7 @@ import sys
 import time
 import urllib.request
 
+import limits
 import troubles
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
@@ -152,13 +153,13 @@ class Bench:
         first = json.loads(next(iter(get(self.fake_url + "/ledger").splitlines())))
         return first["wall_ms"] / 1000
 
-    def worker(self, prefix, in_flight, extra=(), environment=None):
+    def worker(self, prefix, in_flight, extra=(), environment=None, name="worker"):
         words = [f"{self.build}/worker/quern-worker", "--config", self.config, "--set", f"topics.prefix={prefix}",
                  "--set", f"worker.group={prefix}", "--set", f"worker.max_in_flight={in_flight}",
                  "--set", "worker.http_address=127.0.0.1:0", "--set", f"replies.allowed_prefixes={prefix}", "--set", f"worker.lock_dir={self.run_dir}"]
         for setting in extra:
             words += ["--set", setting]
-        return Process("worker", words, self.run_dir, r'"operation port".*"port":(\d+)', environment)
+        return Process(name, words, self.run_dir, r'"operation port".*"port":(\d+)', environment)
 
     def aggregator(self, prefix):
         words = [f"{self.build}/aggregator/quern-aggregator", "--config", self.config, "--set", f"topics.prefix={prefix}",
@@ -308,6 +309,7 @@ def main():
         "kill": lambda: (troubles.kill(bench, signal.SIGKILL), troubles.kill(bench, signal.SIGTERM)),
         "outage": lambda: troubles.outage(bench, 1 if args.quick else 3),
         "errors": lambda: troubles.errors(bench, 1 if args.quick else 3),
+        "limits": lambda: limits.limits(bench, 60 if args.quick else 180),
         "stuck": lambda: troubles.stuck(bench, args.stuck, args.behind, 1 if args.quick else 3),
     }
     if args.steady:

@@ -116,7 +116,7 @@ static void send(struct fleet *fleet, struct process *p)
     p->waiting--;
     assert_true(fleet->sent_count < SENT_MAX && p->count < UNSETTLED_MAX);
     fleet->sent[fleet->sent_count++] =
-        (struct sent){now_ms + (int64_t)sim_random(fleet->sim, 100), actual};
+        (struct sent){now_ms + (int64_t)sim_random(fleet->sim, 900), actual};
     size_t at = (p->first + p->count++) % UNSETTLED_MAX;
     p->unsettled[at].at_ms = now_ms + fleet->answer_ms;
     p->unsettled[at].taken_ms = now_ms;

@@ -31,7 +31,7 @@ enum {
     LEASE_SPENDS_MAX = 32,
     LEASE_TOLD_MAX = 16, /* in one question */
     LEASE_SECONDS = 64,  /* the window, and a little more */
-    LEASE_GUARD_MS = 250 /* a call may arrive that much later than it left */
+    LEASE_GUARD_MS = 1000 /* a call may arrive that much later than it left */
 };
 
 struct lease_rule {
