@@ -24,6 +24,19 @@ static void write_params(const struct openai_form *form, struct json_writer *w,
     provider_write_any(w, "tool_choice", params->tool_choice);
 }
 
+static void write_stream(const struct openai_form *form, struct json_writer *w)
+{
+    json_key(w, "stream");
+    json_bool(w, true);
+    if (!(form->takes & OPENAI_TAKES_STREAM_OPTIONS))
+        return;
+    json_key(w, "stream_options");
+    json_open(w, '{');
+    json_key(w, "include_usage");
+    json_bool(w, true);
+    json_close(w, '}');
+}
+
 bool openai_form_body(const struct openai_form *form, const struct provider_model *model,
                       const struct prompt *prompt, struct arena *arena, struct str *ret,
                       struct err *err)
@@ -35,6 +48,8 @@ bool openai_form_body(const struct openai_form *form, const struct provider_mode
     json_key(&body.json, "messages");
     json_value(&body.json, prompt->messages);
     write_params(form, &body.json, model, prompt->params);
+    if (prompt->stream)
+        write_stream(form, &body.json);
     return provider_body_close(&body, ret, err);
 }
 
@@ -136,27 +151,26 @@ void openai_form_error(const struct openai_form *form, const struct provider_rep
     err->retry = err_retry_of(err->code);
 }
 
-static void read_usage(const struct openai_form *form, const struct value *usage,
-                       struct answer *ret)
+void openai_form_usage(const struct openai_form *form, const struct value *usage, struct usage *ret)
 {
-    if (!usage)
-        return;
-    ret->usage_known = true;
-    ret->usage.input = provider_count(usage, "prompt_tokens");
-    ret->usage.output = provider_count(usage, "completion_tokens");
+    struct usage told = {
+        .input = provider_count(usage, "prompt_tokens"),
+        .output = provider_count(usage, "completion_tokens"),
+        .cached_input =
+            provider_count(value_get_map(usage, "prompt_tokens_details"), "cached_tokens"),
+        .reasoning =
+            provider_count(value_get_map(usage, "completion_tokens_details"), "reasoning_tokens"),
+    };
     if (!value_get(usage, STR("prompt_tokens")) && !value_get(usage, STR("completion_tokens")))
-        ret->usage.input = provider_count(usage, "total_tokens");
-    ret->usage.cached_input =
-        provider_count(value_get_map(usage, "prompt_tokens_details"), "cached_tokens");
-    ret->usage.reasoning =
-        provider_count(value_get_map(usage, "completion_tokens_details"), "reasoning_tokens");
+        told.input = provider_count(usage, "total_tokens");
     if (form->count)
-        form->count(usage, &ret->usage);
-    provider_cap_usage(&ret->usage);
+        form->count(usage, &told);
+    provider_cap_usage(&told);
+    *ret = told;
 }
 
 /* A whole reply has stopped; some servers leave the reason out. */
-static bool read_finish(const struct openai_form *form, struct str theirs, struct answer *ret,
+bool openai_form_finish(const struct openai_form *form, struct str theirs, struct answer *ret,
                         struct err *err)
 {
     ret->finish_reason = str_empty(theirs) ? STR("stop") : theirs;
@@ -190,14 +204,15 @@ static bool read_choice(const struct openai_form *form, const struct value *docu
     ret->text = provider_content_text(value_get(message, STR("content")), arena);
     if (value_get_list(message, "tool_calls") || value_get_str(message, "refusal").data)
         ret->message = message;
-    return read_finish(form, value_get_str(choice, "finish_reason"), ret, err);
+    return openai_form_finish(form, value_get_str(choice, "finish_reason"), ret, err);
 }
 
-static bool is_error(const struct provider_reply *reply, const struct value *document)
+const struct value *openai_form_find_error(const struct value *document)
 {
     const struct value *error = value_get(document, STR("error"));
-    return reply->status != 200 || (error && error->kind != VALUE_NULL) ||
-           str_is(value_get_str(document, "object"), "error");
+    if (error && error->kind != VALUE_NULL)
+        return error;
+    return str_is(value_get_str(document, "object"), "error") ? document : NULL;
 }
 
 bool openai_form_decode(const struct openai_form *form, const struct provider_reply *reply,
@@ -207,13 +222,16 @@ bool openai_form_decode(const struct openai_form *form, const struct provider_re
     struct answer answer = {0};
     if (!provider_read_json(reply, arena, &document, err))
         return false;
-    if (is_error(reply, &document)) {
+    if (reply->status != 200 || openai_form_find_error(&document)) {
         openai_form_error(form, reply, &document, err);
         return false;
     }
     answer.provider_id = value_get_str(&document, "id");
     answer.model = value_get_str(&document, "model");
-    read_usage(form, value_get_map(&document, "usage"), &answer);
+    const struct value *usage = value_get_map(&document, "usage");
+    answer.usage_known = usage != NULL;
+    if (usage)
+        openai_form_usage(form, usage, &answer.usage);
     bool good = read_choice(form, &document, arena, &answer, err);
     *ret = answer; /* also of a failed call: its tokens are paid */
     return good;

@@ -1,11 +1,12 @@
 /*
  * openai_form.h -- the form of OpenAI's chat completions, which most vendors speak.
  *
- * Body, reply, errors and usage are read and written here, once. What a vendor does otherwise is a
- * `struct openai_form`: his address, the parameters he takes, his names for errors and for the end
- * of an answer, his way of counting tokens. A vendor that needs no code of his own is such a struct
- * and OPENAI_FORM_PROVIDER(name, form); one with headers or an address of his own writes `encode`
- * around openai_form_body() (providers/azure.c).
+ * Body, reply, errors and usage are read and written here, once; a stream's events in
+ * streams/openai.c, which takes errors, usage and ends of answers from here. What a vendor does
+ * otherwise is a `struct openai_form`: his address, the parameters he takes, his names for errors
+ * and for the end of an answer, his way of counting tokens. A vendor that needs no code of his own
+ * is such a struct and OPENAI_FORM_PROVIDER(name, form); one with headers or an address of his own
+ * writes `encode` around openai_form_body() (providers/azure.c).
  *
  * Format: openai-openapi, "CreateChatCompletionRequest" and "CreateChatCompletionResponse".
  * prompt_tokens includes cached tokens, completion_tokens includes reasoning tokens, which is our
@@ -14,7 +15,7 @@
 #ifndef QUERN_WORKER_CALL_OPENAI_FORM_H
 #define QUERN_WORKER_CALL_OPENAI_FORM_H
 
-#include "worker/call/provider.h"
+#include "worker/call/stream.h"
 
 /* Parameters that not every vendor takes; the others are sent to all. */
 enum openai_takes {
@@ -22,6 +23,7 @@ enum openai_takes {
     OPENAI_TAKES_TOP_K = 2,
     OPENAI_TAKES_FREQUENCY_PENALTY = 4,
     OPENAI_TAKES_PRESENCE_PENALTY = 8,
+    OPENAI_TAKES_STREAM_OPTIONS = 16, /* without include_usage most streams do not say their cost */
 };
 
 /* An error that the status does not tell well enough. */
@@ -64,6 +66,22 @@ bool openai_form_decode(const struct openai_form *form, const struct provider_re
 void openai_form_error(const struct openai_form *form, const struct provider_reply *reply,
                        const struct value *document, struct err *err);
 
+/* For streams, which say the same piece by piece. */
+
+/* The error in a document of any status; NULL: it is none. Without "error" around it, the document
+ * itself. */
+const struct value *openai_form_find_error(const struct value *document);
+/* What `usage` says, counted as the vendor counts. */
+void openai_form_usage(const struct openai_form *form, const struct value *usage,
+                       struct usage *ret);
+/* The end of an answer whose text is known, in our words; false when it is no answer for that. */
+bool openai_form_finish(const struct openai_form *form, struct str theirs, struct answer *ret,
+                        struct err *err);
+/* Of struct provider_stream; in streams/openai.c. */
+bool openai_form_stream_event(struct stream *stream, const struct stream_event *event,
+                              struct err *err);
+bool openai_form_stream_finish(struct stream *stream, struct answer *ret, struct err *err);
+
 /* For vendors of other forms: tool calls as OpenAI has them, which is our own form. */
 
 /* {"id","type":"function","function":{"name","arguments"}}, arguments as text. */
@@ -75,6 +93,16 @@ const struct value *openai_tool_message(struct str text, struct value *calls, ui
 /* The arguments of one of tool_calls, read from their text. */
 bool openai_tool_arguments(const struct value *call, struct arena *arena, struct value *ret,
                            struct err *err);
+
+/* How streams of the form are read: form_stream, for the row's `stream`. */
+#define OPENAI_FORM_STREAM(vendors_form)                                                           \
+    static const struct provider_stream form_stream = {                                            \
+        .framing = STREAM_SSE,                                                                     \
+        .plain = "[DONE]",                                                                         \
+        .form = &(vendors_form),                                                                   \
+        .event = openai_form_stream_event,                                                         \
+        .finish = openai_form_stream_finish,                                                       \
+    }
 
 /* The row of a vendor that the form describes wholly. */
 #define OPENAI_FORM_PROVIDER(vendor, form)                                                         \
@@ -88,10 +116,12 @@ bool openai_tool_arguments(const struct value *call, struct arena *arena, struct
     {                                                                                              \
         return openai_form_decode(&(form), reply, arena, ret, err);                                \
     }                                                                                              \
+    OPENAI_FORM_STREAM(form);                                                                      \
     const struct provider provider_##vendor = {                                                    \
         .name = #vendor,                                                                           \
         .encode = encode,                                                                          \
         .decode = decode,                                                                          \
+        .stream = &form_stream,                                                                    \
     }
 
 #endif

@@ -44,6 +44,7 @@ struct provider_model {
 struct prompt {
     const struct value *messages;
     const struct params *params;
+    bool stream; /* ask for the answer piece by piece; see stream.h */
 };
 
 #define PROVIDER_HEADERS_MAX 16
@@ -78,6 +79,8 @@ struct answer {
     struct str model;       /* as the vendor names it */
 };
 
+struct provider_stream;
+
 struct provider {
     const char *name;
 
@@ -89,6 +92,9 @@ struct provider {
      * and where, err->retry_after_ms for how long not to. */
     bool (*decode)(const struct provider_reply *reply, struct arena *arena, struct answer *ret,
                    struct err *err);
+
+    /* How a streamed reply is read; NULL: it can only be asked for a whole one. */
+    const struct provider_stream *stream;
 };
 
 /* NULL when there is no such provider. */

@@ -76,7 +76,12 @@ static void check_encode(const struct provider *provider, struct arena *arena, c
     const struct value *given = value_get_map(&document, "params");
     if (given && !contract_read(&contract_params, given, arena, &params, &err))
         fail_msg("%s: %s", in, err.text);
-    const struct prompt prompt = {value_get_list(&document, "messages"), &params};
+    const struct value *stream = value_get(&document, STR("stream"));
+    const struct prompt prompt = {
+        .messages = value_get_list(&document, "messages"),
+        .params = &params,
+        .stream = stream && stream->kind == VALUE_BOOL && stream->truth,
+    };
     struct buf text;
     buf_init(&text, FILE_BYTES_MAX);
     if (provider->encode(&model, &prompt, arena, &request, &err)) {

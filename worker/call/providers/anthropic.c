@@ -8,6 +8,7 @@
 #include <math.h>
 
 #include "worker/call/openai_form.h"
+#include "worker/call/providers/anthropic.h"
 
 enum { MAX_TOKENS_OTHERWISE = 4096 };
 
@@ -203,6 +204,10 @@ static bool write_body(struct json_writer *w, const struct provider_model *model
     json_close(w, ']');
     write_system(w, prompt->messages, arena);
     write_params(w, model, prompt->params);
+    if (prompt->stream) {
+        json_key(w, "stream");
+        json_bool(w, true);
+    }
     return good;
 }
 
@@ -271,7 +276,7 @@ static const struct stop_reason stop_reasons[] = {
     {"model_context_window_exceeded", "length"},
 };
 
-static struct str finish_reason(struct str theirs)
+struct str anthropic_finish_reason(struct str theirs)
 {
     for (size_t i = 0; i < sizeof(stop_reasons) / sizeof(stop_reasons[0]); i++)
         if (str_is(theirs, stop_reasons[i].theirs))
@@ -314,7 +319,7 @@ static bool decode(const struct provider_reply *reply, struct arena *arena, stru
     answer.provider_id = value_get_str(&document, "id");
     answer.model = value_get_str(&document, "model");
     answer.text = provider_content_text(content, arena);
-    answer.finish_reason = str_empty(stop) ? STR("stop") : finish_reason(stop);
+    answer.finish_reason = str_empty(stop) ? STR("stop") : anthropic_finish_reason(stop);
     read_tool_calls(content, arena, &answer);
     *ret = answer;
     return true;
@@ -324,4 +329,5 @@ const struct provider provider_anthropic = {
     .name = "anthropic",
     .encode = encode,
     .decode = decode,
+    .stream = &provider_stream_anthropic,
 };

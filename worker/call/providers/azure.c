@@ -5,9 +5,10 @@
  * and its "Content filtering": POST <base_url>/openai/deployments/<deployment>/chat/completions
  * with the api-version as a query and the key in api-key (an Entra token goes into `headers`). The
  * model's name is the deployment's. max_completion_tokens, which the reasoning models insist on, is
- * known from version 2024-12-01 on. Tokens are counted as OpenAI counts them. A filtered prompt is
- * an error with the categories in innererror, a filtered answer has them beside it; the error's
- * text says which.
+ * known from version 2024-12-01 on, stream_options from 2024-09-01 on; before, a stream does not
+ * say what it cost. A stream begins with an event of prompt_filter_results and no choices. Tokens
+ * are counted as OpenAI counts them. A filtered prompt is an error with the categories in
+ * innererror, a filtered answer has them beside it; the error's text says which.
  */
 #include "worker/call/openai_form.h"
 
@@ -21,9 +22,19 @@ static const char *max_tokens_name(const struct provider_model *model)
 
 static const struct openai_form form = {
     .home = provider_home_azure,
-    .takes = OPENAI_TAKES_SEED | OPENAI_TAKES_FREQUENCY_PENALTY | OPENAI_TAKES_PRESENCE_PENALTY,
+    .takes = OPENAI_TAKES_SEED | OPENAI_TAKES_FREQUENCY_PENALTY | OPENAI_TAKES_PRESENCE_PENALTY |
+             OPENAI_TAKES_STREAM_OPTIONS,
     .max_tokens_name = max_tokens_name,
 };
+
+/* What the model's version of the API knows. */
+static struct openai_form form_of(const struct provider_model *model)
+{
+    struct openai_form known = form;
+    if (str_cmp(model->api_version, STR("2024-09-01")) < 0)
+        known.takes &= ~(unsigned)OPENAI_TAKES_STREAM_OPTIONS;
+    return known;
+}
 
 static bool is_unreserved(char c)
 {
@@ -55,6 +66,7 @@ static bool encode(const struct provider_model *model, const struct prompt *prom
                    struct arena *arena, struct provider_request *ret, struct err *err)
 {
     struct provider_request request = {0};
+    const struct openai_form known = form_of(model);
     struct str deployment = encoded(model->model, arena);
     struct str path =
         arena_printf(arena, "/openai/deployments/" STR_FMT "/chat/completions?api-version=" STR_FMT,
@@ -64,7 +76,7 @@ static bool encode(const struct provider_model *model, const struct prompt *prom
     if (!str_empty(model->api_key))
         provider_add_header(&request, STR("api-key"), model->api_key);
     provider_add_configured(&request, model);
-    if (!openai_form_body(&form, model, prompt, arena, &request.body, err))
+    if (!openai_form_body(&known, model, prompt, arena, &request.body, err))
         return false;
     *ret = request;
     return true;
@@ -126,8 +138,11 @@ static bool decode(const struct provider_reply *reply, struct arena *arena, stru
     return false;
 }
 
+OPENAI_FORM_STREAM(form);
+
 const struct provider provider_azure = {
     .name = "azure",
     .encode = encode,
     .decode = decode,
+    .stream = &form_stream,
 };

@@ -30,7 +30,8 @@ static const struct openai_finish finishes[] = {
 
 static const struct openai_form form = {
     .home = provider_home_deepseek,
-    .takes = OPENAI_TAKES_FREQUENCY_PENALTY | OPENAI_TAKES_PRESENCE_PENALTY,
+    .takes = OPENAI_TAKES_FREQUENCY_PENALTY | OPENAI_TAKES_PRESENCE_PENALTY |
+             OPENAI_TAKES_STREAM_OPTIONS,
     .errors = errors,
     .finishes = finishes,
     .count = count,

@@ -5,7 +5,8 @@
  * parameters it knows temperature, top_p and seed (1 to 10000). Its errors have numbers for codes,
  * which say nothing that the status does not. A `stop` text is left at the end of the answer, and
  * an answer that the moderation cuts ends with "sensitive". A prompt that is too long is no error:
- * its beginning is cut off there.
+ * its beginning is cut off there. stream_options is unknown to it; its chunks say the tokens
+ * anyway.
  */
 #include "worker/call/openai_form.h"
 

@@ -10,7 +10,7 @@
 static const struct openai_form form = {
     .home = provider_home_hyperbolic,
     .takes = OPENAI_TAKES_SEED | OPENAI_TAKES_TOP_K | OPENAI_TAKES_FREQUENCY_PENALTY |
-             OPENAI_TAKES_PRESENCE_PENALTY,
+             OPENAI_TAKES_PRESENCE_PENALTY | OPENAI_TAKES_STREAM_OPTIONS,
 };
 
 OPENAI_FORM_PROVIDER(hyperbolic, form);

@@ -2,7 +2,7 @@
  * ollama.c -- Ollama, in its two forms: /api/chat (the default) and /api/generate (`api:
  * generate`).
  *
- * Format: ollama docs/api.md; not streamed. generate takes one prompt: system messages become its
+ * Format: ollama docs/api.md; generate takes one prompt: system messages become its
  * `system`, the others are joined, one paragraph each. Settings stand in `options` under names of
  * their own. Tool arguments are objects there and text here.
  */
@@ -144,7 +144,7 @@ static bool encode(const struct provider_model *model, const struct prompt *prom
     else
         good = write_chat(&body.json, prompt, arena, err);
     json_key(&body.json, "stream");
-    json_bool(&body.json, false);
+    json_bool(&body.json, prompt->stream);
     write_format(&body.json, prompt->params->response_format);
     write_options(&body.json, model, prompt->params);
 
@@ -226,4 +226,5 @@ const struct provider provider_ollama = {
     .name = "ollama",
     .encode = encode,
     .decode = decode,
+    .stream = &provider_stream_ollama,
 };

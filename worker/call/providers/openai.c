@@ -20,24 +20,9 @@ static const char *max_tokens_name(const struct provider_model *model)
 
 static const struct openai_form form = {
     .home = provider_home_openai,
-    .takes = OPENAI_TAKES_SEED | OPENAI_TAKES_FREQUENCY_PENALTY | OPENAI_TAKES_PRESENCE_PENALTY,
+    .takes = OPENAI_TAKES_SEED | OPENAI_TAKES_FREQUENCY_PENALTY | OPENAI_TAKES_PRESENCE_PENALTY |
+             OPENAI_TAKES_STREAM_OPTIONS,
     .max_tokens_name = max_tokens_name,
 };
 
-static bool encode(const struct provider_model *model, const struct prompt *prompt,
-                   struct arena *arena, struct provider_request *ret, struct err *err)
-{
-    return openai_form_encode(&form, model, prompt, arena, ret, err);
-}
-
-static bool decode(const struct provider_reply *reply, struct arena *arena, struct answer *ret,
-                   struct err *err)
-{
-    return openai_form_decode(&form, reply, arena, ret, err);
-}
-
-const struct provider provider_openai = {
-    .name = "openai",
-    .encode = encode,
-    .decode = decode,
-};
+OPENAI_FORM_PROVIDER(openai, form);

@@ -21,7 +21,8 @@ static const struct openai_error errors[] = {
 
 static const struct openai_form form = {
     .home = provider_home_qwen,
-    .takes = OPENAI_TAKES_SEED | OPENAI_TAKES_TOP_K | OPENAI_TAKES_PRESENCE_PENALTY,
+    .takes = OPENAI_TAKES_SEED | OPENAI_TAKES_TOP_K | OPENAI_TAKES_PRESENCE_PENALTY |
+             OPENAI_TAKES_STREAM_OPTIONS,
     .errors = errors,
 };
 
