@@ -53,12 +53,6 @@ bool stream_expected(const struct provider_stream *row, int status, struct str c
            (row->framing == STREAM_LINES || !str_eq_nocase(media, STR("application/json")));
 }
 
-static void fail(struct stream *stream, const struct err *err)
-{
-    stream->failed = true;
-    stream->err = *err;
-}
-
 static void fail_too_big(struct stream *stream, const char *what, size_t max)
 {
     err_set(&stream->err, ERR_TOO_BIG, "%s of the provider's stream is larger than %zu bytes", what,
@@ -104,28 +98,41 @@ static bool next_event(struct stream *stream, struct stream_event *ret)
     return more;
 }
 
+/* Into the scratch arena, which the event before has left. */
+static bool parse(struct stream *stream, struct str data, struct value *ret)
+{
+    struct err why;
+    arena_reset(&stream->scratch);
+    return json_read(data, &stream->scratch, ret, &why) && ret->kind == VALUE_MAP;
+}
+
+static void take(struct stream *stream, const struct stream_event *event)
+{
+    struct err err = {0};
+    if (stream->provider->stream->event(stream, event, &err))
+        return;
+    stream->failed = true;
+    stream->err = err;
+}
+
 static void read_event(struct stream *stream, struct stream_event *event)
 {
-    const struct provider_stream *row = stream->provider->stream;
+    const char *plain = stream->provider->stream->plain;
     struct value document;
-    struct err err = {0};
     event->data = str_trim(event->data);
     if (str_empty(event->data))
         return; /* some servers keep the connection alive this way */
     stream->events++;
-    arena_reset(&stream->scratch);
-    if (!row->plain || !str_is(event->data, row->plain)) {
-        if (!json_read(event->data, &stream->scratch, &document, &err) ||
-            document.kind != VALUE_MAP) {
-            err_set(&err, ERR_PROVIDER_BAD_REPLY,
-                    "event %zu of the provider's stream is not a JSON object", stream->events);
-            fail(stream, &err);
-            return;
-        }
+    if (plain && str_is(event->data, plain)) {
+        take(stream, event);
+    } else if (parse(stream, event->data, &document)) {
         event->document = &document;
+        take(stream, event);
+    } else {
+        stream->failed = true;
+        err_set(&stream->err, ERR_PROVIDER_BAD_REPLY,
+                "event %zu of the provider's stream is not a JSON object", stream->events);
     }
-    if (!row->event(stream, event, &err))
-        fail(stream, &err);
 }
 
 enum stream_step stream_next(struct stream *stream, struct stream_chunk *ret)
@@ -146,14 +153,19 @@ enum stream_step stream_next(struct stream *stream, struct stream_chunk *ret)
 }
 
 /* JSON says itself where it ends, so the last line of a body that ended as it should needs no line
- * end. Of a body that was cut it is not read: "1" may be the beginning of "12". */
+ * end. What is no JSON then is the beginning of a line that was cut. */
 static void read_rest(struct stream *stream)
 {
     struct stream_event event = {.type = STR("")};
+    struct value document;
     if (stream->failed || stream->over || stream->provider->stream->framing != STREAM_LINES)
         return;
-    event.data = lines_rest(&stream->lines);
-    read_event(stream, &event);
+    event.data = str_trim(lines_rest(&stream->lines));
+    if (str_empty(event.data) || !parse(stream, event.data, &document))
+        return;
+    stream->events++;
+    event.document = &document;
+    take(stream, &event);
 }
 
 static struct value call_value(const struct stream_call *call, struct arena *arena)
