@@ -74,28 +74,20 @@ void stream_feed(struct stream *stream, struct str bytes)
         lines_feed(&stream->lines, bytes);
 }
 
-/* False when everything fed was read, or when no more can be. */
-static bool next_event(struct stream *stream, struct stream_event *ret)
+/* False when there is no further event in what was fed. */
+static bool next_fed(struct stream *stream, struct stream_event *ret, bool *ret_too_big)
 {
     struct sse_event event;
-    bool more = true, too_big = false;
-    *ret = (struct stream_event){.type = STR("")};
-    if (stream->provider->stream->framing == STREAM_SSE) {
-        enum sse_next next = sse_next(&stream->sse, &event);
-        more = next == SSE_EVENT;
-        too_big = next == SSE_TOO_BIG;
-        if (more)
-            *ret = (struct stream_event){.type = event.type, .data = event.data};
-    } else {
+    if (stream->provider->stream->framing == STREAM_LINES) {
         enum lines_next next = lines_next(&stream->lines, &ret->data);
-        more = next == LINES_LINE;
-        too_big = next == LINES_TOO_LONG;
+        *ret_too_big = next == LINES_TOO_LONG;
+        return next == LINES_LINE;
     }
-    if (too_big)
-        fail_too_big(stream, "an event", stream->limits.event_bytes_max);
-    else if (!more && stream->is_too_long)
-        fail_too_big(stream, "the whole", stream->limits.stream_bytes_max);
-    return more;
+    enum sse_next next = sse_next(&stream->sse, &event);
+    *ret_too_big = next == SSE_TOO_BIG;
+    if (next == SSE_EVENT)
+        *ret = (struct stream_event){.type = event.type, .data = event.data};
+    return next == SSE_EVENT;
 }
 
 /* Into the scratch arena, which the event before has left. */
@@ -104,6 +96,34 @@ static bool parse(struct stream *stream, struct str data, struct value *ret)
     struct err why;
     arena_reset(&stream->scratch);
     return json_read(data, &stream->scratch, ret, &why) && ret->kind == VALUE_MAP;
+}
+
+/* JSON says itself where it ends, so the last line of a body that ended as it should needs no line
+ * end. What is no JSON then is the beginning of a line that was cut. */
+static bool next_rest(struct stream *stream, struct stream_event *ret)
+{
+    struct value document;
+    if (!stream->closed || stream->end != STREAM_END_CLEAN || stream->rest_read ||
+        stream->provider->stream->framing != STREAM_LINES)
+        return false;
+    stream->rest_read = true;
+    ret->data = str_trim(lines_rest(&stream->lines));
+    return !str_empty(ret->data) && parse(stream, ret->data, &document);
+}
+
+static bool next_event(struct stream *stream, struct stream_event *ret)
+{
+    bool too_big;
+    *ret = (struct stream_event){.type = STR("")};
+    if (next_fed(stream, ret, &too_big))
+        return true;
+    if (too_big)
+        fail_too_big(stream, "an event", stream->limits.event_bytes_max);
+    else if (stream->is_too_long)
+        fail_too_big(stream, "the whole", stream->limits.stream_bytes_max);
+    else
+        return next_rest(stream, ret);
+    return false;
 }
 
 static void take(struct stream *stream, const struct stream_event *event)
@@ -152,22 +172,6 @@ enum stream_step stream_next(struct stream *stream, struct stream_chunk *ret)
     return stream->failed ? STREAM_FAILED : STREAM_OVER;
 }
 
-/* JSON says itself where it ends, so the last line of a body that ended as it should needs no line
- * end. What is no JSON then is the beginning of a line that was cut. */
-static void read_rest(struct stream *stream)
-{
-    struct stream_event event = {.type = STR("")};
-    struct value document;
-    if (stream->failed || stream->over || stream->provider->stream->framing != STREAM_LINES)
-        return;
-    event.data = str_trim(lines_rest(&stream->lines));
-    if (str_empty(event.data) || !parse(stream, event.data, &document))
-        return;
-    stream->events++;
-    event.document = &document;
-    take(stream, &event);
-}
-
 static struct value call_value(const struct stream_call *call, struct arena *arena)
 {
     struct value *function = value_map_new(arena, 2), *item = value_map_new(arena, 3);
@@ -201,23 +205,29 @@ static const struct value *message_of(struct stream *stream)
     return message;
 }
 
-static void set_cut(const struct stream *stream, enum stream_end end, struct err *err)
+static void set_cut(const struct stream *stream, struct err *err)
 {
     static const char *const how[] = {
         [STREAM_END_CLEAN] = "the provider's stream ended",
         [STREAM_END_RESET] = "the connection was lost",
         [STREAM_END_TIMEOUT] = "the provider's stream fell silent",
     };
-    err_set(err, ERR_PROVIDER_CUT, "%s after %zu events, %s", how[end], stream->events,
+    err_set(err, ERR_PROVIDER_CUT, "%s after %zu events, %s", how[stream->end], stream->events,
             stream->finished ? "between the finish reason and the end marker"
             : stream->over   ? "its end marker without a finish reason"
                              : "before its finish marker");
 }
 
-bool stream_finish(struct stream *stream, enum stream_end end, struct answer *ret, struct err *err)
+void stream_close(struct stream *stream, enum stream_end end)
 {
-    if (end == STREAM_END_CLEAN)
-        read_rest(stream);
+    must(!stream->closed);
+    stream->closed = true;
+    stream->end = end;
+}
+
+bool stream_finish(struct stream *stream, struct answer *ret, struct err *err)
+{
+    must(stream->closed);
     *ret = (struct answer){
         .text = buf_str(&stream->text),
         .usage = stream->usage,
@@ -229,8 +239,8 @@ bool stream_finish(struct stream *stream, enum stream_end end, struct answer *re
         *err = stream->err;
         return false;
     }
-    if (!stream->finished || (!stream->over && end != STREAM_END_CLEAN)) {
-        set_cut(stream, end, err);
+    if (!stream->finished || (!stream->over && stream->end != STREAM_END_CLEAN)) {
+        set_cut(stream, err);
         return false;
     }
     ret->finish_reason = stream->finish_reason[0] ? str_of(stream->finish_reason) : STR("stop");

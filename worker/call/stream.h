@@ -8,7 +8,11 @@
  *     stream_feed(stream, bytes);
  *     while ((step = stream_next(stream, &chunk)) == STREAM_CHUNK)
  *         ..
- *     if (stream_finish(stream, STREAM_END_CLEAN, &answer, &err))
+ *     ..
+ *     stream_close(stream, STREAM_END_CLEAN);
+ *     while (stream_next(stream, &chunk) == STREAM_CHUNK)
+ *         ..
+ *     if (stream_finish(stream, &answer, &err))
  *         ..
  *
  * What is complete: a stream is an answer only with its finish marker, in an event (a line) that
@@ -96,9 +100,12 @@ struct stream *stream_new(const struct provider *provider, const struct stream_l
 void stream_feed(struct stream *stream, struct str bytes);
 /* STREAM_OVER and STREAM_FAILED stay. */
 enum stream_step stream_next(struct stream *stream, struct stream_chunk *ret);
-/* Once, after everything was fed and read. On failure `ret` has what had come before: text, ids and
- * the tokens told so far, with usage_known only when they are the final count. */
-bool stream_finish(struct stream *stream, enum stream_end end, struct answer *ret, struct err *err);
+/* The body has ended; stream_next() may still have a chunk of what stood behind its last line end.
+ */
+void stream_close(struct stream *stream, enum stream_end end);
+/* Once, when it is closed and stream_next() has no more. On failure `ret` has what had come before:
+ * text, ids and the tokens told so far, with usage_known only when they are the final count. */
+bool stream_finish(struct stream *stream, struct answer *ret, struct err *err);
 
 /* For the rows. */
 
@@ -134,6 +141,8 @@ struct stream {
     bool over;           /* the end marker came */
     size_t answer_bytes; /* of all that is kept */
 
+    bool closed, rest_read;
+    enum stream_end end; /* when closed */
     bool failed;
     struct err err;
 };

@@ -35,7 +35,7 @@ struct reading {
     struct arena arena;
     struct stream *stream;
     struct buf chunks; /* their texts joined */
-    size_t chunk_count, first_count;
+    size_t chunk_count;
     enum stream_step step;
     bool good;
     struct answer answer;
@@ -50,26 +50,33 @@ static void begin(struct reading *reading, const char *vendor)
     reading->stream = stream_new(provider_by_name(str_of(vendor)), &limits, &reading->arena);
 }
 
-/* The piece lies in memory of its own, which is gone afterwards. */
-static void feed(struct reading *reading, struct str piece)
+static void take_chunks(struct reading *reading)
 {
     struct stream_chunk chunk;
-    char *own = malloc(piece.len + 1);
-    assert_non_null(own);
-    memcpy(own, piece.data, piece.len);
-    stream_feed(reading->stream, str_from(own, piece.len));
     while ((reading->step = stream_next(reading->stream, &chunk)) == STREAM_CHUNK) {
         assert_true(chunk.text.len > 0);
         assert_int_equal(chunk.first, reading->chunk_count == 0);
         reading->chunk_count++;
         buf_add_str(&reading->chunks, chunk.text);
     }
+}
+
+/* The piece lies in memory of its own, which is gone afterwards. */
+static void feed(struct reading *reading, struct str piece)
+{
+    char *own = malloc(piece.len + 1);
+    assert_non_null(own);
+    memcpy(own, piece.data, piece.len);
+    stream_feed(reading->stream, str_from(own, piece.len));
+    take_chunks(reading);
     free(own);
 }
 
 static void end(struct reading *reading, enum stream_end how)
 {
-    reading->good = stream_finish(reading->stream, how, &reading->answer, &reading->err);
+    stream_close(reading->stream, how);
+    take_chunks(reading);
+    reading->good = stream_finish(reading->stream, &reading->answer, &reading->err);
 }
 
 static void done(struct reading *reading)
