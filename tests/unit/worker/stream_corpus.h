@@ -9,6 +9,8 @@
 #ifndef QUERN_TESTS_UNIT_WORKER_STREAM_CORPUS_H
 #define QUERN_TESTS_UNIT_WORKER_STREAM_CORPUS_H
 
+#include <stdio.h>
+
 #include "common/base/buf.h"
 #include "common/base/must.h"
 

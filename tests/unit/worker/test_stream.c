@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include <cmocka.h>
@@ -207,8 +208,8 @@ static void feed_error(struct reading *reading, const struct made *made)
 {
     static const char *const errors[] = {
         [OPENAI] = "\n\ndata: {\"error\":{\"message\":\"too busy\",\"code\":503}}\n\n",
-        [ANTHROPIC] = "\n\nevent: error\ndata: {\"type\":\"error\",\"error\":{\"type\":"
-                      "\"overloaded_error\",\"message\":\"too busy\"}}\n\n",
+        [ANTHROPIC] = ("\n\nevent: error\ndata: {\"type\":\"error\",\"error\":{\"type\":"
+                       "\"overloaded_error\",\"message\":\"too busy\"}}\n\n"),
         [OLLAMA] = "\n{\"error\":\"too busy\"}\n",
     };
     feed(reading, str_of(errors[made->style->vendor]));

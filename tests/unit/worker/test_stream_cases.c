@@ -126,6 +126,7 @@ static const struct stream_case openai_cases[] = {
     /* tokens are the final count with the reason or behind it */
     {"openai", TOKENS("3", "1") TEXT("a") STOP("stop") DONE, "a|stop|?3+1", STREAM_END_CLEAN},
     {"openai", TOKENS("3", "1") TEXT("a") STOP("stop") TOKENS("3", "2") DONE, "a|stop|3+2", STREAM_END_CLEAN},
+    {"openai", TEXT("a") TOKENS("3", "1") STOP("stop") DONE, "a|stop|?3+1", STREAM_END_CLEAN},
     {"openai", TEXT("a") STOP("stop") TOKENS("3", "-2") DONE, "a|stop|3+0", STREAM_END_CLEAN},
     {"openai", TEXT("a") STOP("stop") TOKENS("3", "1") TEXT("b") STOP("stop") DONE, "ab|stop|?3+1", STREAM_END_CLEAN},
     /* tool calls: with index, without, always 0, an id on each piece */
