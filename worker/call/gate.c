@@ -231,9 +231,10 @@ enum breaker_news gate_news(const struct err *err, int status, bool cut_short)
     switch (err->code) {
     case ERR_PROVIDER_TIMEOUT:
         return cut_short && !status ? BREAKER_NOTHING : BREAKER_FAILED;
+    case ERR_PROVIDER_CUT: /* it was answering when we left */
+        return cut_short ? BREAKER_NOTHING : BREAKER_FAILED;
     case ERR_PROVIDER_DOWN:
     case ERR_PROVIDER_BAD_REPLY:
-    case ERR_PROVIDER_CUT:
         return alive ? BREAKER_ANSWERED : BREAKER_FAILED;
     case ERR_UNAVAILABLE:
     case ERR_TOO_BIG:

@@ -30,6 +30,8 @@ static void a_calls_end_says_whether_the_provider_is_there(void **state)
         {ERR_PROVIDER_DOWN, 529, false, BREAKER_FAILED},
         {ERR_PROVIDER_DOWN, 200, false, BREAKER_FAILED}, /* "overloaded" in a 200 */
         {ERR_PROVIDER_BAD_REPLY, 0, false, BREAKER_FAILED},
+        {ERR_PROVIDER_CUT, 200, false, BREAKER_FAILED},
+        {ERR_PROVIDER_CUT, 200, true, BREAKER_NOTHING}, /* we left while it was answering */
         {ERR_PROVIDER_TIMEOUT, 0, false, BREAKER_FAILED},
         {ERR_PROVIDER_TIMEOUT, 504, true, BREAKER_FAILED},
         {ERR_PROVIDER_TIMEOUT, 408, false, BREAKER_FAILED},
