@@ -21,6 +21,7 @@ static void stream_release(void *object)
         buf_done(&stream->calls[i].arguments);
     buf_done(&stream->text);
     buf_done(&stream->refusal);
+    buf_done(&stream->reasoning);
     sse_done(&stream->sse);
     lines_done(&stream->lines);
     arena_done(&stream->scratch);
@@ -40,6 +41,7 @@ struct stream *stream_new(const struct provider *provider, const struct stream_l
                limits->event_bytes_max * SCRATCH_FACTOR + SCRATCH_MIN);
     buf_init(&stream->text, limits->answer_bytes_max);
     buf_init(&stream->refusal, limits->answer_bytes_max);
+    buf_init(&stream->reasoning, limits->answer_bytes_max);
     arena_defer(arena, stream_release, stream);
     return stream;
 }
@@ -188,12 +190,14 @@ static const struct value *message_of(struct stream *stream)
 {
     if (!stream->call_count && !stream->refusal.len)
         return NULL;
-    struct value *message = value_map_new(stream->arena, 4);
+    struct value *message = value_map_new(stream->arena, 5);
     value_map_add(message, STR("role"), value_str(STR("assistant")));
     value_map_add(message, STR("content"),
                   stream->has_content ? value_str(buf_str(&stream->text)) : (struct value){0});
     if (stream->refusal.len)
         value_map_add(message, STR("refusal"), value_str(buf_str(&stream->refusal)));
+    if (stream->reasoning.len) /* some want it back with the calls */
+        value_map_add(message, STR("reasoning_content"), value_str(buf_str(&stream->reasoning)));
     if (!stream->call_count)
         return message;
     struct value *items = arena_array(stream->arena, struct value, stream->call_count);

@@ -70,7 +70,7 @@ extern const struct provider_stream provider_stream_ollama;
 
 struct stream_limits {
     size_t event_bytes_max;  /* one event or line */
-    size_t answer_bytes_max; /* text, tool calls and names together */
+    size_t answer_bytes_max; /* text, reasoning, tool calls and names together */
     size_t stream_bytes_max; /* the body, whatever is in it */
 };
 
@@ -129,7 +129,8 @@ struct stream {
 
     /* What rows note. */
     struct buf text, refusal;
-    bool has_content; /* a content came, even an empty one */
+    struct buf reasoning; /* no part of the text; the message keeps it */
+    bool has_content;     /* a content came, even an empty one */
     struct stream_call *calls;
     size_t call_count;
     struct str id, model;

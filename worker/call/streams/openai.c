@@ -11,7 +11,9 @@
  *   usage           at the end, or with every chunk so far; only what comes with the finish_reason
  *                   or later is the final count
  *   tool_calls      `index` says which; where it is missing or always 0, another id is another call
- *   error           an object or a text in place of choices, or as an event named "error"
+ *   reasoning       in reasoning_content; it is no text, but as in a whole reply a message with
+ * tool calls keeps it error           an object or a text in place of choices, or as an event named
+ * "error"
  */
 #include "worker/call/openai_form.h"
 
@@ -110,7 +112,8 @@ static bool read_delta(struct stream *stream, const struct value *delta, struct 
     for (uint32_t i = 0; calls && i < calls->count; i++)
         if (!read_call(stream, &calls->items[i], err))
             return false;
-    if (!stream_add(stream, &stream->refusal, value_get_str(delta, "refusal"), err))
+    if (!stream_add(stream, &stream->refusal, value_get_str(delta, "refusal"), err) ||
+        !stream_add(stream, &stream->reasoning, value_get_str(delta, "reasoning_content"), err))
         return false;
     if (stream->answer_bytes > before)
         stream->finished = stream->usage_known = false;
