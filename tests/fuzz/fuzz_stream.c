@@ -27,7 +27,7 @@ static void feed(struct stream *stream, struct str piece, struct buf *chunks)
 static bool read_all(uint8_t choice, struct str bytes, bool in_pieces, struct arena *arena,
                      struct answer *ret)
 {
-    static const char *const vendors[] = {"openai", "anthropic", "ollama", "ollama"};
+    static const char *const vendors[] = {"openai", "anthropic", "ollama", "deepseek"};
     struct buf chunks;
     struct err err = {0};
     arena_init(arena, NULL, ARENA_MAX);

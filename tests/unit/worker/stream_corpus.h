@@ -1,6 +1,6 @@
 /*
- * stream_corpus.h -- a hundred streams, made from a table of what is said (shapes) and a table of
- * how each vendor's server says it (styles), each with the whole reply that says the same.
+ * stream_corpus.h -- a hundred and forty streams, made from a table of what is said (shapes) and a
+ * table of how each vendor's server says it (styles), each with the whole reply that says the same.
  *
  * While a stream is written its maker notes where its markers stand: `said` is behind the last byte
  * of the marker's data, `line` behind its line end, `whole` behind the byte that makes an event of
@@ -14,7 +14,7 @@
 #include "common/base/buf.h"
 #include "common/base/must.h"
 
-enum vendor { OPENAI, ANTHROPIC, OLLAMA };
+enum vendor { OPENAI, ANTHROPIC, OLLAMA }; /* forms; the first provider of each has its name */
 enum told { USAGE_END, USAGE_MISSING, USAGE_ALWAYS, USAGE_EARLY };
 
 struct corpus_call {
@@ -80,6 +80,11 @@ struct style {
     bool split;         /* the JSON stands in two data lines */
     bool joined;        /* the reason comes with the last text */
     bool empty_reasons; /* "" instead of null */
+    const char *row;    /* the provider who says it; NULL: the form's first */
+    bool reasoning;     /* reasoning_content comes before the text */
+    bool hits;          /* cached input is prompt_cache_hit_tokens */
+    bool filters;       /* results of filters, in an event of their own and in each choice */
+    bool sensitive;     /* his word for content_filter */
 };
 
 static const struct style styles[] = {
@@ -93,6 +98,22 @@ static const struct style styles[] = {
      .no_end = true,
      .split = true,
      .empty_reasons = true},
+    {.vendor = OPENAI,
+     .name = "hits",
+     .row = "deepseek",
+     .eol = LF,
+     .comments = true,
+     .reasoning = true,
+     .hits = true},
+    {.vendor = OPENAI, .name = "filters", .row = "azure", .eol = LF, .filters = true},
+    {.vendor = OPENAI, .name = "reasoning", .row = "qwen", .eol = LF, .reasoning = true},
+    {.vendor = OPENAI,
+     .name = "sensitive",
+     .row = "hunyuan",
+     .eol = LF,
+     .reasoning = true,
+     .sensitive = true,
+     .joined = true},
     {.vendor = ANTHROPIC, .name = "plain", .eol = LF},
     {.vendor = ANTHROPIC,
      .name = "noise",
@@ -106,7 +127,7 @@ static const struct style styles[] = {
 };
 
 enum { SHAPES = sizeof(shapes) / sizeof(shapes[0]), STYLES = sizeof(styles) / sizeof(styles[0]) };
-_Static_assert(SHAPES *STYLES == 100, "a hundred streams");
+_Static_assert(SHAPES *STYLES == 140, "a hundred and forty streams");
 
 #define NOWHERE SIZE_MAX
 
@@ -219,12 +240,20 @@ static void add_arguments(struct buf *to, const struct corpus_call *call)
 
 /* OpenAI */
 
-static void openai_usage(struct buf *to, int output)
+static void openai_usage(const struct made *made, struct buf *to, int output)
 {
-    buf_printf(to,
-               ",\"usage\":{\"prompt_tokens\":11,\"completion_tokens\":%d,"
-               "\"prompt_tokens_details\":{\"cached_tokens\":4}}",
-               output);
+    buf_printf(to, ",\"usage\":{\"prompt_tokens\":11,\"completion_tokens\":%d,%s%s}", output,
+               made->style->hits ? "\"prompt_cache_hit_tokens\":4,\"prompt_cache_miss_tokens\":7"
+                                 : "\"prompt_tokens_details\":{\"cached_tokens\":4}",
+               made->style->reasoning ? ",\"completion_tokens_details\":{\"reasoning_tokens\":3}"
+                                      : "");
+}
+
+static const char *openai_reason(const struct made *made)
+{
+    const char *reason = made->shape->reason;
+    bool other = reason && made->style->sensitive && strcmp(reason, "content_filter") == 0;
+    return other ? "sensitive" : reason;
 }
 
 static void openai_chunk(struct made *made, const char *delta, const char *reason, int output)
@@ -235,13 +264,16 @@ static void openai_chunk(struct made *made, const char *delta, const char *reaso
     if (made->style->others)
         buf_printf(&made->event, "{\"index\":1,\"delta\":{\"content\":\"other\"},"
                                  "\"finish_reason\":\"length\"},");
-    buf_printf(&made->event, "{\"index\":0,\"delta\":{%s},\"finish_reason\":", delta);
+    buf_printf(&made->event, "{\"index\":0,%s\"delta\":{%s},\"finish_reason\":",
+               made->style->filters ? "\"content_filter_results\":{\"hate\":{\"filtered\":false}},"
+                                    : "",
+               delta);
     if (reason)
         buf_printf(&made->event, "\"%s\"}]", reason);
     else
         buf_printf(&made->event, made->style->empty_reasons ? "\"\"}]" : "null}]");
     if (output)
-        openai_usage(&made->event, output);
+        openai_usage(made, &made->event, output);
     buf_add_char(&made->event, '}');
     emit(made, NULL, reason ? &made->reason : NULL);
 }
@@ -282,6 +314,21 @@ static void openai_texts(struct made *made, const char *joined)
     }
 }
 
+static void openai_filters(struct made *made)
+{
+    buf_printf(&made->event,
+               "{\"id\":\"\",\"object\":\"\",\"model\":\"\",\"created\":0,\"choices\":[],"
+               "\"prompt_filter_results\":[{\"prompt_index\":0,\"content_filter_results\":"
+               "{\"hate\":{\"filtered\":false,\"severity\":\"safe\"}}}]}");
+    emit(made, NULL, NULL);
+}
+
+static void openai_thoughts(struct made *made)
+{
+    openai_chunk(made, "\"content\":null,\"reasoning_content\":\"Hm,\"", NULL, 0);
+    openai_chunk(made, "\"content\":null,\"reasoning_content\":\" \\u00fc\"", NULL, 0);
+}
+
 static void openai_error(struct made *made)
 {
     buf_printf(&made->event, "{\"error\":{\"message\":\"slow down\",\"type\":\"requests\","
@@ -293,11 +340,11 @@ static void openai_end(struct made *made, bool joined)
 {
     const struct shape *shape = made->shape;
     if (!joined)
-        openai_chunk(made, made->style->others ? "\"content\":null" : "", shape->reason,
+        openai_chunk(made, made->style->others ? "\"content\":null" : "", openai_reason(made),
                      shape->usage == USAGE_ALWAYS ? 9 : 0);
     if (shape->usage == USAGE_END) {
         buf_printf(&made->event, "{\"id\":\"chatcmpl-7\",\"model\":\"gpt-4o\",\"choices\":[]");
-        openai_usage(&made->event, 9);
+        openai_usage(made, &made->event, 9);
         buf_add_char(&made->event, '}');
         emit(made, NULL, NULL);
     }
@@ -312,11 +359,15 @@ static void openai_make(struct made *made)
     const struct shape *shape = made->shape;
     size_t calls = count_calls(shape);
     bool joined = made->style->joined && shape->reason && count_pieces(shape) && !calls;
+    if (made->style->filters)
+        openai_filters(made);
     openai_chunk(made,
                  calls && !count_pieces(shape) ? "\"role\":\"assistant\",\"content\":null"
                                                : "\"role\":\"assistant\",\"content\":\"\"",
                  NULL, 0);
-    openai_texts(made, joined ? shape->reason : NULL);
+    if (made->style->reasoning)
+        openai_thoughts(made);
+    openai_texts(made, joined ? openai_reason(made) : NULL);
     for (size_t i = 0; i < calls; i++)
         openai_call(made, i, &shape->calls[i]);
     if (shape->reason)
@@ -335,6 +386,8 @@ static void openai_reply(struct made *made)
         buf_printf(to, "null");
     else
         add_text(to, shape);
+    if (made->style->reasoning)
+        buf_printf(to, ",\"reasoning_content\":\"Hm, \\u00fc\"");
     for (size_t i = 0; i < count_calls(shape); i++) {
         const struct corpus_call *call = &shape->calls[i];
         struct buf arguments;
@@ -348,9 +401,9 @@ static void openai_reply(struct made *made)
         buf_printf(to, i + 1 == count_calls(shape) ? "}}]" : "}}");
         buf_done(&arguments);
     }
-    buf_printf(to, "},\"finish_reason\":\"%s\"}]", shape->reason);
+    buf_printf(to, "},\"finish_reason\":\"%s\"}]", openai_reason(made));
     if (shape->usage == USAGE_END || shape->usage == USAGE_ALWAYS)
-        openai_usage(to, 9);
+        openai_usage(made, to, 9);
     buf_add_char(to, '}');
 }
 
@@ -551,7 +604,7 @@ static void ollama_reply(struct made *made)
     ollama_end(made, to);
 }
 
-/* number: 0..99 */
+/* number: 0..139 */
 static void corpus_make(size_t number, struct made *ret)
 {
     static void (*const make[])(struct made *) = {openai_make, anthropic_make, ollama_make};

@@ -1,8 +1,9 @@
 /*
  * Goal: of a stream that came whole the same is understood as of a whole reply, and one that did
  * not is never taken for an answer.
- * Method: a hundred streams (stream_corpus.h), each fed whole, by bytes and in random pieces; then
- * cut at every byte and ended in six ways. What is complete where is known from the writing.
+ * Method: a hundred and forty streams (stream_corpus.h), each fed whole, by bytes and in random
+ * pieces; then cut at every byte and ended in six ways. What is complete where is known from the
+ * writing.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -21,7 +22,11 @@ enum { CORPUS = SHAPES * STYLES, ARENA_MAX = 1 << 20, ROUNDS = 5 };
 static const struct stream_limits limits = {
     .event_bytes_max = 1 << 16, .answer_bytes_max = 1 << 16, .stream_bytes_max = 1 << 20};
 
-static const char *const vendors[] = {"openai", "anthropic", "ollama"};
+static const char *vendor_of(const struct made *made)
+{
+    static const char *const vendors[] = {"openai", "anthropic", "ollama"};
+    return made->style->row ? made->style->row : vendors[made->style->vendor];
+}
 
 static uint32_t seed;
 
@@ -107,7 +112,7 @@ static void decode_whole(const struct made *made, struct whole *ret)
     arena_init(&ret->arena, NULL, ARENA_MAX);
     if (!made->shape->reason)
         return;
-    const struct provider *provider = provider_by_name(str_of(vendors[made->style->vendor]));
+    const struct provider *provider = provider_by_name(str_of(vendor_of(made)));
     if (!provider->decode(&reply, &ret->arena, &ret->answer, &ret->err))
         fail_msg("%s: " STR_FMT, ret->err.text, STR_ARG(buf_str(&made->reply)));
 }
@@ -116,17 +121,17 @@ static void expect_str(struct str is, struct str want, const struct made *made, 
 {
     if (!str_eq(is, want))
         fail_msg("%s %s, %s, cut at %zu: '" STR_FMT "' should be '" STR_FMT "' of\n" STR_FMT,
-                 vendors[made->style->vendor], made->style->name, made->shape->name, cut,
-                 STR_ARG(is), STR_ARG(want), STR_ARG(buf_str(&made->bytes)));
+                 vendor_of(made), made->style->name, made->shape->name, cut, STR_ARG(is),
+                 STR_ARG(want), STR_ARG(buf_str(&made->bytes)));
 }
 
 static void expect(bool holds, const char *what, const struct made *made, size_t cut,
                    const struct reading *reading)
 {
     if (!holds)
-        fail_msg("%s %s, %s, cut at %zu: %s (%s) of\n" STR_FMT, vendors[made->style->vendor],
-                 made->style->name, made->shape->name, cut, what,
-                 reading->good ? "an answer" : reading->err.text, STR_ARG(buf_str(&made->bytes)));
+        fail_msg("%s %s, %s, cut at %zu: %s (%s) of\n" STR_FMT, vendor_of(made), made->style->name,
+                 made->shape->name, cut, what, reading->good ? "an answer" : reading->err.text,
+                 STR_ARG(buf_str(&made->bytes)));
 }
 
 static void expect_same(const struct reading *reading, const struct whole *whole,
@@ -181,12 +186,12 @@ static void a_whole_stream_says_what_a_whole_reply_says(void **state)
         corpus_make(i, &made);
         decode_whole(&made, &whole);
         struct str bytes = buf_str(&made.bytes);
-        read_whole(&reading, vendors[made.style->vendor], bytes);
+        read_whole(&reading, vendor_of(&made), bytes);
         expect_end(&reading, &whole, &made);
         size_t chunks = reading.chunk_count;
         done(&reading);
         for (int round = 0; round < ROUNDS; round++) {
-            begin(&reading, vendors[made.style->vendor]);
+            begin(&reading, vendor_of(&made));
             for (size_t at = 0, len; at < bytes.len; at += len) {
                 len = round == 0 ? 1 : 1 + draw((uint32_t)(bytes.len - at));
                 feed(&reading, str_slice(bytes, at, at + len));
@@ -227,7 +232,7 @@ static void feed_again(struct reading *reading, const struct made *made, size_t 
 static void read_cut(struct reading *reading, const struct made *made, size_t cut,
                      enum ending ending)
 {
-    begin(reading, vendors[made->style->vendor]);
+    begin(reading, vendor_of(made));
     feed(reading, str_slice(buf_str(&made->bytes), 0, cut));
     if (ending == GARBAGE)
         feed(reading, STR("\0\xff{]\n\ndata: {\"x\n\n"));

@@ -36,8 +36,10 @@ static enum stream_step feed(struct stream *stream, struct str bytes)
     return step;
 }
 
-/* "text|reason|input+output|message", tokens "?" before them when they are not the final count; or
- * "error: what it says|text|input+output". */
+/* "text|reason|input+output|message", tokens "?" before them when they are not the final count, and
+ * "(cached, reasoning)" behind them when there are some; or "error: what it
+ * says|text|input+output".
+ */
 static void print(const struct answer *answer, bool good, const struct err *err, struct buf *ret)
 {
     if (!good)
@@ -47,6 +49,9 @@ static void print(const struct answer *answer, bool good, const struct err *err,
         buf_printf(ret, STR_FMT "|", STR_ARG(answer->finish_reason));
     buf_printf(ret, "%s%lld+%lld", answer->usage_known ? "" : "?", (long long)answer->usage.input,
                (long long)answer->usage.output);
+    if (answer->usage.cached_input || answer->usage.reasoning)
+        buf_printf(ret, "(%lld,%lld)", (long long)answer->usage.cached_input,
+                   (long long)answer->usage.reasoning);
     if (answer->message) {
         buf_add_char(ret, '|');
         json_write(answer->message, ret);
@@ -191,6 +196,82 @@ static const struct stream_case openai_cases[] = {
      "provider_cut: the provider's stream ended after 0 events, before its finish marker||?0+0", STREAM_END_CLEAN},
 };
 
+#define THOUGHT(text) SAY("\"content\":null,\"reasoning_content\":\"" text "\"")
+#define USAGE(rest)   "data: {\"choices\":[],\"usage\":{" rest "}}\n\n"
+#define LAST(reason, usage)                                                                        \
+    "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"\",\"reasoning_content\":null},"        \
+    "\"finish_reason\":\"" reason "\"}],\"usage\":{" usage "}}\n\n"
+#define FILTERED "data: {\"choices\":[],\"created\":0,\"id\":\"\",\"model\":\"\",\"object\":\"\",\"prompt_filter_results\":[" \
+                 "{\"prompt_index\":0,\"content_filter_results\":{\"hate\":{\"filtered\":false,\"severity\":\"safe\"}}}]}\n\n"
+
+static const struct stream_case row_cases[] = {
+    /* deepseek counts hits and misses, as in a whole reply; comments keep it alive while it thinks */
+    {"deepseek", ": keep-alive\n\n" SAY("\"role\":\"assistant\",\"content\":\"\"") THOUGHT("They ") THOUGHT("greet.")
+                 TEXT("Hel") TEXT("lo")
+                 LAST("stop", "\"prompt_tokens\":100,\"completion_tokens\":40,\"prompt_tokens_details\":{\"cached_tokens\":60},"
+                              "\"completion_tokens_details\":{\"reasoning_tokens\":30},\"prompt_cache_hit_tokens\":64,"
+                              "\"prompt_cache_miss_tokens\":36") DONE,
+     "Hello|stop|100+40(64,30)", STREAM_END_CLEAN},
+    {"deepseek", TEXT("a") STOP("stop")
+                 USAGE("\"completion_tokens\":4,\"prompt_cache_hit_tokens\":64,\"prompt_cache_miss_tokens\":36") DONE,
+     "a|stop|100+4(64,0)", STREAM_END_CLEAN},
+    {"deepseek", TEXT("a") STOP("stop")
+                 USAGE("\"prompt_tokens\":10,\"completion_tokens\":4,\"prompt_cache_hit_tokens\":64,\"prompt_cache_miss_tokens\":-54,"
+                       "\"completion_tokens_details\":{\"reasoning_tokens\":9}") DONE,
+     "a|stop|10+4(10,4)", STREAM_END_CLEAN},
+    {"openai", TEXT("a") STOP("stop") USAGE("\"prompt_tokens\":100,\"completion_tokens\":4,\"prompt_cache_hit_tokens\":64") DONE,
+     "a|stop|100+4", STREAM_END_CLEAN},
+    {"openai", TEXT("a") STOP("stop") USAGE("\"prompt_tokens\":10,\"completion_tokens\":4,\"prompt_tokens_details\":{\"cached_tokens\":11},"
+                                            "\"completion_tokens_details\":{\"reasoning_tokens\":5}") DONE,
+     "a|stop|10+4(10,4)", STREAM_END_CLEAN},
+    {"deepseek", THOUGHT("They greet."),
+     "provider_cut: the provider's stream ended after 1 events, before its finish marker||?0+0", STREAM_END_CLEAN},
+    {"deepseek", THOUGHT("I need ") THOUGHT("it.") CALL("\"index\":0,\"id\":\"a\",\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}")
+                 LAST("tool_calls", "\"prompt_tokens\":1,\"completion_tokens\":2") DONE,
+     "|tool_calls|1+2|{\"role\":\"assistant\",\"content\":\"\",\"reasoning_content\":\"I need it.\",\"tool_calls\":["
+     "{\"id\":\"a\",\"type\":\"function\",\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}}]}", STREAM_END_CLEAN},
+    {"deepseek", TEXT("Hel") LAST("insufficient_system_resource", "\"prompt_tokens\":7,\"completion_tokens\":1") DONE,
+     "provider_down: the provider ended the answer with 'insufficient_system_resource'|Hel|7+1", STREAM_END_CLEAN},
+    {"deepseek", "data: {\"error\":{\"message\":\"Content Exists Risk\",\"type\":\"invalid_request_error\"}}\n\n",
+     "content_filter: within the stream: the provider answered 400: Content Exists Risk||?0+0", STREAM_END_CLEAN},
+    /* azure tells what its filters saw before the answer, with it, and behind it */
+    {"azure", FILTERED SAY("\"role\":\"assistant\",\"content\":\"\",\"refusal\":null") TEXT("Once")
+              "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\" upon\"},\"content_filter_results\":{\"hate\":{\"filtered\":false}}}]}\n\n"
+              STOP("stop") "data: {\"choices\":[{\"index\":0,\"finish_reason\":null,\"content_filter_results\":{},"
+              "\"content_filter_offsets\":{\"check_offset\":0}}]}\n\n"
+              USAGE("\"prompt_tokens\":2006,\"completion_tokens\":300,\"prompt_tokens_details\":{\"cached_tokens\":1920},"
+                    "\"completion_tokens_details\":{\"reasoning_tokens\":256}") DONE,
+     "Once upon|stop|2006+300(1920,256)", STREAM_END_CLEAN},
+    {"azure", FILTERED TEXT("Once") STOP("content_filter") DONE, "Once|content_filter|?0+0", STREAM_END_CLEAN},
+    {"azure", FILTERED STOP("content_filter") DONE,
+     "content_filter: the provider's content filter left nothing of the answer||?0+0", STREAM_END_CLEAN},
+    {"azure", FILTERED, "provider_cut: the provider's stream ended after 1 events, before its finish marker||?0+0", STREAM_END_CLEAN},
+    {"azure", FILTERED "data: {\"error\":{\"code\":\"content_filter\",\"message\":\"m\",\"innererror\":{\"content_filter_result\":"
+              "{\"violence\":{\"filtered\":true,\"severity\":\"medium\"}}}}}\n\n",
+     "content_filter: within the stream: filtered for violence medium: the provider answered 400: m||?0+0", STREAM_END_CLEAN},
+    /* qwen's tokens come behind the reason; its quota a minute is no lack of money */
+    {"qwen", THOUGHT("They greet.") TEXT("Hello") STOP("stop")
+             USAGE("\"prompt_tokens\":3019,\"completion_tokens\":104,\"total_tokens\":3123,\"prompt_tokens_details\":{\"cached_tokens\":2048},"
+                   "\"completion_tokens_details\":{\"reasoning_tokens\":90,\"text_tokens\":14}") DONE,
+     "Hello|stop|3019+104(2048,90)", STREAM_END_CLEAN},
+    {"qwen", TEXT("a") "data: {\"error\":{\"message\":\"m\",\"type\":\"insufficient_quota\",\"code\":\"insufficient_quota\"}}\n\n",
+     "provider_rate_limit: within the stream: the provider answered 429: m|a|?0+0", STREAM_END_CLEAN},
+    {"qwen", TEXT("a") "data: {\"error\":{\"message\":\"m\",\"code\":\"data_inspection_failed\"}}\n\n",
+     "content_filter: within the stream: the provider answered 500: m|a|?0+0", STREAM_END_CLEAN},
+    /* hunyuan tells its tokens with every chunk, and moderates while it speaks */
+    {"hunyuan", "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\"},\"finish_reason\":\"\"}],\"usage\":{\"prompt_tokens\":9,"
+                "\"completion_tokens\":1}}\n\n" LAST("sensitive", "\"prompt_tokens\":9,\"completion_tokens\":2") DONE,
+     "a|content_filter|9+2", STREAM_END_CLEAN},
+    {"hunyuan", LAST("sensitive", "\"prompt_tokens\":9,\"completion_tokens\":0") DONE,
+     "content_filter: the provider's content filter left nothing of the answer||9+0", STREAM_END_CLEAN},
+    {"openai", TEXT("a") STOP("sensitive") DONE, "a|sensitive|?0+0", STREAM_END_CLEAN},
+    /* hyperbolic's servers say errors without "error" around them */
+    {"hyperbolic", TEXT("a") "data: {\"object\":\"error\",\"message\":\"Engine is overloaded\",\"code\":503}\n\n",
+     "provider_down: within the stream: the provider answered 503: Engine is overloaded|a|?0+0", STREAM_END_CLEAN},
+    {"hyperbolic", TEXT("a") STOP("stop") USAGE("\"prompt_tokens\":5,\"total_tokens\":8,\"completion_tokens\":3") DONE,
+     "a|stop|5+3", STREAM_END_CLEAN},
+};
+
 #define EVENT(name, rest) "event: " name "\ndata: {\"type\":\"" name "\"" rest "}\n\n"
 #define START             EVENT("message_start", ",\"message\":{\"usage\":{\"input_tokens\":5,\"cache_creation_input_tokens\":2,\"output_tokens\":1}}")
 #define DELTA(text)       EVENT("content_block_delta", ",\"delta\":{\"type\":\"text_delta\",\"text\":\"" text "\"}")
@@ -254,6 +335,12 @@ static void openai_and_those_who_speak_it_are_understood(void **state)
     CHECK_ALL(openai_cases);
 }
 
+static void each_row_of_the_form_has_its_own_ways(void **state)
+{
+    (void)state;
+    CHECK_ALL(row_cases);
+}
+
 static void anthropic_is_understood(void **state)
 {
     (void)state;
@@ -306,6 +393,7 @@ static void each_limit_ends_the_stream(void **state)
         {"openai", TEXT("0123456789"), "the provider's answer is larger than 100 bytes"},
         {"openai", SAY("\"refusal\":\"0123456789\""),
          "the provider's answer is larger than 100 bytes"},
+        {"deepseek", THOUGHT("0123456789"), "the provider's answer is larger than 100 bytes"},
         {"openai", CALL("\"index\":0,\"function\":{\"arguments\":\"0123456789\"}"),
          "the provider's answer is larger than 100 bytes"},
         {"anthropic", DELTA("0123456789"), "the provider's answer is larger than 100 bytes"},
@@ -402,6 +490,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(openai_and_those_who_speak_it_are_understood),
+        cmocka_unit_test(each_row_of_the_form_has_its_own_ways),
         cmocka_unit_test(anthropic_is_understood),
         cmocka_unit_test(ollama_is_understood),
         cmocka_unit_test(each_limit_ends_the_stream),
