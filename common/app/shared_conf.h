@@ -23,7 +23,7 @@ struct model_conf {
     double temperature; /* NAN: the provider's own */
     int64_t timeout_ms, connect_timeout_ms, attempts_max;
     int64_t breaker_failures, breaker_pause_max_ms, retry_budget;
-    int64_t requests_per_minute, tokens_per_minute; /* 0: no limit */
+    int64_t requests_per_minute, tokens_per_minute;       /* 0: no limit */
     double price_input, price_output, price_cached_input; /* NAN: not known */
     struct conf_props headers;
 };

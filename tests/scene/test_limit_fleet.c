@@ -1,6 +1,6 @@
 /*
  * Goal: a fleet that shares a limit uses nearly all of it, and never more in any window.
- * Method: the script of schemas/lua in the simulated Redis, sixteen leases (worker/limit/lease.h),
+ * Method: the script of schemas/lua in the simulated Redis, sixteen leases (worker/call/lease.h),
  * a provider that notes when each call came. Time goes in steps of ten milliseconds.
  */
 #include "tests/scene/scene.h"
@@ -10,7 +10,7 @@
 #include "common/base/xalloc.h"
 #include "common/contract/redis_keys.h"
 #include "tests/sim/redis_inside.h"
-#include "worker/limit/lease.h"
+#include "worker/call/lease.h"
 
 enum { PROCESSES = 16, STEP_MS = 10, WINDOW_MS = 60000, SENT_MAX = 600000, UNSETTLED_MAX = 16384 };
 

@@ -12,8 +12,8 @@
 #include "common/base/list.h"
 #include "common/base/map.h"
 #include "worker/call/gate.h"
+#include "worker/call/limit.h"
 #include "worker/call/provider.h"
-#include "worker/limit/limit.h"
 
 struct model {
     struct map_node node;

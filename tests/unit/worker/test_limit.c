@@ -9,8 +9,8 @@
 
 #include <cmocka.h>
 
-#include "worker/limit/estimate.h"
-#include "worker/limit/lease.h"
+#include "worker/call/estimate.h"
+#include "worker/call/lease.h"
 
 static struct lease fresh(int64_t requests, int64_t tokens)
 {

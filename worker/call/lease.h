@@ -14,8 +14,8 @@
  * Times are loop milliseconds; a share lives from the moment the question left, so a slow answer
  * makes it shorter and never longer than Redis thinks.
  */
-#ifndef QUERN_WORKER_LIMIT_LEASE_H
-#define QUERN_WORKER_LIMIT_LEASE_H
+#ifndef QUERN_WORKER_CALL_LEASE_H
+#define QUERN_WORKER_CALL_LEASE_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -29,8 +29,8 @@ enum {
     LEASE_MANY = 25,         /* then at once */
     LEASE_BUCKET_MS = 100,
     LEASE_SPENDS_MAX = 32,
-    LEASE_TOLD_MAX = 16, /* in one question */
-    LEASE_SECONDS = 64,  /* the window, and a little more */
+    LEASE_TOLD_MAX = 16,  /* in one question */
+    LEASE_SECONDS = 64,   /* the window, and a little more */
     LEASE_GUARD_MS = 1000 /* a call may arrive that much later than it left */
 };
 

@@ -1,7 +1,7 @@
 /*
  * lease.c -- see lease.h.
  */
-#include "worker/limit/lease.h"
+#include "worker/call/lease.h"
 
 #include <string.h>
 

@@ -13,13 +13,13 @@
  * configuration that have all of these in common share it, and the lower numbers count. It lives as
  * long as the process: a reload changes its numbers.
  */
-#ifndef QUERN_WORKER_LIMIT_LIMIT_H
-#define QUERN_WORKER_LIMIT_LIMIT_H
+#ifndef QUERN_WORKER_CALL_LIMIT_H
+#define QUERN_WORKER_CALL_LIMIT_H
 
 #include "common/base/list.h"
 #include "common/flow/flow.h"
 #include "common/io/redis.h"
-#include "worker/limit/lease.h"
+#include "worker/call/lease.h"
 
 #define LIMIT_WINDOW_MS 60000
 

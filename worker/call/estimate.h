@@ -5,8 +5,8 @@
  * more, at most the request's own limit. Both means move by a sixteenth with each answer. Too high
  * keeps a part of the limit unused until the answer is there, too low is made up for afterwards.
  */
-#ifndef QUERN_WORKER_LIMIT_ESTIMATE_H
-#define QUERN_WORKER_LIMIT_ESTIMATE_H
+#ifndef QUERN_WORKER_CALL_ESTIMATE_H
+#define QUERN_WORKER_CALL_ESTIMATE_H
 
 #include <stddef.h>
 #include <stdint.h>

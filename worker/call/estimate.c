@@ -1,7 +1,7 @@
 /*
  * estimate.c -- see estimate.h.
  */
-#include "worker/limit/estimate.h"
+#include "worker/call/estimate.h"
 
 static const double bytes_per_token_first = 4, output_first = 256, weight = 1.0 / 16;
 

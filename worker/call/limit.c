@@ -1,7 +1,7 @@
 /*
  * limit.c -- see limit.h. The script is schemas/lua/limit.lua.
  */
-#include "worker/limit/limit.h"
+#include "worker/call/limit.h"
 
 #include <stdlib.h>
 
@@ -10,7 +10,7 @@
 #include "common/base/must.h"
 #include "common/base/xalloc.h"
 #include "common/contract/redis_keys.h"
-#include "worker/limit/estimate.h"
+#include "worker/call/estimate.h"
 
 static const struct redis_script script = {.name = "limit", .lua = lua_limit};
 
