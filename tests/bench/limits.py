@@ -70,6 +70,9 @@ def limits(bench, seconds):
     bench.row(f"16 workers, limit {REQUESTS} requests and {TOKENS} tokens a minute, bursts: 429s", f"{row['refused']} of {row['admitted']} calls", "<= 1 in 10,000")
     bench.row("use of the limit; highest in any window", f"{use * 100:.1f} %; {row['requests_highest']} requests, {row['tokens_highest']} tokens", ">= 97 %; <= 100.5 %")
     bench.row("questions to Redis per call", f"{questions / row['admitted']:.3f}", "< 0.2")
+    if os.environ.get("QUERN_BENCH_LEDGER"):
+        with open(os.environ["QUERN_BENCH_LEDGER"], "w", encoding="utf-8") as file:
+            file.write(get(bench.fake_url + "/ledger"))
     for worker in workers:
         worker.stop()
     post(bench.fake_url + "/control", {"limits": []})

@@ -29,9 +29,10 @@ enum {
     LEASE_MANY = 25,         /* then at once */
     LEASE_BUCKET_MS = 100,
     LEASE_SPENDS_MAX = 32,
-    LEASE_TOLD_MAX = 16,  /* in one question */
-    LEASE_SECONDS = 64,   /* the window, and a little more */
-    LEASE_GUARD_MS = 1000 /* a call may arrive that much later than it left */
+    LEASE_TOLD_MAX = 16,       /* in one question */
+    LEASE_MEMBERS_UNKNOWN = 8, /* until Redis has said how many there are */
+    LEASE_SECONDS = 64,        /* the window, and a little more */
+    LEASE_GUARD_MS = 1000      /* a call may arrive that much later than it left */
 };
 
 struct lease_rule {

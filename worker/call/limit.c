@@ -101,6 +101,8 @@ static struct limit *limit_new(struct limits *limits, struct str id, struct str 
     limit->id = xstrndup(id);
     limit->name = xstrndup(name);
     lease_init(&limit->lease, &rule);
+    if (redis_enabled(limits->redis)) /* others are there, and nobody has told us how many */
+        limit->lease.members = LEASE_MEMBERS_UNKNOWN;
     list_init(&limit->waiting);
     list_append(&limits->all, &limit->node);
     return limit;
@@ -179,8 +181,8 @@ static void told(const struct redis_reply *reply, void *context)
                                             number(reply, 2),           number(reply, 3),
                                             number(reply, 4),           number(reply, 5) != 0};
         lease_answered(&limit->lease, &answer);
-    } else {
-        lease_unanswered(&limit->lease, true, now_of(limit));
+    } else { /* one lost answer is not yet an outage */
+        lease_unanswered(&limit->lease, !redis_up(limit->limits->redis), now_of(limit));
     }
     wake_some(limit);
 }
