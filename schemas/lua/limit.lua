@@ -50,7 +50,7 @@ local generation = 0
 if mine then
   local g, n, r, t, era = string.match(mine, '^(%d+) (%d+) (%d+) (%d+) (%d+)$')
   generation = tonumber(g)
-  if g == ARGV[2] then add(tonumber(n), -tonumber(r), -tonumber(t)) end
+  if g == ARGV[2] then add(tonumber(n), 0 - tonumber(r), 0 - tonumber(t)) end -- Redis takes no -0
   mine = tonumber(era)
 end
 local forgot = not mine and tonumber(ARGV[2]) > 0

@@ -331,6 +331,10 @@ static void do_hset(struct sim_redis *redis, const struct str *words, size_t cou
 static void do_hincrby(struct sim_redis *redis, const struct str *words, size_t count,
                        struct sim_answer *ret)
 {
+    if (str_is(words[3], "-0")) { /* what Lua makes of minus nothing, and Redis does not take */
+        sim_answer_fail(ret, "ERR value is not an integer or out of range");
+        return;
+    }
     struct item *item = find_or_make(redis, words[1], HASH);
     size_t at = value_at(item, words[2]);
     int64_t number = number_of(words[3]) + (at < item->count ? number_of(item->texts[at]) : 0);
