@@ -13,26 +13,15 @@ import signal
 import subprocess
 import sys
 import time
-import urllib.request
 
 import limits
 import troubles
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
+from web import get, post
 
 BROKERS = os.environ["QUERN_KAFKA__BOOTSTRAP_SERVERS"]
 TICKS = os.sysconf("SC_CLK_TCK")
-
-
-def get(url):
-    with urllib.request.urlopen(url, timeout=10) as answer:
-        return answer.read().decode()
-
-
-def post(url, document):
-    request = urllib.request.Request(url, json.dumps(document).encode(), {"content-type": "application/json"})
-    with urllib.request.urlopen(request, timeout=10) as answer:
-        return answer.read().decode()
 
 
 class Process:

@@ -8,22 +8,13 @@ import json
 import os
 import re
 import time
-import urllib.request
 
 from confluent_kafka import Producer
+from web import get, post
 
 BROKERS = os.environ["QUERN_KAFKA__BOOTSTRAP_SERVERS"]
 WORKERS, REQUESTS, TOKENS, BURST, EVERY_S = 16, 6000, 3000000, 450, 3
 WARM_S = 65  # a window's worth leaves at once; what comes behind it is the use
-
-
-def get(url):
-    with urllib.request.urlopen(url, timeout=30) as reply:
-        return reply.read().decode()
-
-
-def post(url, body):
-    urllib.request.urlopen(urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"}), timeout=30).read()
 
 
 def metric_sum(workers, name):
@@ -70,9 +61,6 @@ def limits(bench, seconds):
     bench.row(f"16 workers, limit {REQUESTS} requests and {TOKENS} tokens a minute, bursts: 429s", f"{row['refused']} of {row['admitted']} calls", "<= 1 in 10,000")
     bench.row("use of the limit; highest in any window", f"{use * 100:.1f} %; {row['requests_highest']} requests, {row['tokens_highest']} tokens", ">= 97 %; <= 100.5 %")
     bench.row("questions to Redis per call", f"{questions / row['admitted']:.3f}", "< 0.2")
-    if os.environ.get("QUERN_BENCH_LEDGER"):
-        with open(os.environ["QUERN_BENCH_LEDGER"], "w", encoding="utf-8") as file:
-            file.write(get(bench.fake_url + "/ledger"))
     for worker in workers:
         worker.stop()
     post(bench.fake_url + "/control", {"limits": []})
