@@ -190,13 +190,18 @@ static enum verdict expire(struct slot *slot)
     return STEP_NEXT;
 }
 
+static void rest_until(struct slot *slot, int64_t at_ms)
+{
+    list_append(&slot->job->worker->resting, &slot->permit_node);
+    walk_sleep_until(&slot->walk, at_ms);
+}
+
 /* Until the gate wakes it, or the deadline. */
 static enum verdict wait_at_gate(struct slot *slot)
 {
     struct job *job = slot->job;
     leave_limit(slot);
-    list_append(&job->worker->resting, &slot->permit_node);
-    walk_sleep_until(&slot->walk, job->deadline_ms);
+    rest_until(slot, job->deadline_ms);
     gate_wait(slot->model->gate, &slot->place, &slot->walk);
     next_permit(job->worker); /* ours was not used */
     return STEP_WAIT;
@@ -206,8 +211,7 @@ static enum verdict wait_at_gate(struct slot *slot)
 static enum verdict wait_at_limit(struct slot *slot)
 {
     struct job *job = slot->job;
-    list_append(&job->worker->resting, &slot->permit_node);
-    walk_sleep_until(&slot->walk, job->deadline_ms);
+    rest_until(slot, job->deadline_ms);
     limit_wait(slot->model->limit, &slot->share, &slot->walk);
     next_permit(job->worker); /* ours was not used */
     return STEP_WAIT;
@@ -361,8 +365,7 @@ static enum verdict call_ended(struct slot *slot)
         slot->place.needs_token = err.code != ERR_PROVIDER_RATE || err.retry_after_ms <= 0;
         if (nobodys(slot))
             return give_up(slot);
-        list_append(&worker->resting, &slot->permit_node);
-        walk_sleep_until(&slot->walk, now + pause);
+        rest_until(slot, now + pause);
         return STEP_WAIT;
     }
     slot->err = err;

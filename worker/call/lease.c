@@ -59,6 +59,7 @@ void lease_take(struct lease *lease, int64_t tokens, int64_t now_ms)
     lease->left_requests--;
     lease->left_tokens -= needed(lease, tokens);
     lease->spent++;
+    lease->spent_tokens += tokens;
 }
 
 void lease_settle(struct lease *lease, int64_t taken_ms, int64_t more)
@@ -90,7 +91,7 @@ static bool own_spend(const struct lease *lease, size_t i, int64_t now_ms, struc
     const struct lease_second *own = &lease->own[i];
     int64_t end_ms = own->second * 1000 + 999;
     *ret = (struct lease_spend){end_ms < now_ms ? end_ms : now_ms, own->requests, own->tokens};
-    return (own->requests || own->tokens) && end_ms > now_ms - lease->rule.window_ms;
+    return (own->requests || own->tokens) && end_ms >= now_ms - lease->rule.window_ms;
 }
 
 static bool has_spent(const struct lease *lease, int64_t now_ms)
@@ -140,7 +141,7 @@ void lease_ask(struct lease *lease, int64_t want_requests, int64_t want_tokens, 
     };
     lease->asking = true;
     lease->asked_ms = now_ms;
-    lease->spent = 0;
+    lease->spent = lease->spent_tokens = 0;
     if (lease->retells) {
         lease->spend_count = 0; /* the seconds say the same */
         retell(lease, ret);
@@ -191,12 +192,12 @@ static void lend_ourselves(struct lease *lease, int64_t now_ms)
 {
     int64_t requests = part(lease, lease->rule.requests);
     int64_t tokens = part(lease, lease->rule.tokens);
+    struct lease_spend spend;
     for (size_t i = 0; i < LEASE_SECONDS; i++) {
-        const struct lease_second *own = &lease->own[i];
-        if ((own->second + 1) * 1000 <= now_ms - lease->rule.window_ms)
+        if (!own_spend(lease, i, now_ms, &spend))
             continue;
-        requests -= own->requests;
-        tokens -= own->tokens;
+        requests -= spend.requests;
+        tokens -= spend.tokens;
     }
     lease->left_requests = requests > 0 ? requests : 0;
     lease->left_tokens = tokens > 0 ? tokens : 0;

@@ -58,7 +58,7 @@ struct lease {
     struct lease_spend spends[LEASE_SPENDS_MAX]; /* not yet told */
     size_t spend_count, told_count;
     struct lease_second own[LEASE_SECONDS];
-    int64_t spent; /* requests since the last question */
+    int64_t spent, spent_tokens; /* requests and their tokens since the last question */
     bool asking, asks_now;
     bool retells, was_away; /* with the next question; asked_away: with the one under way */
     bool asked_away;

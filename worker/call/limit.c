@@ -34,7 +34,6 @@ struct limit {
     struct estimate estimate;
     struct list waiting;
     int64_t woken, woken_tokens; /* their turn has come, and they have not asked yet */
-    int64_t spent_tokens;        /* since the last question */
     int64_t held_until_ms;       /* by the provider's word */
     struct timer timer;
 };
@@ -241,9 +240,8 @@ static void ask(struct limit *limit)
     }
     if (requests) {
         requests += limit->lease.spent;
-        tokens += limit->spent_tokens;
+        tokens += limit->lease.spent_tokens;
     }
-    limit->spent_tokens = 0;
     lease_ask(&limit->lease, requests, tokens, now_of(limit), &question);
     if (redis_up(limit->limits->redis))
         send_question(limit, &question);
@@ -341,7 +339,6 @@ void limit_take(struct limit *limit, struct limit_place *place)
     place->taken = true;
     place->taken_ms = now_of(limit);
     lease_take(&limit->lease, place->tokens, place->taken_ms);
-    limit->spent_tokens += place->tokens;
     schedule(limit);
 }
 
