@@ -26,6 +26,7 @@ local last = math.floor((now + life) / WIDTH)
 
 local function add(n, r, t)
   if n < first or (r == 0 and t == 0) then return end
+  r, t = r + 0, t + 0 -- Redis takes no -0
   redis.call('HINCRBY', key, 'r' .. n, r)
   redis.call('HINCRBY', key, 't' .. n, t)
   sum_r, sum_t = sum_r + r, sum_t + t
@@ -50,7 +51,7 @@ local generation = 0
 if mine then
   local g, n, r, t, era = string.match(mine, '^(%d+) (%d+) (%d+) (%d+) (%d+)$')
   generation = tonumber(g)
-  if g == ARGV[2] then add(tonumber(n), 0 - tonumber(r), 0 - tonumber(t)) end -- Redis takes no -0
+  if g == ARGV[2] then add(tonumber(n), -tonumber(r), -tonumber(t)) end
   mine = tonumber(era)
 end
 local forgot = not mine and tonumber(ARGV[2]) > 0
