@@ -1,0 +1,141 @@
+/*
+ * queue.c -- see queue.h.
+ */
+#include "worker/call/queue.h"
+
+#include "common/base/must.h"
+#include "common/base/plant.h"
+#include "worker/call/model.h"
+
+enum { CLAIM_AGAIN_MS = 1000, CLAIM_STALE_MS = 10000 };
+
+/* What was not paid for is left to the next owner, or to the next life. */
+bool queue_nobodys(const struct slot *slot)
+{
+    return !slot->paid && (!job_owned(slot->job) || slot->job->worker->draining);
+}
+
+void queue_free_permit(struct worker *worker)
+{
+    struct list_node *node = list_pop(&worker->permit_queue);
+    if (node)
+        walk_answer(&container_of(node, struct slot, permit_node)->walk);
+}
+
+enum verdict queue_for_permit(struct slot *slot)
+{
+    walk_ask(&slot->walk);
+    list_append(&slot->job->worker->permit_queue, &slot->permit_node);
+    return STEP_WAIT;
+}
+
+static void leave_limit(struct slot *slot)
+{
+    if (slot->model->limit)
+        limit_leave(slot->model->limit, &slot->share);
+}
+
+/* There is no call after all: the place at the gate and the permit are for others. */
+static void step_aside(struct slot *slot)
+{
+    gate_leave(slot->model->gate, &slot->place, slot->job->worker->loop);
+    leave_limit(slot);
+    queue_free_permit(slot->job->worker);
+}
+
+enum verdict queue_give_up(struct slot *slot)
+{
+    slot->abandoned = true;
+    step_aside(slot);
+    return STEP_FAIL;
+}
+
+/* The text says what the provider did last, for whoever asks why it took so long. */
+enum verdict queue_expire(struct slot *slot)
+{
+    struct str last = slot->attempt ? slot->attempts[slot->attempt - 1].error_code : STR("");
+    err_set(&slot->err, ERR_EXPIRED, "the deadline passed after %u calls%s%s" STR_FMT,
+            slot->attempt, slot->place.queue ? ", waiting for the provider to be back" : "",
+            str_empty(last) ? "" : "; the last one: ", STR_ARG(last));
+    step_aside(slot);
+    return STEP_NEXT;
+}
+
+void queue_rest_until(struct slot *slot, int64_t at_ms)
+{
+    list_append(&slot->job->worker->resting, &slot->permit_node);
+    walk_sleep_until(&slot->walk, at_ms);
+}
+
+/* Until the gate wakes it, or the deadline. */
+enum verdict queue_at_gate(struct slot *slot)
+{
+    struct job *job = slot->job;
+    leave_limit(slot);
+    queue_rest_until(slot, job->deadline_ms);
+    gate_wait(slot->model->gate, &slot->place, &slot->walk);
+    queue_free_permit(job->worker); /* ours was not used */
+    return STEP_WAIT;
+}
+
+/* Until there is a share of the fleet's limit for it, or the deadline. */
+enum verdict queue_at_limit(struct slot *slot)
+{
+    struct job *job = slot->job;
+    queue_rest_until(slot, job->deadline_ms);
+    limit_wait(slot->model->limit, &slot->share, &slot->walk);
+    queue_free_permit(job->worker); /* ours was not used */
+    return STEP_WAIT;
+}
+
+/* Whether the fleet's limit has room for it; true takes nothing yet. */
+bool queue_limit_allows(struct slot *slot)
+{
+    struct limit *limit = slot->model->limit;
+    if (!limit)
+        return true;
+    slot->share.bytes = slot->request.body.len;
+    slot->share.output_max = provider_max_tokens(&slot->model->dialect, slot->prompt.params);
+    return limit_may(limit, &slot->share);
+}
+
+/* We stood still, or Redis did not hear us: somebody else may be at it, or have answered it. Who
+ * has no claim, for Redis did not answer, and had to wait since, asks again when Redis is back; so
+ * does who had to wait for long, for another may have been at it without a claim. */
+bool queue_claim_lapsed(const struct slot *slot)
+{
+    const struct worker *worker = slot->job->worker;
+    int64_t now_ms = loop_now_ms(worker->loop);
+    if (slot->claims_lapsed >= CLAIMS_LAPSED_MAX)
+        return false;
+    if (slot->claim == CLAIM_NONE)
+        return redis_up(worker->redis) && now_ms - slot->claimed_ms > CLAIM_AGAIN_MS;
+    return slot->claim == CLAIM_MINE &&
+           (now_ms >= worker->alive_until_ms || slot->claimed_ms < worker->alive_since_ms ||
+            (redis_up(worker->redis) && now_ms - slot->claimed_ms > CLAIM_STALE_MS));
+}
+
+enum verdict queue_claim_again(struct slot *slot)
+{
+    slot->claims_lapsed++;
+    step_aside(slot);
+    return STEP_BACK;
+}
+
+void call_wake_unpaid(struct worker *worker)
+{
+    LIST_EACH(&worker->resting, node)
+    {
+        struct slot *slot = container_of(node, struct slot, permit_node);
+        if (queue_nobodys(slot))
+            walk_wake(&slot->walk);
+    }
+    LIST_EACH(&worker->permit_queue, node)
+    {
+        struct slot *slot = container_of(node, struct slot, permit_node);
+        if (!queue_nobodys(slot))
+            continue;
+        list_remove(&worker->permit_queue, node);
+        walk_answer(&slot->walk);
+    }
+}

@@ -1,0 +1,31 @@
+/*
+ * queue.h -- where a slot is while it has no call in flight: waiting for a permit, at the model's
+ * gate, at the fleet's limit, for its next attempt; and how it leaves without a call.
+ */
+#ifndef QUERN_WORKER_CALL_QUEUE_H
+#define QUERN_WORKER_CALL_QUEUE_H
+
+#include "worker/job.h"
+
+/* What is not paid for and left to the next owner of its partition, or to our next life. */
+bool queue_nobodys(const struct slot *slot);
+/* We stood still, or Redis did not hear us: somebody else may be at it, or have answered it. */
+bool queue_claim_lapsed(const struct slot *slot);
+/* Whether the fleet's limit has room for it; true takes nothing yet. */
+bool queue_limit_allows(struct slot *slot);
+
+/* Waiting; each gives back what the slot holds. */
+enum verdict queue_for_permit(struct slot *slot);
+enum verdict queue_at_gate(struct slot *slot);
+enum verdict queue_at_limit(struct slot *slot);
+void queue_rest_until(struct slot *slot, int64_t at_ms);
+
+/* Leaving: without an answer, with ERR_EXPIRED, or back to the claim step. */
+enum verdict queue_give_up(struct slot *slot);
+enum verdict queue_expire(struct slot *slot);
+enum verdict queue_claim_again(struct slot *slot);
+
+/* A call has ended, or is none after all: its permit is for another. */
+void queue_free_permit(struct worker *worker);
+
+#endif

@@ -1,0 +1,143 @@
+/*
+ * send.c -- one HTTP call of a slot: its row of the ledger, its headers, its reply.
+ *
+ * Every call gets a run id of its own and tells the provider its call id: tenant, request, slot,
+ * attempt. The same call after a crash has the same call id, so a ledger outside can judge us.
+ */
+#include "worker/call/send.h"
+
+#include "common/base/crash.h"
+#include "common/base/must.h"
+#include "common/base/plant.h"
+#include "common/base/rand.h"
+#include "common/data/digest.h"
+#include "worker/call/model.h"
+#include "worker/call/queue.h"
+
+enum { CALL_HEADERS_MAX = PROVIDER_HEADERS_MAX + 3 };
+
+static bool plain(struct str s)
+{
+    for (size_t i = 0; i < s.len; i++) {
+        unsigned char c = (unsigned char)s.data[i];
+        if (c <= ' ' || c >= 127)
+            return false;
+    }
+    return true;
+}
+
+/* Readable where id and tenant may stand in a header, else a hash of them. */
+static struct str call_id(struct slot *slot)
+{
+    struct job *job = slot->job;
+    struct str name =
+        arena_printf(&job->arena, STR_FMT "/" STR_FMT, STR_ARG(job->tenant), STR_ARG(job->id));
+    char hash[33];
+    if (!plain(name)) {
+        digest_sha256_hex(name, hash, 32);
+        name = str_of(hash);
+    }
+    return arena_printf(&job->arena, STR_FMT "/%d/%u", STR_ARG(name), slot->number, slot->attempt);
+}
+
+static struct attempt *note_attempt(struct slot *slot)
+{
+    struct job *job = slot->job;
+    struct worker *worker = job->worker;
+    if (!slot->attempts)
+        slot->attempts = arena_array(&job->arena, struct attempt, slot->model->attempts_max);
+    struct attempt *a = &slot->attempts[slot->attempt++];
+    char run_id[UUID_TEXT_LEN + 1];
+    rand_uuid7(loop_rand(worker->loop), loop_wall_ms(worker->loop), run_id);
+    contract_init(&contract_attempt, a);
+    a->run_id = arena_str(&job->arena, str_of(run_id));
+    a->call_id = call_id(slot);
+    a->number = slot->attempt;
+    a->model = slot->model->dialect.name;
+    a->provider = str_of(slot->model->provider->name);
+    a->started_at = loop_wall_ms(worker->loop);
+    return a;
+}
+
+/* Bodies of all attempts stay in the arena; one too many ends the slot instead of the process. */
+static void keep_body(struct slot *slot, struct str body)
+{
+    char *copy = arena_try(&slot->job->arena, body.len + 1);
+    if (!copy) {
+        err_set(&slot->call_err, ERR_TOO_BIG, "the request's replies need too much memory");
+        return;
+    }
+    memcpy(copy, body.data, body.len);
+    copy[body.len] = '\0';
+    slot->reply.body = str_from(copy, body.len);
+}
+
+/* Only records: the reply's bytes are the door's and end with this call. */
+static void call_done(const struct http_reply *reply, const struct err *err, void *context)
+{
+    struct slot *slot = context;
+    must_be(slot, SLOT_MAGIC);
+    struct arena *arena = &slot->job->arena;
+    slot->call = NULL;
+    slot->call_err = err ? *err : (struct err){0};
+    slot->reply = (struct provider_reply){0};
+    slot->first_byte_ms = reply ? reply->first_byte_us / 1000 : 0;
+    if (!err) {
+        slot->reply.status = reply->status;
+        keep_body(slot, reply->body);
+        if (reply->status != 200) {
+            slot->reply.retry_after = arena_str(arena, http_reply_header(reply, "Retry-After"));
+            slot->reply.retry_after_ms =
+                arena_str(arena, http_reply_header(reply, "retry-after-ms"));
+        }
+    }
+    CRASH_POINT(call_answered);
+    slot->job->worker->calls_in_flight--;
+    if (!PLANTED(20))
+        queue_free_permit(slot->job->worker);
+    walk_answer(&slot->walk);
+}
+
+static void copy_headers(const struct slot *slot, struct str id, struct http_header *ret,
+                         size_t *ret_count)
+{
+    const struct provider_request *request = &slot->request;
+    size_t count = 0;
+    for (size_t i = 0; i < request->header_count; i++)
+        ret[count++] = (struct http_header){request->headers[i].name, request->headers[i].value};
+    ret[count++] = (struct http_header){STR("X-Request-Id"), id};
+    ret[count++] = (struct http_header){STR("Idempotency-Key"), id};
+    if (str_empty(slot->model->dialect.base_url)) /* OpenAI's own servers log it */
+        ret[count++] = (struct http_header){STR("X-Client-Request-Id"), id};
+    *ret_count = count;
+}
+
+bool send_call(struct slot *slot)
+{
+    struct job *job = slot->job;
+    struct worker *worker = job->worker;
+    int64_t now = loop_now_ms(worker->loop), left = job->deadline_ms - now;
+    if (PLANTED(41))
+        left = slot->model->timeout_ms;
+    struct attempt *attempt = note_attempt(slot);
+    struct http_header headers[CALL_HEADERS_MAX];
+    struct http_request request = {
+        .method = STR("POST"),
+        .url = slot->request.url,
+        .headers = headers,
+        .body = slot->request.body,
+        .connect_timeout_ms = slot->model->connect_timeout_ms,
+        .total_timeout_ms = left < slot->model->timeout_ms ? left : slot->model->timeout_ms,
+    };
+    copy_headers(slot, attempt->call_id, headers, &request.header_count);
+    slot->cut_short = left < slot->model->timeout_ms;
+    slot->call_started_ms = now;
+    slot->call = http_call(worker->http, &request, call_done, slot, &slot->err);
+    if (!slot->call)
+        return false;
+    slot->calling = true;
+    worker->calls_in_flight++;
+    walk_ask(&slot->walk);
+    CRASH_POINT(call_sent);
+    return true;
+}
