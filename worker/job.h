@@ -38,6 +38,8 @@
 struct partition;   /* intake's */
 struct session;     /* intake's */
 struct recognition; /* recognise's */
+struct stream;      /* call's */
+struct relay;       /* call's */
 struct retrieval;   /* retrieve's */
 struct job;
 
@@ -84,7 +86,13 @@ struct slot {
     struct provider_reply reply; /* of the call that just ended; reply.status 0: see call_err */
     struct err call_err;
     int64_t first_byte_ms;
-    struct err err; /* ERR_NONE: there is an answer */
+    struct stream *stream; /* being read; NULL: the reply comes whole, or no byte of it came yet */
+    bool streamed;         /* `answer` and `call_err` are what became of a stream */
+    int64_t heard_ms;      /* when the last piece came */
+    int64_t first_token_ms;
+    struct timer silence;
+    struct relay *relay; /* NULL: nobody wants the chunks */
+    struct err err;      /* ERR_NONE: there is an answer */
     struct answer answer;
 
     /* report */
@@ -108,6 +116,7 @@ struct job {
     struct partition *partition;
     bool replayed; /* below the high watermark seen at assignment: may be known already */
     bool active;   /* counts against max_in_flight */
+    bool batch;    /* of the lane of work that may wait */
 
     /* admit */
     struct model_table *models; /* the configuration it began with */

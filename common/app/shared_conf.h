@@ -18,10 +18,11 @@
 
 /* One item of `models`. */
 struct model_conf {
-    struct str name, provider, model, base_url, api_key, api, api_version;
+    struct str name, provider, model, base_url, api_key, api, api_version, stream;
     int64_t max_tokens; /* 0: the provider's own */
     double temperature; /* NAN: the provider's own */
     int64_t timeout_ms, connect_timeout_ms, attempts_max;
+    int64_t first_token_timeout_ms, idle_timeout_ms; /* of streams */
     int64_t breaker_failures, breaker_pause_max_ms, retry_budget;
     int64_t requests_per_minute, tokens_per_minute;       /* 0: no limit */
     double price_input, price_output, price_cached_input; /* NAN: not known */

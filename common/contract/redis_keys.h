@@ -34,6 +34,8 @@ struct str redis_key_claim(struct arena *arena, struct str prefix, struct str te
 struct str redis_key_kept(struct arena *arena, struct str prefix, struct str tenant, struct str id,
                           int slot);
 struct str redis_key_done(struct arena *arena, struct str prefix, struct str tenant, struct str id);
+struct str redis_key_chunks(struct arena *arena, struct str prefix, struct str tenant,
+                            struct str id);
 struct str redis_key_alive(struct arena *arena, struct str prefix, struct str instance);
 struct str redis_key_limit(struct arena *arena, struct str prefix, struct str limit);
 

@@ -115,10 +115,27 @@ static size_t header_came(char *data, size_t size, size_t count, void *context)
     return len;
 }
 
+/* True: the caller has taken it. */
+static bool piece_taken(struct http_call *call, char *data, size_t len)
+{
+    long status = call->status;
+    if (!status)
+        curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
+    call->status = (int)status;
+    const struct http_reply head = {
+        .status = call->status, .headers = {call->data, call->header_len}, .sends = call->sends};
+    call->is_heard = true;
+    bool taken = call->piece(&head, str_from(data, len), call->context);
+    call->is_heard = false;
+    return taken;
+}
+
 static size_t body_came(char *data, size_t size, size_t count, void *context)
 {
     struct http_call *call = context;
     size_t len = size * count;
+    if (call->piece && call->head_ended && len && piece_taken(call, data, len))
+        return len;
     call->too_big = len > call->conf->reply_bytes_max - (call->len - call->header_len);
     if (call->too_big)
         return 0;
@@ -403,7 +420,9 @@ bool http_call_prepare(struct http_call *call, const struct http_request *reques
         return false;
     set_timeouts(call, request);
     call->once = request->once;
+    call->piece = request->piece;
     call->sends = 0;
+    call->status = 0;
     call->head_ended = call->too_big = false;
     return true;
 }

@@ -47,6 +47,7 @@ struct http_call {
     struct http_buffers *buffers;
     CURL *easy;
     http_done *done;
+    http_piece *piece;
     void *context;
 
     /* What the handle is set to */
@@ -61,6 +62,8 @@ struct http_call {
     size_t len, cap, header_len;
     unsigned sends;
     bool once, head_ended, too_big;
+    bool is_heard; /* `piece` is at work */
+    int status;    /* for `piece`, from its first on */
     bool in_doubt; /* libcurl failed around it: the handle is not used again */
     CURLcode code;
     char said[CURL_ERROR_SIZE];

@@ -165,12 +165,12 @@ struct http_call *http_call(struct http_client *http, const struct http_request 
         return NULL;
     }
     struct http_call *call = call_take(http);
+    call->done = done;
+    call->context = context;
     if (!http_call_prepare(call, request, err) || !http_shards_start(&http->shards, call, err)) {
         call_rest(http, call);
         return NULL;
     }
-    call->done = done;
-    call->context = context;
     http->stats.in_flight++;
     http->stats.calls++;
     return call;
@@ -179,6 +179,7 @@ struct http_call *http_call(struct http_client *http, const struct http_request 
 void http_cancel(struct http_client *http, struct http_call *call)
 {
     must_be(call, HTTP_CALL_MAGIC);
+    must(!call->is_heard); /* libcurl is at work on it */
     if (call->state == HTTP_CALL_FLYING || call->state == HTTP_CALL_WAITING) {
         http_shards_drop(call);
     } else {

@@ -8,7 +8,7 @@
  * ceiling, every call has a connect and a total time-out measured by the library.
  *
  * After http_call() the reply comes exactly once through `done`, never from inside http_call();
- * after http_cancel() it never comes.
+ * after http_cancel() it never comes. A caller who wants the body while it arrives gives `piece`.
  */
 #ifndef QUERN_COMMON_IO_HTTP_CLIENT_H
 #define QUERN_COMMON_IO_HTTP_CLIENT_H
@@ -37,6 +37,14 @@ struct http_header {
     struct str name, value;
 };
 
+struct http_reply;
+
+/* Bytes of the body have come; `head` has status and headers so far. True: they are the caller's,
+ * the door keeps no copy and counts them against no ceiling; they end with this call. False: they
+ * are kept for `done`, as without `piece`. Whoever has taken one takes all that follow. It runs in
+ * the midst of the library's work: no call may be begun or cancelled from inside. */
+typedef bool http_piece(const struct http_reply *head, struct str bytes, void *context);
+
 struct http_request {
     struct str method; /* "POST", "GET" */
     struct str url;
@@ -49,6 +57,7 @@ struct http_request {
      * is sent once more on another one, unless `once` says that the server may never see it twice.
      */
     bool once;
+    http_piece *piece; /* NULL: the body comes whole, with `done`; same context */
 };
 
 struct http_reply {

@@ -14,6 +14,11 @@ struct heard {
     bool ok;
     struct err err;
     char body[128], header[64];
+    /* in pieces */
+    bool takes;
+    size_t taken;
+    char pieces[128], piece_header[64];
+    int piece_status;
 };
 
 struct play {
@@ -55,7 +60,23 @@ static void on_done(const struct http_reply *reply, const struct err *err, void 
              STR_ARG(http_reply_header(reply, "x-answer")));
 }
 
-static struct http_call *call(struct play *play, struct heard *heard, int64_t total_ms)
+static bool on_piece(const struct http_reply *head, struct str bytes, void *context)
+{
+    struct heard *heard = context;
+    assert_int_equal(heard->times, 0);
+    heard->piece_status = head->status;
+    snprintf(heard->piece_header, sizeof(heard->piece_header), STR_FMT,
+             STR_ARG(http_reply_header(head, "x-answer")));
+    if (!heard->takes)
+        return false;
+    assert_true(heard->taken + bytes.len < sizeof(heard->pieces));
+    memcpy(heard->pieces + heard->taken, bytes.data, bytes.len);
+    heard->taken += bytes.len;
+    return true;
+}
+
+static struct http_call *call_with(struct play *play, struct heard *heard, int64_t total_ms,
+                                   http_piece *piece)
 {
     struct err err = {0};
     const struct http_header headers[] = {{STR("Content-Type"), STR("application/json")},
@@ -66,12 +87,18 @@ static struct http_call *call(struct play *play, struct heard *heard, int64_t to
                                          .header_count = 2,
                                          .body = STR("{\"messages\":[]}"),
                                          .connect_timeout_ms = 1000,
-                                         .total_timeout_ms = total_ms};
-    *heard = (struct heard){0};
+                                         .total_timeout_ms = total_ms,
+                                         .piece = piece};
     struct http_call *made = http_call(play->http, &request, on_done, heard, &err);
     assert_int_equal(heard->times, 0); /* never from inside */
     heard->err = err;
     return made;
+}
+
+static struct http_call *call(struct play *play, struct heard *heard, int64_t total_ms)
+{
+    *heard = (struct heard){0};
+    return call_with(play, heard, total_ms, NULL);
 }
 
 static void expect_error(struct play *play, struct heard *heard, enum err_code code)
@@ -102,6 +129,57 @@ static void status_headers_and_body_arrive(void **state)
     assert_string_equal(heard.header, "forty two");
     assert_int_equal(http_in_flight(play->http), 0);
     assert_int_equal(stage_http_calls(play->stage), 1);
+}
+
+static void who_takes_the_pieces_gets_all_of_them_and_no_body(void **state)
+{
+    struct play *play = *state;
+    struct heard heard = {.takes = true};
+    stage_http_answers(
+        play->stage, (struct stage_reply){.headers = "X-Answer: forty two\r\n", .body = "one two"});
+    assert_non_null(call_with(play, &heard, 5000, on_piece));
+    UNTIL(play->stage, heard.times == 1);
+    assert_true(heard.ok);
+    assert_string_equal(heard.pieces, "one two");
+    assert_int_equal(heard.piece_status, 200);
+    assert_string_equal(heard.piece_header, "forty two");
+    assert_string_equal(heard.body, "");
+    assert_string_equal(heard.header, "forty two");
+}
+
+static void who_leaves_the_pieces_gets_the_body(void **state)
+{
+    struct play *play = *state;
+    struct heard heard = {0};
+    stage_http_answers(play->stage, (struct stage_reply){.status = 400, .body = "no, never"});
+    assert_non_null(call_with(play, &heard, 5000, on_piece));
+    UNTIL(play->stage, heard.times == 1);
+    assert_true(heard.ok);
+    assert_int_equal(heard.piece_status, 400);
+    assert_string_equal(heard.body, "no, never");
+}
+
+static void pieces_that_are_cut_end_with_an_error(void **state)
+{
+    struct play *play = *state;
+    struct heard heard = {.takes = true};
+    stage_http_answers(play->stage,
+                       (struct stage_reply){.body = "as far as it goes", .trouble = STAGE_CUT});
+    assert_non_null(call_with(play, &heard, 5000, on_piece));
+    expect_error(play, &heard, ERR_PROVIDER_BAD_REPLY);
+    assert_true(heard.taken < strlen("as far as it goes"));
+}
+
+static void what_nobody_takes_has_the_ceiling_of_a_whole_reply(void **state)
+{
+    struct play *play = *state;
+    struct heard heard = {0};
+    char *body = xzalloc(REPLY_BYTES_MAX + 2);
+    memset(body, 'x', REPLY_BYTES_MAX + 1);
+    stage_http_answers(play->stage, (struct stage_reply){.body = body});
+    assert_non_null(call_with(play, &heard, 5000, on_piece));
+    expect_error(play, &heard, ERR_TOO_BIG);
+    free(body);
 }
 
 static void a_refused_connection_is_a_provider_that_is_down(void **state)
@@ -212,6 +290,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         PLAY(status_headers_and_body_arrive),
+        PLAY(who_takes_the_pieces_gets_all_of_them_and_no_body),
+        PLAY(who_leaves_the_pieces_gets_the_body),
+        PLAY(pieces_that_are_cut_end_with_an_error),
+        PLAY(what_nobody_takes_has_the_ceiling_of_a_whole_reply),
         PLAY(a_refused_connection_is_a_provider_that_is_down),
         PLAY(a_reply_cut_in_the_middle_is_a_bad_reply),
         PLAY(silence_is_a_time_out),

@@ -13,7 +13,7 @@
 #include "common/data/digest.h"
 #include "common/data/json.h"
 
-enum { CONNECT_US = 1000, LATE_MS = 5000 };
+enum { CONNECT_US = 1000, LATE_MS = 5000, PIECES = 3 };
 
 struct provider {
     struct list_node node;
@@ -49,7 +49,12 @@ struct http_call {
     char *url, *id, *body;
     size_t body_len;
     bool timed_out;
-    struct buf headers, answer;
+    struct buf headers, answer, kept; /* kept: of a reply in pieces, what the caller left */
+    /* A reply in pieces; NULL: it comes whole. */
+    http_piece *piece;
+    struct sim_event piece_event;
+    unsigned piece_count, piece_at;
+    int64_t piece_began_us;
 };
 
 /* Providers */
@@ -201,6 +206,32 @@ static void write_answer(const struct provider *provider, struct str text, struc
     json_close(&w, '}');
 }
 
+static void write_event(struct buf *ret, const struct provider *provider, const char *rest,
+                        struct str text)
+{
+    struct json_writer w = {.out = ret};
+    buf_printf(ret, "data: {\"id\":\"chatcmpl-1\",\"model\":\"%s\",%s", provider->name, rest);
+    if (text.data)
+        json_str(&w, text);
+    buf_printf(ret, "%s\n\n", text.data ? "},\"finish_reason\":null}]}" : "}");
+}
+
+/* The same answer in OpenAI's events: its text in two halves. */
+static void write_stream(const struct provider *provider, struct str text, struct buf *ret)
+{
+    static const char delta[] = "\"choices\":[{\"index\":0,\"delta\":{\"content\":";
+    size_t half = text.len / 2;
+    write_event(ret, provider, delta, str_slice(text, 0, half));
+    write_event(ret, provider, delta, str_slice(text, half, text.len));
+    write_event(ret, provider,
+                "\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]",
+                (struct str){0});
+    write_event(ret, provider,
+                "\"choices\":[],\"usage\":{\"prompt_tokens\":10,\"completion_tokens\":5}",
+                (struct str){0});
+    buf_printf(ret, "data: [DONE]\n\n");
+}
+
 static const struct value *messages_of(struct sim *sim, struct str body)
 {
     struct value document;
@@ -246,6 +277,12 @@ static void ledger_end(struct http_call *call, int status, bool delivered)
     call->line = NULL;
 }
 
+static const char *content_type(const struct sim_reply *reply, bool streams)
+{
+    bool is_json = reply->body ? reply->body[0] == '{' : !streams || reply->status != 200;
+    return is_json ? "application/json" : "text/event-stream";
+}
+
 /* The request is at the provider. */
 static void call_arrive(struct sim_op *op)
 {
@@ -261,32 +298,91 @@ static void call_arrive(struct sim_op *op)
         call->line->answer = digest(op->sim, call->provider, call->line->messages);
     if (call->reply.headers)
         buf_add_str(&call->headers, str_of(call->reply.headers));
+    buf_printf(&call->headers, "Content-Type: %s\r\n", content_type(&call->reply, call->piece));
     if (call->reply.body)
         buf_add_str(&call->answer, str_of(call->reply.body));
+    else if (call->reply.status == 200 && call->piece)
+        write_stream(call->provider, call->line->answer, &call->answer);
     else if (call->reply.status == 200)
         write_answer(call->provider, call->line->answer, &call->answer);
     else
         buf_printf(&call->answer, "{\"error\":{\"message\":\"status %d\"}}", call->reply.status);
 }
 
+/* How much of it comes before its trouble begins. */
+static unsigned pieces_in_all(const struct http_call *call)
+{
+    bool breaks = call->reply.trouble == SIM_CUT || call->reply.trouble == SIM_SILENT ||
+                  call->op.way == SIM_NO_ANSWER;
+    bool none = (call->reply.trouble == SIM_SILENT && !call->reply.first_ms) ||
+                call->reply.trouble == SIM_REFUSED || call->op.way == SIM_REFUSE ||
+                call->op.way == SIM_NEVER || !call->piece;
+    return none ? 0 : breaks ? call->piece_count / 2 : call->piece_count;
+}
+
+static void hand_piece(struct http_call *call)
+{
+    size_t len = call->answer.len, n = call->piece_count, at = call->piece_at++;
+    struct str bytes = str_slice(buf_str(&call->answer), len * at / n, len * (at + 1) / n);
+    const struct http_reply head = {
+        .status = call->reply.status, .headers = buf_str(&call->headers), .sends = 1};
+    if (bytes.len && !call->piece(&head, bytes, call->context))
+        buf_add_str(&call->kept, bytes);
+}
+
+static int64_t piece_at_us(const struct http_call *call)
+{
+    int64_t first = call->reply.first_ms ? call->reply.first_ms : call->reply.after_ms / 2;
+    int64_t span = call->reply.after_ms - first, steps = (int64_t)call->piece_count - 1;
+    return call->piece_began_us +
+           (first + (steps ? span * (int64_t)call->piece_at / steps : 0)) * 1000;
+}
+
+/* The last one comes with the end. */
+static void piece_comes(void *context)
+{
+    struct http_call *call = context;
+    hand_piece(call);
+    if (call->piece_at + 1 < call->piece_count && call->piece_at < pieces_in_all(call))
+        sim_event_set(call->op.sim, &call->piece_event, call->client->process, piece_at_us(call),
+                      piece_comes, call);
+}
+
+static void pieces_begin(struct http_call *call)
+{
+    call->piece_count = call->reply.pieces ? call->reply.pieces : PIECES;
+    call->piece_began_us = call->op.sim->now_us;
+    if (pieces_in_all(call) && call->piece_count > 1)
+        sim_event_set(call->op.sim, &call->piece_event, call->client->process, piece_at_us(call),
+                      piece_comes, call);
+}
+
+static void hand_rest(struct http_call *call)
+{
+    sim_event_cancel(&call->piece_event);
+    while (!call->timed_out && call->piece_at < pieces_in_all(call))
+        hand_piece(call);
+}
+
 static void call_answer(struct sim_op *op)
 {
     struct http_call *call = container_of(op, struct http_call, op);
     struct err err = {0};
+    hand_rest(call);
     if (call->timed_out || op->way == SIM_NEVER) {
         err_set(&err, ERR_PROVIDER_TIMEOUT, "no reply in time");
     } else if (call->reply.trouble == SIM_REFUSED || op->way == SIM_REFUSE) {
         err_set(&err, ERR_PROVIDER_DOWN, "connection refused");
     } else if (call->reply.trouble == SIM_CUT || op->way == SIM_NO_ANSWER) {
         err_set(&err, ERR_PROVIDER_BAD_REPLY, "cut in the middle");
-    } else if (call->answer.len > call->client->reply_bytes_max) {
+    } else if ((call->piece ? call->kept : call->answer).len > call->client->reply_bytes_max) {
         err_set(&err, ERR_TOO_BIG, "the reply is larger than %zu bytes",
                 call->client->reply_bytes_max);
     }
     struct http_reply reply = {
         .status = err.code ? 0 : call->reply.status,
         .headers = buf_str(&call->headers),
-        .body = buf_str(&call->answer),
+        .body = buf_str(call->piece ? &call->kept : &call->answer),
         .connect_us = CONNECT_US,
         .first_byte_us = call->reply.after_ms * 1000,
         .total_us = call->reply.after_ms * 1000,
@@ -299,8 +395,10 @@ static void call_answer(struct sim_op *op)
 static void call_free(struct sim_op *op)
 {
     struct http_call *call = container_of(op, struct http_call, op);
+    sim_event_cancel(&call->piece_event);
     buf_done(&call->headers);
     buf_done(&call->answer);
+    buf_done(&call->kept);
     call->client->process->calls_held--;
     free(call->url);
     free(call->id);
@@ -327,6 +425,7 @@ struct http_client *http_client_new(struct loop *loop, const struct http_client_
 static void call_drop(struct http_call *call)
 {
     ledger_end(call, -1, false);
+    sim_event_cancel(&call->piece_event);
     sim_event_cancel(&call->op.there);
     call->op.arrived = true;
 }
@@ -381,6 +480,8 @@ static void start(struct http_call *call, const struct http_request *request)
         call->op.give_up_us = sim->now_us + (wait_ms + LATE_MS) * 1000;
     sim_op_start(sim, call->client->process, &call->client->calls, &call->op, sim->now_us,
                  sim->now_us + wait_ms * 1000);
+    if (call->piece)
+        pieces_begin(call);
 }
 
 struct http_call *http_call(struct http_client *http, const struct http_request *request,
@@ -412,6 +513,8 @@ struct http_call *http_call(struct http_client *http, const struct http_request 
             .status = 200, .after_ms = call->reply.after_ms, .body = "{\"choices\":[]}"};
     call->body = xstrndup(request->body);
     call->body_len = request->body.len;
+    call->piece = request->piece;
+    buf_init(&call->kept, SIM_TEXT_MAX);
     buf_init(&call->headers, SIM_TEXT_MAX);
     buf_init(&call->answer, SIM_TEXT_MAX);
     start(call, request);

@@ -1,6 +1,6 @@
 /*
- * redis_server.c -- the simulated Redis: strings, lists and hashes with a lifetime, one command at
- * a time.
+ * redis_server.c -- the simulated Redis: strings, lists, hashes and streams with a lifetime, one
+ * command at a time.
  *
  * To add a command: a function and its row in `commands`.
  */
@@ -10,7 +10,7 @@
 #include "tests/sim/redis_inside.h"
 
 /* What a key must be if it is there. */
-enum kind_of_key { ANY, STRING, LIST, HASH };
+enum kind_of_key { ANY, STRING, LIST, HASH, STREAM };
 
 struct item {
     struct map_node node;
@@ -381,6 +381,25 @@ static void do_time(struct sim_redis *redis, const struct str *words, size_t cou
     sim_answer_text(&ret->items[ret->count++], str_of(text));
 }
 
+/* XADD key MAXLEN ~ most * field value ..; an entry is one text: fields and values, blanks between.
+ */
+static void do_xadd(struct sim_redis *redis, const struct str *words, size_t count,
+                    struct sim_answer *ret)
+{
+    struct item *item = find_or_make(redis, words[1], STREAM);
+    struct buf entry;
+    must(count >= 8 && count % 2 == 0 && str_is(words[2], "MAXLEN") && str_is(words[5], "*"));
+    buf_init(&entry, SIM_TEXT_MAX);
+    for (size_t i = 6; i < count; i++) {
+        buf_add_str(&entry, words[i]);
+        if (i + 1 < count)
+            buf_add_char(&entry, ' ');
+    }
+    item_push(item, buf_str(&entry));
+    buf_done(&entry);
+    sim_answer_text(ret, STR("1-1"));
+}
+
 static void do_publish(struct sim_redis *redis, const struct str *words, size_t count,
                        struct sim_answer *ret)
 {
@@ -400,7 +419,7 @@ static const struct command {
     {"LINDEX", 3, do_lindex, LIST},   {"LLEN", 2, do_llen, LIST},   {"EXPIRE", 3, do_expire, ANY},
     {"PUBLISH", 3, do_publish, ANY},  {"HGET", 3, do_hget, HASH},   {"HSET", 4, do_hset, HASH},
     {"HINCRBY", 4, do_hincrby, HASH}, {"HDEL", 3, do_hdel, HASH},   {"PEXPIRE", 3, do_pexpire, ANY},
-    {"TIME", 1, do_time, ANY},
+    {"TIME", 1, do_time, ANY},        {"XADD", 8, do_xadd, STREAM},
 };
 
 static bool is_of_kind(struct sim_redis *redis, const struct command *command, struct str key)
@@ -450,6 +469,12 @@ void sim_redis_set(struct sim *sim, const char *key, struct str value)
     struct sim_answer answer;
     sim_redis_command(sim->redis, words, 3, &answer);
     sim_answer_done(&answer);
+}
+
+struct str sim_redis_entry(struct sim *sim, const char *key, size_t index)
+{
+    const struct item *item = find(sim->redis, str_of(key));
+    return item && index < item->count ? arena_str(&sim->arena, item->texts[index]) : STR("");
 }
 
 struct counting {

@@ -128,7 +128,10 @@ struct sim_reply {
     int64_t after_ms;    /* 0: 1 ms */
     const char *headers; /* "Retry-After: 2\r\n.." */
     const char *body;    /* NULL: 200 answers with a digest of the messages, others with an error */
-    enum sim_trouble trouble;
+    enum sim_trouble trouble; /* of a streamed reply: behind half of its pieces */
+    /* Of a reply that is asked for as a stream; a body that begins with '{' is none. */
+    int64_t first_ms; /* until its first piece; 0: half of after_ms, and none of SIM_SILENT */
+    unsigned pieces;  /* at even distances, the last one at after_ms; 0: 3 */
 };
 /* The first call for a name makes a provider and the model of that name. Replies are used in order,
  * the last one for all further calls. */
@@ -236,6 +239,8 @@ void sim_redis_connect_ms(struct sim *sim, int64_t ms);
 void sim_redis_deaf(struct sim *sim, bool deaf);
 /* One command, at once; text of the answer, absent when nil. Lists: their first item. */
 struct str sim_redis(struct sim *sim, const char *const *words);
+/* An entry of a stream, fields and values with blanks between; "": there is none. */
+struct str sim_redis_entry(struct sim *sim, const char *key, size_t index);
 /* SET with a value that may hold any byte. */
 void sim_redis_set(struct sim *sim, const char *key, struct str value);
 size_t sim_redis_keys(struct sim *sim, const char *part); /* keys that contain it */

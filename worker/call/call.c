@@ -11,6 +11,7 @@
 #include "common/base/plant.h"
 #include "worker/call/model.h"
 #include "worker/call/queue.h"
+#include "worker/call/relay.h"
 #include "worker/call/retry.h"
 #include "worker/call/send.h"
 
@@ -18,7 +19,7 @@
  */
 static void settle_share(struct slot *slot, bool is_free)
 {
-    const struct usage *usage = &slot->answer.usage;
+    const struct usage none = {0}, *usage = slot->answer.usage_known ? &slot->answer.usage : &none;
     if (slot->model->limit)
         limit_settle(slot->model->limit, &slot->share, usage->input, usage->output, is_free);
 }
@@ -52,16 +53,41 @@ static enum verdict try_call(struct slot *slot)
     return STEP_NEXT;
 }
 
+/* Nobody waits for chunks behind the last call. */
+static enum verdict ended(struct slot *slot, enum verdict verdict)
+{
+    if (verdict == STEP_NEXT)
+        relay_end(slot);
+    return verdict;
+}
+
 enum verdict call_begin(void *subject)
 {
     struct slot *slot = subject;
     must_be(slot, SLOT_MAGIC);
-    return slot_decided(slot) ? STEP_NEXT : try_call(slot);
+    return slot_decided(slot) ? STEP_NEXT : ended(slot, try_call(slot));
 }
 
 static struct str outcome_of(const struct err *err)
 {
     return err->code ? str_of(err_name(err->code)) : STR("ok");
+}
+
+/* In the ledger: did the provider hear to the end, was it cut, did we hang up? */
+static struct str outcome_word(const struct slot *slot, const struct err *err)
+{
+    switch (err->code) {
+    case ERR_NONE:
+        return STR("ok");
+    case ERR_PROVIDER_CUT:
+        return STR("cut");
+    case ERR_CANCELLED:
+        return STR("cancelled");
+    case ERR_PROVIDER_TIMEOUT: /* we did not wait longer */
+        return slot->cut_short ? STR("cancelled") : STR("failed");
+    default:
+        return STR("failed");
+    }
 }
 
 /* What the call that just ended was worth: the attempt's row, the answer or the error. */
@@ -70,7 +96,9 @@ static void settle_attempt(struct slot *slot, struct err *err)
     struct job *job = slot->job;
     struct attempt *a = &slot->attempts[slot->attempt - 1];
     *err = slot->call_err;
-    if (!err->code) {
+    if (slot->streamed) {
+        a->http_status = slot->reply.status;
+    } else if (!err->code) {
         slot->reply.wall_ms = loop_wall_ms(job->worker->loop);
         a->http_status = slot->reply.status;
         slot->model->provider->decode(&slot->reply, &job->arena, &slot->answer, err);
@@ -78,9 +106,9 @@ static void settle_attempt(struct slot *slot, struct err *err)
     a->latency_ms = loop_now_ms(job->worker->loop) - slot->call_started_ms;
     if (slot->reply.status == 200 && PLANTED(19))
         err->code = ERR_NONE;
-    a->outcome = err->code ? STR("failed") : STR("ok");
-    if (slot->answer.usage_known) {
-        slot->paid = true;
+    a->outcome = outcome_word(slot, err);
+    slot->paid |= slot->answer.usage_known;
+    if (slot->answer.usage_known || slot->answer.usage.input) { /* also of half an answer */
         a->usage = slot->answer.usage;
         a->cost_microusd = model_cost_microusd(slot->model, &a->usage);
     }
@@ -108,6 +136,8 @@ static enum verdict call_ended(struct slot *slot)
     if (!err.code) {
         if (!slot->answer.text.data)
             slot->answer.text = STR("");
+        if (slot->relay && !slot->streamed)
+            relay_add(slot->relay, slot->answer.text);
         return STEP_NEXT;
     }
     if (job_overflowed(job, &slot->err)) /* it would be the same again, and paid again */
@@ -138,8 +168,7 @@ enum verdict call_finish(void *subject)
     struct slot *slot = subject;
     must_be(slot, SLOT_MAGIC);
     list_remove(&slot->job->worker->resting, &slot->permit_node);
-    if (!slot->calling)
-        return try_call(slot);
+    bool calling = slot->calling;
     slot->calling = false;
-    return call_ended(slot);
+    return ended(slot, calling ? call_ended(slot) : try_call(slot));
 }

@@ -54,6 +54,11 @@ static bool fill(struct model *model, const struct model_conf *conf, struct aren
     };
     model->timeout_ms = conf->timeout_ms;
     model->connect_timeout_ms = conf->connect_timeout_ms;
+    model->stream = str_is(conf->stream, "on")    ? MODEL_STREAM_ON
+                    : str_is(conf->stream, "off") ? MODEL_STREAM_OFF
+                                                  : MODEL_STREAM_AUTO;
+    model->first_token_timeout_ms = conf->first_token_timeout_ms;
+    model->idle_timeout_ms = conf->idle_timeout_ms;
     model->attempts_max = (unsigned)conf->attempts_max + (PLANTED(37) ? 2 : 0);
     model->price_input = conf->price_input;
     model->price_output = conf->price_output;
@@ -161,6 +166,12 @@ const struct model *model_find(const struct model_table *table, struct str name)
 {
     struct map_node *node = map_find(&table->by_name, name);
     return node ? container_of(node, struct model, node) : NULL;
+}
+
+bool model_streams(const struct model *model, bool batch)
+{
+    return model->provider->stream &&
+           (model->stream == MODEL_STREAM_ON || (model->stream == MODEL_STREAM_AUTO && !batch));
 }
 
 struct str model_default(const struct model_table *table)

@@ -22,6 +22,8 @@ struct model {
     struct limit *limit; /* NULL: none */
     struct provider_model dialect;
     int64_t timeout_ms, connect_timeout_ms;
+    enum model_stream { MODEL_STREAM_AUTO, MODEL_STREAM_ON, MODEL_STREAM_OFF } stream;
+    int64_t first_token_timeout_ms, idle_timeout_ms; /* of streams */
     unsigned attempts_max;
     double price_input, price_output,
         price_cached_input; /* dollars per million tokens; NAN: none */
@@ -38,6 +40,8 @@ void model_table_release(struct model_table *table); /* takes NULL */
 void model_table_limit(struct model_table *table, const struct shared_conf *conf,
                        struct limits *limits);
 const struct model *model_find(const struct model_table *table, struct str name);
+/* Whether its answer is asked for piece by piece. */
+bool model_streams(const struct model *model, bool batch);
 /* Absent when none is configured. */
 struct str model_default(const struct model_table *table);
 /* Millionths of a US dollar, rounded to the nearest; INT_ABSENT without a price. */

@@ -11,8 +11,10 @@
 #include "common/base/plant.h"
 #include "common/base/rand.h"
 #include "common/data/digest.h"
+#include "worker/call/listen.h"
 #include "worker/call/model.h"
 #include "worker/call/queue.h"
+#include "worker/call/relay.h"
 
 enum { CALL_HEADERS_MAX = PROVIDER_HEADERS_MAX + 3 };
 
@@ -72,30 +74,52 @@ static void keep_body(struct slot *slot, struct str body)
     slot->reply.body = str_from(copy, body.len);
 }
 
+static void keep_reply(struct slot *slot, const struct http_reply *reply)
+{
+    struct arena *arena = &slot->job->arena;
+    slot->reply.status = reply->status;
+    keep_body(slot, reply->body);
+    if (reply->status == 200)
+        return;
+    slot->reply.retry_after = arena_str(arena, http_reply_header(reply, "Retry-After"));
+    slot->reply.retry_after_ms = arena_str(arena, http_reply_header(reply, "retry-after-ms"));
+}
+
+static void call_over(struct slot *slot)
+{
+    struct worker *worker = slot->job->worker;
+    slot->call = NULL;
+    CRASH_POINT(call_answered);
+    worker->calls_in_flight--;
+    if (!PLANTED(20))
+        queue_free_permit(worker);
+    walk_answer(&slot->walk);
+}
+
 /* Only records: the reply's bytes are the door's and end with this call. */
 static void call_done(const struct http_reply *reply, const struct err *err, void *context)
 {
     struct slot *slot = context;
     must_be(slot, SLOT_MAGIC);
-    struct arena *arena = &slot->job->arena;
-    slot->call = NULL;
     slot->call_err = err ? *err : (struct err){0};
     slot->reply = (struct provider_reply){0};
     slot->first_byte_ms = reply ? reply->first_byte_us / 1000 : 0;
-    if (!err) {
-        slot->reply.status = reply->status;
-        keep_body(slot, reply->body);
-        if (reply->status != 200) {
-            slot->reply.retry_after = arena_str(arena, http_reply_header(reply, "Retry-After"));
-            slot->reply.retry_after_ms =
-                arena_str(arena, http_reply_header(reply, "retry-after-ms"));
-        }
-    }
-    CRASH_POINT(call_answered);
-    slot->job->worker->calls_in_flight--;
-    if (!PLANTED(20))
-        queue_free_permit(slot->job->worker);
-    walk_answer(&slot->walk);
+    slot->streamed = slot->prompt.stream && listen_end(slot, err);
+    if (slot->streamed && slot->first_token_ms != INT_ABSENT)
+        slot->first_byte_ms = slot->first_token_ms;
+    if (!err && !slot->streamed)
+        keep_reply(slot, reply);
+    call_over(slot);
+}
+
+void send_stop(struct slot *slot, const struct err *err)
+{
+    struct worker *worker = slot->job->worker;
+    http_cancel(worker->http, slot->call);
+    slot->call_err = *err;
+    slot->reply = (struct provider_reply){0};
+    slot->streamed = slot->prompt.stream && listen_end(slot, err);
+    call_over(slot);
 }
 
 static void copy_headers(const struct slot *slot, struct str id, struct http_header *ret,
@@ -129,6 +153,8 @@ bool send_call(struct slot *slot)
         .connect_timeout_ms = slot->model->connect_timeout_ms,
         .total_timeout_ms = left < slot->model->timeout_ms ? left : slot->model->timeout_ms,
     };
+    if (slot->prompt.stream)
+        request.piece = listen_piece;
     copy_headers(slot, attempt->call_id, headers, &request.header_count);
     slot->cut_short = left < slot->model->timeout_ms;
     slot->call_started_ms = now;
@@ -136,6 +162,10 @@ bool send_call(struct slot *slot)
     if (!slot->call)
         return false;
     slot->calling = true;
+    if (slot->prompt.stream)
+        listen_begin(slot);
+    if (job->request.stream)
+        relay_begin(slot, attempt->run_id);
     worker->calls_in_flight++;
     walk_ask(&slot->walk);
     CRASH_POINT(call_sent);

@@ -10,5 +10,7 @@
 /* True: the walk is woken when the call has ended, with slot->reply, or slot->call_err. False: it
  * could not begin, slot->err says why; its row in slot->attempts stands all the same. */
 bool send_call(struct slot *slot);
+/* Hangs up: the call in flight ends with this error. */
+void send_stop(struct slot *slot, const struct err *err);
 
 #endif

@@ -104,6 +104,7 @@ static void on_record(struct kafka_record *record, void *context)
     struct job *job = job_new(intake, record);
     job->partition = p;
     job->replayed = record->offset < p->high;
+    job->batch = p->lane->batch;
     p->jobs++;
     intake->jobs_count++;
     list_append(&p->lane->backlog, &job->node);

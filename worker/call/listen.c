@@ -1,0 +1,142 @@
+/*
+ * listen.c -- see listen.h.
+ *
+ * One timer per call, set anew when it strikes and when another limit begins to hold: most pieces
+ * note their moment and nothing else.
+ */
+#include "worker/call/listen.h"
+
+#include "common/base/must.h"
+#include "common/base/plant.h"
+#include "worker/call/model.h"
+#include "worker/call/relay.h"
+#include "worker/call/send.h"
+#include "worker/call/stream.h"
+
+/* Framing may be many times its text: a token of four bytes comes in two hundred. */
+enum { FRAMING_FACTOR = 64, EVENT_BYTES_MAX = 4 << 20, OVER_GRACE_MS = 1000 };
+
+static struct loop *loop_of(const struct slot *slot)
+{
+    return slot->job->worker->loop;
+}
+
+static bool said_something(const struct slot *slot)
+{
+    return slot->stream && slot->stream->answer_bytes > 0;
+}
+
+/* When the silence has lasted too long, in loop time. */
+static int64_t patience_ends(const struct slot *slot)
+{
+    if (slot->stream && slot->stream->over)
+        return slot->heard_ms + OVER_GRACE_MS;
+    if (!said_something(slot))
+        return slot->call_started_ms + slot->model->first_token_timeout_ms;
+    return slot->heard_ms + slot->model->idle_timeout_ms;
+}
+
+static void lose_patience(struct slot *slot)
+{
+    struct err err;
+    if (said_something(slot))
+        err_set(&err, ERR_PROVIDER_CUT, "nothing came for %lld ms in the middle of the answer",
+                (long long)slot->model->idle_timeout_ms);
+    else
+        err_set(&err, ERR_PROVIDER_TIMEOUT, "no first token within %lld ms",
+                (long long)slot->model->first_token_timeout_ms);
+    send_stop(slot, &err);
+}
+
+static void timer_strikes(void *context)
+{
+    struct slot *slot = context;
+    must_be(slot, SLOT_MAGIC);
+    int64_t at_ms = patience_ends(slot);
+    if (at_ms > loop_now_ms(loop_of(slot)))
+        timer_set(loop_of(slot), &slot->silence, at_ms, timer_strikes, slot);
+    else
+        lose_patience(slot);
+}
+
+/* The program may end in the midst of a call. */
+static void forget_timer(void *context)
+{
+    struct slot *slot = context;
+    timer_cancel(loop_of(slot), &slot->silence);
+}
+
+void listen_begin(struct slot *slot)
+{
+    if (slot->attempt == 1)
+        arena_defer(&slot->job->arena, forget_timer, slot);
+    slot->stream = NULL;
+    slot->first_token_ms = INT_ABSENT;
+    slot->heard_ms = slot->call_started_ms;
+    timer_set(loop_of(slot), &slot->silence, patience_ends(slot), timer_strikes, slot);
+}
+
+static void open_stream(struct slot *slot)
+{
+    size_t answer = (size_t)slot->job->worker->conf->reply_bytes_max;
+    const struct stream_limits limits = {
+        .event_bytes_max = answer < EVENT_BYTES_MAX ? answer : EVENT_BYTES_MAX,
+        .answer_bytes_max = answer,
+        .stream_bytes_max = answer * FRAMING_FACTOR,
+    };
+    slot->stream = stream_new(slot->model->provider, &limits, &slot->job->arena);
+}
+
+static void read_chunks(struct slot *slot, struct stream *stream)
+{
+    struct stream_chunk chunk;
+    while (stream_next(stream, &chunk) == STREAM_CHUNK)
+        if (slot->relay)
+            relay_add(slot->relay, chunk.text);
+}
+
+bool listen_piece(const struct http_reply *head, struct str bytes, void *context)
+{
+    struct slot *slot = context;
+    must_be(slot, SLOT_MAGIC);
+    slot->heard_ms = loop_now_ms(loop_of(slot));
+    if (!slot->stream && !stream_expected(slot->model->provider->stream, head->status,
+                                          http_reply_header(head, "Content-Type")))
+        return false;
+    if (!slot->stream)
+        open_stream(slot);
+    stream_feed(slot->stream, bytes);
+    read_chunks(slot, slot->stream);
+    bool begins = slot->first_token_ms == INT_ABSENT && said_something(slot);
+    if (begins)
+        slot->first_token_ms = slot->heard_ms - slot->call_started_ms;
+    if (begins || slot->stream->over) /* another limit holds from now on */
+        timer_set(loop_of(slot), &slot->silence, patience_ends(slot), timer_strikes, slot);
+    return true;
+}
+
+/* Who hung up knows why better than the stream does. */
+static bool is_ours(const struct err *err)
+{
+    return err->code == ERR_PROVIDER_TIMEOUT || err->code == ERR_PROVIDER_CUT ||
+           err->code == ERR_CANCELLED;
+}
+
+bool listen_end(struct slot *slot, const struct err *err)
+{
+    timer_cancel(loop_of(slot), &slot->silence);
+    if (!slot->stream)
+        return false;
+    struct stream *stream = slot->stream;
+    slot->stream = NULL;
+    stream_close(stream, err ? STREAM_END_RESET : STREAM_END_CLEAN);
+    read_chunks(slot, stream);
+    slot->reply.status = 200;
+    slot->call_err = (struct err){0};
+    if (!stream_finish(stream, &slot->answer, &slot->call_err) && !stream->failed && err &&
+        is_ours(err))
+        slot->call_err = *err;
+    if (PLANTED(62) && slot->call_err.code == ERR_PROVIDER_CUT)
+        slot->call_err.code = ERR_NONE;
+    return true;
+}
