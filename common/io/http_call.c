@@ -181,6 +181,9 @@ static void set_safety(CURL *easy, const struct http_client_conf *conf)
 
 static void set_transport(CURL *easy)
 {
+    /* libcurl undoes an encoding only when it has asked for some: servers send gzip unasked, too.
+     */
+    curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, "identity");
     curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1);
     curl_easy_setopt(easy, CURLOPT_TCP_NODELAY, 1L);
     curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);

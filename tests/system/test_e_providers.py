@@ -16,9 +16,10 @@ FLEET = {
         "fake-404": {},
         "fake-flaky-2": {},
         "fake-garbage": {"attempts_max": 2},
-        "fake-empty": {"attempts_max": 2},
+        "fake-empty": {"attempts_max": 2, "stream": "off"},
+        "fake-empty-stream": {"attempts_max": 2, "stream": "on", "model": "fake-empty"},
         "fake-error200": {"attempts_max": 2},
-        "fake-cut": {"attempts_max": 2},
+        "fake-cut": {"attempts_max": 2, "stream": "off"},
         "fake-hang": {"timeout": "300ms", "attempts_max": 2},
         "fake-drip": {"timeout": "400ms", "attempts_max": 1},
         "fake-retry-after-1": {},
@@ -78,6 +79,7 @@ def the_third_attempt_succeeds_and_the_failed_ones_are_in_the_books(w):
 def an_answer_that_cannot_be_read_is_no_answer(w):
     fails(w, "fake-garbage", "provider_bad_reply", 2)
     fails(w, "fake-empty", "provider_bad_reply", 2)
+    fails(w, "fake-empty-stream", "provider_cut", 2)
 
 
 @scenario
