@@ -137,9 +137,10 @@ struct job {
 
     /* recognise */
     struct recognition *recognition;
-    bool known;    /* final in the store: nothing to call */
-    bool repeat;   /* another record asked the same: the stored answer is sent again */
-    bool conflict; /* same id, other body: dead letter and error reply only */
+    bool known;     /* final in the store: nothing to call */
+    bool cancelled; /* nobody wants an answer any more */
+    bool repeat;    /* another record asked the same: the stored answer is sent again */
+    bool conflict;  /* same id, other body: dead letter and error reply only */
 
     /* refuse */
     struct delivery *burial;
@@ -195,6 +196,8 @@ enum verdict call_begin(void *subject);
 enum verdict call_finish(void *subject);
 /* Slots without an answer whose partition is gone, or whose worker leaves, give up at once. */
 void call_wake_unpaid(struct worker *worker);
+/* Nobody wants an answer any more: calls in flight are ended, others not begun. */
+void call_cancel(struct job *job);
 enum verdict validate_begin(void *subject);
 enum verdict report_begin(void *subject);
 enum verdict report_finish(void *subject);

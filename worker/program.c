@@ -222,6 +222,8 @@ static bool prepare(struct worker *worker, struct err *err)
     worker->incarnation = loop_wall_ms(worker->loop);
     snprintf(worker->notify, sizeof(worker->notify), STR_FMT "notify:%s",
              STR_ARG(conf->shared.redis_key_prefix), worker->instance);
+    snprintf(worker->cancel_channel, sizeof(worker->cancel_channel), STR_FMT REDIS_CHANNEL_CANCEL,
+             STR_ARG(conf->shared.redis_key_prefix));
     worker->models = model_table_new(&conf->shared, NULL, err);
     name_topics(worker);
     worker->pool = arena_pool_new(4096, 16384);
@@ -249,6 +251,7 @@ static void *start(struct app *app, const void *conf, struct err *err)
     worker->wake_lost = wake_lost;
     worker->release_claim = claims_release;
     worker->wake_unpaid = call_wake_unpaid;
+    worker->cancel = call_cancel;
     arena_init(&worker->names, NULL, 65536);
     if (!prepare(worker, err) || !open_stores(worker, err) || !open_http(worker, err)) {
         stop(worker);

@@ -36,6 +36,7 @@ struct lookup;
 struct claims;
 struct stored;
 struct slot;
+struct job;
 
 struct worker {
     struct app *app;
@@ -51,9 +52,10 @@ struct worker {
     struct redis *redis;
     unsigned script_claim, script_steal, script_release;
 
-    char instance[160];  /* "host-0": who we are in claims and in the consumer group */
-    int64_t incarnation; /* wall milliseconds at start: which life of that instance */
-    char notify[192];    /* Redis channel that tells us of stored results */
+    char instance[160];       /* "host-0": who we are in claims and in the consumer group */
+    int64_t incarnation;      /* wall milliseconds at start: which life of that instance */
+    char notify[192];         /* Redis channel that tells us of stored results */
+    char cancel_channel[192]; /* Redis channel that tells of cancelled requests */
     const char *topic_results, *topic_replies, *topic_dead;
     const struct str *lane_topics;
     const bool *lane_batch;
@@ -81,6 +83,8 @@ struct worker {
     void (*release_claim)(struct slot *slot);
     /* A revoke or a drain: who has no answer yet need not wait for a call of its own. */
     void (*wake_unpaid)(struct worker *worker);
+    /* Ends what is under way for a request that was cancelled. Set by program.c, as above. */
+    void (*cancel)(struct job *job);
     bool draining;
 };
 

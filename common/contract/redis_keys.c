@@ -56,6 +56,13 @@ struct str redis_key_done(struct arena *arena, struct str prefix, struct str ten
     return fill(arena, prefix, REDIS_KEY_DONE, parts, 2);
 }
 
+struct str redis_key_cancelled(struct arena *arena, struct str prefix, struct str tenant,
+                               struct str id)
+{
+    const struct str parts[] = {tenant, id};
+    return fill(arena, prefix, REDIS_KEY_CANCELLED, parts, 2);
+}
+
 struct str redis_key_chunks(struct arena *arena, struct str prefix, struct str tenant,
                             struct str id)
 {

@@ -34,10 +34,15 @@ struct str redis_key_claim(struct arena *arena, struct str prefix, struct str te
 struct str redis_key_kept(struct arena *arena, struct str prefix, struct str tenant, struct str id,
                           int slot);
 struct str redis_key_done(struct arena *arena, struct str prefix, struct str tenant, struct str id);
+struct str redis_key_cancelled(struct arena *arena, struct str prefix, struct str tenant,
+                               struct str id);
 struct str redis_key_chunks(struct arena *arena, struct str prefix, struct str tenant,
                             struct str id);
 struct str redis_key_alive(struct arena *arena, struct str prefix, struct str instance);
 struct str redis_key_limit(struct arena *arena, struct str prefix, struct str limit);
+
+/* Behind the prefix: the channel that is told of a cancelled request, as TENANT 0x1f ID. */
+#define REDIS_CHANNEL_CANCEL "cancel"
 
 /* How long a key of this kind lives, from its row; 0: as long as its writer says. */
 int64_t redis_key_lifetime_s(enum redis_key key);

@@ -71,7 +71,7 @@ void redis_script_ask(struct redis *redis, unsigned script, size_t key_count,
 
 /* Messages of a channel, resubscribed after each reconnect; a connection of its own each, at most
  * REDIS_CHANNELS_MAX. */
-#define REDIS_CHANNELS_MAX 2
+#define REDIS_CHANNELS_MAX 4
 void redis_subscribe(struct redis *redis, struct str channel,
                      void (*on_message)(struct str message, void *context), void *context);
 

@@ -105,6 +105,8 @@ void cli_completion_bash(struct buf *ret);
 int run_submit(struct cli *cli);
 int run_batch(struct cli *cli);
 int run_show(struct cli *cli);
+int run_follow(struct cli *cli);
+int run_cancel(struct cli *cli);
 int run_topics_create(struct cli *cli);
 int run_topics_check(struct cli *cli);
 int run_migrate_up(struct cli *cli);

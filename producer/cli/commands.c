@@ -35,6 +35,7 @@ static const struct option_row submit_options[] = {
     {"reply-to", 0, "TOPIC", "topic for the reply"},
     {"batch-lane", 0, NULL, "publish to the topic of requests that may wait"},
     {"no-check", 0, NULL, "with --lines: publish lines as they are, even broken ones"},
+    {"stream", 0, NULL, "have the text passed on as it comes, for quern follow"},
     {"wait", 'w', NULL, "wait for the reply and print it"},
     {"timeout", 0, "TIME", "with --wait: at most so long (60s)"},
     {0},
@@ -75,6 +76,13 @@ static const struct option_row show_options[] = {
     {0},
 };
 
+static const struct option_row follow_options[] = {
+    {"tenant", 't', "NAME", "whose request it is (default)"},
+    {"slot", 0, "N", "which of its models, from 0 (0)"},
+    {"timeout", 0, "TIME", "give up when nothing comes for so long (60s)"},
+    {0},
+};
+
 static const struct option_row dead_list_options[] = {
     {"limit", 'n', "N", "the newest N (50)"},
     {"code", 0, "CODE", "only with this error"},
@@ -101,6 +109,8 @@ const struct command commands[] = {
     {"submit", "[TEXT|-]", "publish a request, or many", submit_options, 0, 1, 0, run_submit},
     {"batch run", "FILE", "answer all lines of a file, OpenAI's batch form or request documents", batch_options, 1, 1, 0, run_batch},
     {"show", "ID", "what became of a request", show_options, 1, 1, 0, run_show},
+    {"follow", "ID", "the text of an answer while it is being written", follow_options, 1, 1, 0, run_follow},
+    {"cancel", "ID", "end a request that nobody wants an answer to", show_options, 1, 1, 0, run_cancel},
     {"topics create", "", "make the topics that are missing", topics_create_options, 0, 0, 0, run_topics_create},
     {"topics check", "", "say what differs from what the topics should be", topics_check_options, 0, 0, 0, run_topics_check},
     {"migrate up", "", "bring the database's tables up to date", migrate_up_options, 0, 0, 0, run_migrate_up},

@@ -146,3 +146,18 @@ def streams_that_break_again_and_again_end_whole(w):
     outcomes = dict(w.sql("SELECT outcome, count(*) FROM inference_runs WHERE tenant = %s GROUP BY 1", w.tenant))
     same(outcomes["ok"], 200, "good runs")
     true(sum(outcomes.values()) > 220, "runs: %s" % outcomes)
+
+
+@scenario
+def the_command_line_follows_an_answer_and_ends_one(w):
+    followed = w.quern("submit", "--tenant", w.tenant, "--model", "slow-stream", "--stream", "follow me").stdout.strip()
+    out = w.quern("follow", followed, "--tenant", w.tenant)
+    same(out.stdout.strip(), w.reply(followed)["text"], "what quern follow prints")
+    ended = w.quern("submit", "--tenant", w.tenant, "--model", "slow-stream", "end me").stdout.strip()
+    wait_until(lambda: w.calls(ended), what="its call")
+    true("1 workers were told" in w.quern("cancel", ended, "--tenant", w.tenant).stdout, "what quern cancel prints")
+    reply = w.reply(ended, 2)
+    same((reply["status"], reply["error"]["code"]), ("cancelled", "cancelled"), "the reply")
+    call = wait_until(lambda: [c for c in w.calls(ended) if c["done_ms"]], what="the provider has seen the end")[0]
+    true(not call["delivered"], "the call was delivered")
+    same(w.quern("follow", ended, "--tenant", w.tenant, "--timeout", "1s").returncode, 69, "nothing to follow")

@@ -31,6 +31,8 @@ static enum verdict try_call(struct slot *slot)
     struct worker *worker = job->worker;
     if (queue_nobodys(slot))
         return queue_give_up(slot);
+    if (job->cancelled && !PLANTED(64))
+        return queue_cancelled(slot);
     if (loop_now_ms(worker->loop) >= job->deadline_ms)
         return queue_expire(slot);
     if (queue_claim_lapsed(slot))

@@ -236,6 +236,7 @@ enum breaker_news gate_news(const struct err *err, int status, bool cut_short)
     case ERR_PROVIDER_DOWN:
     case ERR_PROVIDER_BAD_REPLY:
         return alive ? BREAKER_ANSWERED : BREAKER_FAILED;
+    case ERR_CANCELLED:
     case ERR_UNAVAILABLE:
     case ERR_TOO_BIG:
         return BREAKER_NOTHING;

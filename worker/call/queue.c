@@ -6,6 +6,7 @@
 #include "common/base/must.h"
 #include "common/base/plant.h"
 #include "worker/call/model.h"
+#include "worker/call/send.h"
 
 enum { CLAIM_AGAIN_MS = 1000, CLAIM_STALE_MS = 10000 };
 
@@ -57,6 +58,14 @@ enum verdict queue_expire(struct slot *slot)
     err_set(&slot->err, ERR_EXPIRED, "the deadline passed after %u calls%s%s" STR_FMT,
             slot->attempt, slot->place.queue ? ", waiting for the provider to be back" : "",
             str_empty(last) ? "" : "; the last one: ", STR_ARG(last));
+    step_aside(slot);
+    return STEP_NEXT;
+}
+
+enum verdict queue_cancelled(struct slot *slot)
+{
+    err_set(&slot->err, ERR_CANCELLED, "the request was cancelled %s",
+            slot->attempt ? "between two calls" : "before it was asked");
     step_aside(slot);
     return STEP_NEXT;
 }
@@ -122,20 +131,42 @@ enum verdict queue_claim_again(struct slot *slot)
     return STEP_BACK;
 }
 
-void call_wake_unpaid(struct worker *worker)
+/* Whoever leaves without a call need not wait for its turn. */
+static void wake_those_who_leave(struct worker *worker, bool (*leaves)(const struct slot *slot))
 {
     LIST_EACH(&worker->resting, node)
     {
         struct slot *slot = container_of(node, struct slot, permit_node);
-        if (queue_nobodys(slot))
+        if (leaves(slot))
             walk_wake(&slot->walk);
     }
     LIST_EACH(&worker->permit_queue, node)
     {
         struct slot *slot = container_of(node, struct slot, permit_node);
-        if (!queue_nobodys(slot))
+        if (!leaves(slot))
             continue;
         list_remove(&worker->permit_queue, node);
         walk_answer(&slot->walk);
     }
+}
+
+void call_wake_unpaid(struct worker *worker)
+{
+    wake_those_who_leave(worker, queue_nobodys);
+}
+
+static bool is_cancelled(const struct slot *slot)
+{
+    return slot->job->cancelled;
+}
+
+void call_cancel(struct job *job)
+{
+    struct err err;
+    err_set(&err, ERR_CANCELLED, "the request was cancelled while the model was answering");
+    job->cancelled = true;
+    for (int i = 0; i < job->slot_count; i++)
+        if (job->slots[i].call)
+            send_stop(&job->slots[i], &err);
+    wake_those_who_leave(job->worker, is_cancelled);
 }

@@ -23,6 +23,7 @@ void queue_rest_until(struct slot *slot, int64_t at_ms);
 /* Leaving: without an answer, with ERR_EXPIRED, or back to the claim step. */
 enum verdict queue_give_up(struct slot *slot);
 enum verdict queue_expire(struct slot *slot);
+enum verdict queue_cancelled(struct slot *slot); /* as ERR_CANCELLED */
 enum verdict queue_claim_again(struct slot *slot);
 
 /* A call has ended, or is none after all: its permit is for another. */

@@ -84,6 +84,9 @@ void sessions_forget_idle(struct intake *intake);
 void sessions_free(struct intake *intake); /* all of them; their jobs are gone */
 void followers_release(struct intake *intake, struct job *job);
 
+/* cancel.c */
+void intake_hear_of_cancelled(struct intake *intake);
+
 /* intake.c */
 void intake_drop_backlog(struct intake *intake, bool not_owned_only);
 void intake_job_free(struct intake *intake, struct job *job);

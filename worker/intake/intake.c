@@ -318,6 +318,7 @@ struct intake *intake_new(struct worker *worker)
         lane->batch = worker->lane_batch[i];
         list_init(&lane->backlog);
     }
+    intake_hear_of_cancelled(intake);
     intake->ready = (struct loop_hook){.run = let_in, .context = intake};
     loop_add_ready(worker->loop, &intake->ready);
     timer_set(worker->loop, &intake->commit_timer, loop_now_ms(worker->loop), commit_tick, intake);

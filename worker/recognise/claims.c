@@ -140,7 +140,9 @@ static bool was_held(const struct slot *slot)
            loop_now_ms(slot->job->worker->loop) - slot->held_seen_ms < HELD_BELIEVED_MS;
 }
 
-/* {"done", text} | {"kept", bytes} | {"held", holder} | {"claimed"}; anything else is a miss. */
+/* {"done", text} | {"kept", bytes} | {"held", holder} | {"claimed"}, the last two with
+ * "cancelled" behind them; anything else
+ * is a miss. */
 static void claim_told(const struct redis_reply *reply, void *context)
 {
     struct claim_question *q = context;
@@ -152,6 +154,7 @@ static void claim_told(const struct redis_reply *reply, void *context)
         struct str word = redis_item(reply, 0).text;
         struct str what = reply->count > 1 ? redis_item(reply, 1).text : (struct str){0};
         slot->claim = CLAIM_NONE;
+        slot->job->cancelled |= reply->count > 2;
         if (str_is(word, "claimed")) {
             slot->claim = CLAIM_MINE;
             CRASH_POINT(claim_taken);
@@ -197,11 +200,12 @@ void claims_take(struct slot *slot, struct walk *walk, struct str *ret_done)
         key,
         redis_key_kept(&job->arena, prefix, job->tenant, job->id, slot->number),
         redis_key_done(&job->arena, prefix, job->tenant, job->id),
+        redis_key_cancelled(&job->arena, prefix, job->tenant, job->id),
         str_of(worker->instance),
         str_of(worker->claims->incarnation),
         lifetime(job),
     };
-    redis_script_ask(worker->redis, worker->script_claim, 3, words, 6, claim_told,
+    redis_script_ask(worker->redis, worker->script_claim, 4, words, 7, claim_told,
                      question(slot, walk, ret_done));
 }
 
