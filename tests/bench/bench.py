@@ -15,8 +15,9 @@ import sys
 import time
 
 import limits
+import streams
 import troubles
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 from web import get, post
 
@@ -76,7 +77,10 @@ class Bench:
         with open(self.config, "w", encoding="utf-8") as file:
             file.write(
                 f"default_model: m\nmodels:\n  m: {{provider: openai, model: bench, base_url: '{self.fake_url}',"
-                " api_key: k, price_input: 1, price_output: 2}\n"
+                " api_key: k, price_input: 1, price_output: 2, stream: 'off'}\n"
+                f"  s: {{provider: openai, model: bench, base_url: '{self.fake_url}', api_key: k, stream: 'on'}}\n"
+                f"  m16: {{provider: openai, model: {streams.MODEL}, base_url: '{self.fake_url}', api_key: k, stream: 'off'}}\n"
+                f"  s16: {{provider: openai, model: {streams.MODEL}, base_url: '{self.fake_url}', api_key: k, stream: 'on'}}\n"
                 f"  hang: {{provider: openai, model: fake-hang, base_url: '{self.fake_url}', api_key: k, timeout: 24h}}\n"
             )
         subprocess.run([f"{build}/producer/quern", "--config", self.config, "migrate", "up"], check=True, stdout=subprocess.DEVNULL)
@@ -131,7 +135,10 @@ class Bench:
         partitions = [TopicPartition(topic, i) for i in range(12)]
         end = time.time() + limit_s
         while time.time() < end:
-            have = sum(consumer.get_watermark_offsets(p, timeout=10)[1] for p in partitions)
+            try:
+                have = sum(consumer.get_watermark_offsets(p, timeout=10)[1] for p in partitions)
+            except KafkaException:  # the topic is new, and not everybody has heard of it
+                have = 0
             if have >= count:
                 consumer.close()
                 return time.time()
@@ -299,6 +306,7 @@ def main():
         "outage": lambda: troubles.outage(bench, 1 if args.quick else 3),
         "errors": lambda: troubles.errors(bench, 1 if args.quick else 3),
         "limits": lambda: limits.limits(bench, 60 if args.quick else 180),
+        "streams": lambda: streams.streams(bench, 1 if args.quick else 3),
         "stuck": lambda: troubles.stuck(bench, args.stuck, args.behind, 1 if args.quick else 3),
     }
     if args.steady:
