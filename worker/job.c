@@ -24,3 +24,11 @@ bool job_overflowed(const struct job *job, struct err *err)
             job->arena.max_bytes);
     return true;
 }
+
+void job_record(const struct job *job, struct last_words *ret)
+{
+    ret->topic = job->record->topic;
+    ret->partition = job->record->partition;
+    ret->offset = job->record->offset;
+    ret->timestamp_ms = job->record->timestamp_ms;
+}

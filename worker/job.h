@@ -19,6 +19,7 @@
 #include "common/base/arena.h"
 #include "common/base/buf.h"
 #include "common/base/err.h"
+#include "common/base/last_words.h"
 #include "common/base/list.h"
 #include "common/base/map.h"
 #include "common/contract/contract.h"
@@ -168,6 +169,8 @@ struct job {
     struct delivery *notice;
 };
 
+/* Where it came from, for whoever may die at it. */
+void job_record(const struct job *job, struct last_words *ret);
 /* The partition it came from is still ours; what is not yet paid for need not be done otherwise. */
 bool job_owned(const struct job *job);
 /* Nothing is left to do for the slot but to report: it has an answer, or never will. */

@@ -57,6 +57,16 @@ static struct str slot_id(const void *subject)
     return ((const struct slot *)subject)->job->id;
 }
 
+static void job_works_at(const void *subject, struct last_words *ret)
+{
+    job_record(subject, ret);
+}
+
+static void slot_works_at(const void *subject, struct last_words *ret)
+{
+    job_record(((const struct slot *)subject)->job, ret);
+}
+
 static void slot_ended(void *subject, bool ok)
 {
     struct slot *slot = subject;
@@ -233,6 +243,8 @@ static bool prepare(struct worker *worker, struct err *err)
     flow_init(&worker->slots, "slot", worker->loop, slot_steps, slot_ended);
     worker->jobs.subject_id = job_id;
     worker->slots.subject_id = slot_id;
+    worker->jobs.works_at = job_works_at;
+    worker->slots.works_at = slot_works_at;
     return worker->models != NULL;
 }
 

@@ -9,6 +9,8 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 
+#include "common/base/last_words.h"
+
 static bool choose_dir(struct str dir, char *ret, size_t size, struct err *err)
 {
     const char *runtime = getenv("XDG_RUNTIME_DIR");
@@ -53,8 +55,11 @@ bool instance_acquire(struct str dir, const char *program, struct str base, char
         snprintf(ret, size, STR_FMT "-%d", STR_ARG(base), n);
         snprintf(path, sizeof(path), "%s/%s.%s.lock", folder, program, ret);
         int taken = try_lock(path, err);
-        if (taken != 0)
-            return taken > 0;
+        if (taken < 0)
+            return false;
+        snprintf(path, sizeof(path), "%s/%s.%s.died", folder, program, ret);
+        if (taken > 0)
+            return last_words_open(path, err);
     }
     err_set(err, ERR_CONFIG, "%d instances of '%s' run on this host already", INSTANCES_MAX,
             program);

@@ -3,7 +3,8 @@
  *
  * A program's instance name is BASE-N, N the first number whose lock file nobody holds. The name
  * stays the same over restarts, so a restarted process takes the place of the one that died: same
- * member of the consumer group, same claims. The lock lives as long as the process.
+ * member of the consumer group, same claims. The lock lives as long as the process. Beside it lies
+ * what the instance was at when it died (common/base/last_words.h).
  */
 #ifndef QUERN_COMMON_APP_INSTANCE_H
 #define QUERN_COMMON_APP_INSTANCE_H

@@ -25,6 +25,7 @@ static const struct {
 
 enum crash_point crash_armed = CRASH_NONE;
 static int64_t passes_left;
+static bool as_a_mistake;
 
 static bool is_of(const char *programs, const char *program)
 {
@@ -54,6 +55,8 @@ bool crash_init(const char *program, struct err *err)
     crash_armed = CRASH_NONE;
     if (!text)
         return true;
+    as_a_mistake = str_ends(rest, STR("!"));
+    rest.len -= as_a_mistake;
     str_split(&rest, ':', &name);
     enum crash_point point = find(name);
     if (point == CRASH_NONE || !is_of(points[point].programs, program)) {
@@ -83,6 +86,8 @@ void crash_pass(void)
                        points[crash_armed].name, (long long)clock_wall_ms());
     ssize_t written = write(STDERR_FILENO, text, (size_t)len);
     (void)written;
+    if (as_a_mistake)
+        abort();
     for (;;)
         kill(getpid(), SIGKILL);
 }

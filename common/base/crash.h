@@ -4,8 +4,9 @@
  * CRASH_POINT(name) marks a moment that a sudden death must not spoil. With QUERN_CRASH_AT="name:n"
  * in the environment the program kills itself by SIGKILL when it passes the point for the n-th time
  * (n is 1 when left out): nothing is flushed, closed or told to anybody, as if the machine had lost
- * its power. Its last words, written straight to stderr, say where it was. The walks of
- * common/flow call crash_step() around every step.
+ * its power. With "name:n!" it aborts instead, as it does at a mistake of its own. Its last words,
+ * written straight to stderr, say where it was. The walks of common/flow call crash_step() around
+ * every step.
  *
  * All names stand in schemas/crash_points.def; one that does not, does not compile. Points are
  * compiled in with QUERN_CRASH_POINTS (the presets for tests) and cost one branch there; elsewhere

@@ -127,6 +127,7 @@ static void walk_run(struct walk *walk)
     walk->flow->now_us = loop_exact_us(walk->flow->loop);
     while (walk_obey(walk, walk_call_step(walk)))
         ;
+    last_words_now.topic = NULL;
     log_subject_set((struct str){NULL, 0});
 }
 
@@ -137,6 +138,9 @@ static enum verdict walk_call_step(struct walk *walk)
 
     must(walk->pending == 0);
     walk->waiting = walk->asked = false;
+    if (walk->flow->works_at)
+        walk->flow->works_at(walk->subject, &last_words_now);
+    last_words_now.step = step->name;
     if (finishing)
         return step->finish(walk->subject);
     crash_step(step->name, false);

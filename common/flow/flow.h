@@ -18,6 +18,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/base/last_words.h"
 #include "common/base/list.h"
 #include "common/base/str.h"
 #include "common/loop/loop.h"
@@ -55,6 +56,8 @@ struct flow {
     void (*ended)(void *subject, bool ok);
     /* Request id of the subject, for log lines; may be NULL. */
     struct str (*subject_id)(const void *subject);
+    /* Fills in the record that the subject came from, for last_words.h; may be NULL. */
+    void (*works_at)(const void *subject, struct last_words *ret);
     unsigned ready_per_turn;
     struct list ready;
     struct loop_hook hook;

@@ -1,9 +1,10 @@
 """Programs that are killed, stopped, joined and left under load: nothing is lost, hardly anything is asked twice."""
+import json
 import signal
 import time
 
 from checker import Load
-from harness import scenario, true, wait_until
+from harness import same, scenario, true, wait_until
 
 FLEET = {"settings": {"worker.max_in_flight": 100}, "models": {"m-slow": {"model": "fake-slow-300"}}}
 
@@ -156,3 +157,30 @@ def requests_published_while_nobody_works_are_answered_later(w):
     w.start("aggregator", wait=False)
     w.start("worker")
     load.wait().check()
+
+
+def dies_of_it(w, at):
+    """A life that aborts when it comes to this step."""
+    worker = w.start("worker", wait=False, env=w.environment(QUERN_CRASH_AT=at + "!"))
+    worker.expected_end = True
+    same(worker.wait_end(30), -signal.SIGABRT, "how the worker ended")
+
+
+@scenario(seconds=120)
+def a_request_that_crashes_its_worker_three_times_is_put_aside(w):
+    for step, readable in (("prompt", True), ("admit", False)):
+        w.worker.kill()
+        poison = w.request("poison at " + step)
+        w.post(poison, partition=3)
+        w.flush()
+        for _ in range(3):
+            dies_of_it(w, step)
+        w.start("worker")
+        w.reply(w.publish(w.request("behind the poison")))
+        if readable:
+            reply = w.reply(poison["id"])
+            same((reply["status"], reply["error"]["code"]), ("failed", "too_many_attempts"), "the reply")
+            true("3 times" in reply["error"]["message"] and step in reply["error"]["message"], reply["error"]["message"])
+        letter = [d for d in w.dead(code="too_many_attempts") if d.value == json.dumps(poison).encode() or json.loads(d.value)["id"] == poison["id"]]
+        same((len(letter), letter[0].partition), (1, "3"), "the dead letter")
+        same(w.calls(poison["id"]), [], "calls at the provider")

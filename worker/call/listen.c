@@ -95,11 +95,8 @@ static void read_chunks(struct slot *slot, struct stream *stream)
             relay_add(slot->relay, chunk.text);
 }
 
-bool listen_piece(const struct http_reply *head, struct str bytes, void *context)
+static bool read_piece(struct slot *slot, const struct http_reply *head, struct str bytes)
 {
-    struct slot *slot = context;
-    must_be(slot, SLOT_MAGIC);
-    slot->heard_ms = loop_now_ms(loop_of(slot));
     if (!slot->stream && !stream_expected(slot->model->provider->stream, head->status,
                                           http_reply_header(head, "Content-Type")))
         return false;
@@ -113,6 +110,18 @@ bool listen_piece(const struct http_reply *head, struct str bytes, void *context
     if (begins || slot->stream->over) /* another limit holds from now on */
         timer_set(loop_of(slot), &slot->silence, patience_ends(slot), timer_strikes, slot);
     return true;
+}
+
+bool listen_piece(const struct http_reply *head, struct str bytes, void *context)
+{
+    struct slot *slot = context;
+    must_be(slot, SLOT_MAGIC);
+    slot->heard_ms = loop_now_ms(loop_of(slot));
+    job_record(slot->job, &last_words_now);
+    last_words_now.step = "listen";
+    bool taken = read_piece(slot, head, bytes);
+    last_words_now.topic = NULL;
+    return taken;
 }
 
 /* Who hung up knows why better than the stream does. */

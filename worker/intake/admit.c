@@ -5,6 +5,7 @@
  * result, unless the id turns out to be another request's. Without an id all that remains is the
  * dead-letter topic.
  */
+#include "common/base/last_words.h"
 #include "common/base/must.h"
 #include "common/base/plant.h"
 #include "common/base/rand.h"
@@ -12,6 +13,7 @@
 #include "worker/intake/inside.h"
 
 enum { ID_BYTES_MAX = 128, TENANT_BYTES_MAX = 64 }; /* as in schemas/request.def */
+enum { POISON_DEATHS = 3 };
 
 /* A UUIDv7 made from the record's place, so that a second delivery gets the same id. */
 static struct str id_from_place(struct job *job)
@@ -191,6 +193,39 @@ static void release_models(void *table)
     model_table_release(table);
 }
 
+/* What made earlier lives crash is put aside; when that was at this step, its bytes are not even
+ * looked at. True: it is poison, job->err is set. */
+static bool poisoned(struct job *job, bool *ret_unreadable)
+{
+    struct last_words record;
+    const char *step;
+    job_record(job, &record);
+    unsigned deaths = last_words_deaths(&record, &step);
+    *ret_unreadable = strcmp(step, "admit") == 0;
+    if (deaths < POISON_DEATHS)
+        return false;
+    err_set(&job->err, ERR_TOO_MANY_ATTEMPTS,
+            "the worker died %u times while it was at work on this request, the last time at its "
+            "step '%s'; please report it with the dead letter",
+            deaths, step);
+    return true;
+}
+
+/* False: nothing can be said of it, not even its id. */
+static bool read_or_put_aside(struct job *job)
+{
+    bool unreadable;
+    bool is_poison = poisoned(job, &unreadable);
+    struct err why = job->err;
+    if (is_poison && unreadable)
+        return false;
+    if (!is_poison)
+        return read_request(job) || !str_empty(job->id);
+    read_request(job);
+    job->err = why;
+    return !str_empty(job->id);
+}
+
 enum verdict admit_begin(void *subject)
 {
     struct job *job = subject;
@@ -199,7 +234,7 @@ enum verdict admit_begin(void *subject)
         return STEP_FAIL;
     job->models = model_table_hold(job->worker->models);
     arena_defer(&job->arena, release_models, job->models);
-    if (!read_request(job) && str_empty(job->id))
+    if (!read_or_put_aside(job))
         return STEP_NEXT;
     return admitted(job);
 }
