@@ -27,6 +27,7 @@ static const struct {
     [SIM_POSTGRES] = {"postgres", DEATHS | WAY(SIM_NEVER) | WAY(SIM_NO_ANSWER) | WAY(SIM_WRONG)},
     [SIM_HTTP] = {"http", DEATHS | WAY(SIM_REFUSE) | WAY(SIM_NEVER) | WAY(SIM_NO_ANSWER) |
                               WAY(SIM_LATE) | WAY(SIM_WRONG) | WAY(SIM_TWICE)},
+    [SIM_FETCH] = {"fetch", DEATHS | WAY(SIM_NEVER) | WAY(SIM_WRONG)},
 };
 
 static const char *const way_names[SIM_WAYS] = {"well",      "die",  "die-after", "refuse", "never",

@@ -75,36 +75,49 @@ static struct str put(char **at, struct str s)
     return copy;
 }
 
-static void deliver(struct kafka_consumer *consumer, struct sim_reading *reading)
+struct delivered *sim_deliver(struct sim_process *process, const struct sim_topic *topic,
+                              int32_t number, int64_t offset, struct kafka_record *ret)
 {
-    const struct sim_share *share = reading->share;
-    const struct sim_record *from =
-        share->topic->partitions[share->number].records[reading->position];
+    const struct sim_record *from = topic->partitions[number].records[offset];
     size_t bytes = from->key.len + from->value.len + 1;
     size_t headers =
         from->header_count < KAFKA_HEADERS_MAX ? from->header_count : KAFKA_HEADERS_MAX;
     for (size_t i = 0; i < headers; i++)
         bytes += from->headers[i].name.len + from->headers[i].value.len;
     struct delivered *d = xzalloc(sizeof(*d));
-    d->holder = consumer->process;
+    d->holder = process;
     char *at = d->bytes = xzalloc(bytes);
-    struct kafka_record record = {
-        .topic = share->topic->name,
-        .partition = share->number,
-        .offset = reading->position++,
+    *ret = (struct kafka_record){
+        .topic = topic->name,
+        .partition = number,
+        .offset = offset,
         .timestamp_ms = from->timestamp_ms,
         .key = put(&at, from->key),
         .value = put(&at, from->value),
         .header_count = headers,
-        .handle = &d,
     };
     for (size_t i = 0; i < headers; i++)
-        record.headers[i] = (struct kafka_header){put(&at, from->headers[i].name),
-                                                  put(&at, from->headers[i].value)};
-    consumer->process->records_held++;
+        ret->headers[i] = (struct kafka_header){put(&at, from->headers[i].name),
+                                                put(&at, from->headers[i].value)};
+    process->records_held++;
+    return d;
+}
+
+void sim_delivered_free(struct delivered *delivered)
+{
+    if (delivered)
+        delivered_free(delivered);
+}
+
+static void deliver(struct kafka_consumer *consumer, struct sim_reading *reading)
+{
+    const struct sim_share *share = reading->share;
+    struct kafka_record record;
+    struct delivered *d =
+        sim_deliver(consumer->process, share->topic, share->number, reading->position++, &record);
+    record.handle = &d;
     consumer->events.on_record(&record, consumer->events.context);
-    if (d)
-        delivered_free(d);
+    sim_delivered_free(d);
 }
 
 static int64_t end_of(const struct sim_reading *reading)

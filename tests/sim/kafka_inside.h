@@ -137,6 +137,11 @@ struct sim_share *sim_share(struct sim_group *group, const char *topic, int32_t 
 void sim_group_free(struct sim_group *group);
 
 /* kafka_consumer.c */
+struct delivered;
+/* A copy of a record for a process; ret->handle is the caller's: it points to where the copy is. */
+struct delivered *sim_deliver(struct sim_process *process, const struct sim_topic *topic,
+                              int32_t number, int64_t offset, struct kafka_record *ret);
+void sim_delivered_free(struct delivered *delivered);    /* takes NULL: it was kept */
 void sim_consumer_wake(struct kafka_consumer *consumer); /* there may be something to read */
 void sim_consumer_revoke(struct kafka_consumer *consumer, bool lost);
 void sim_consumer_assign(struct kafka_consumer *consumer);

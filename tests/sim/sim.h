@@ -89,7 +89,7 @@ bool sim_drained(const struct sim_process *process);
 
 /* ---- door calls: the questions that programs ask of servers ---- */
 
-enum sim_door { SIM_PRODUCE, SIM_COMMIT, SIM_REDIS, SIM_POSTGRES, SIM_HTTP, SIM_DOORS };
+enum sim_door { SIM_PRODUCE, SIM_COMMIT, SIM_REDIS, SIM_POSTGRES, SIM_HTTP, SIM_FETCH, SIM_DOORS };
 enum sim_way {
     SIM_WELL,
     SIM_DIE,       /* the process dies before the call leaves it */
