@@ -36,7 +36,8 @@
 #define JOB_MAGIC         0x6a0b6a0bu
 #define SLOT_MAGIC        0x510751u
 
-struct partition;   /* intake's */
+struct partition; /* intake's */
+struct tenant_queue;
 struct session;     /* intake's */
 struct recognition; /* recognise's */
 struct stream;      /* call's */
@@ -109,12 +110,16 @@ struct job {
     struct worker *worker;
     struct arena arena;
     struct walk walk;
-    struct list_node node; /* in intake's backlog */
+    struct list_node node; /* in its tenant's queue, then in intake's list of all */
     int64_t began_ms, began_wall_ms;
 
     /* intake */
-    struct kafka_record *record;
+    struct kafka_record *record; /* NULL: it is fetched again */
     struct partition *partition;
+    struct tenant_queue *queue;
+    int64_t cost;       /* tokens it is estimated at */
+    size_t ahead_bytes; /* of its record */
+    int64_t ahead_offset, ahead_deadline_at;
     bool replayed; /* below the high watermark seen at assignment: may be known already */
     bool active;   /* counts against max_in_flight */
     bool batch;    /* of the lane of work that may wait */

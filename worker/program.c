@@ -16,6 +16,8 @@
 #include "worker/recognise/claims.h"
 #include "worker/settle/stored.h"
 
+enum { FETCH_TIMEOUT_MS = 3000 };
+
 static const struct step job_steps[] = {
     {.name = "admit", .begin = admit_begin, .finish = admit_finish},
     {.name = "recognise", .begin = recognise_begin, .finish = recognise_finish},
@@ -176,6 +178,7 @@ static bool open_kafka(struct worker *worker, struct err *err)
     const struct worker_conf *conf = worker->conf;
     struct kafka_conf kafka_conf;
     struct kafka_consumer_events events;
+    struct kafka_fetcher_events fetches;
     shared_kafka_conf(&conf->shared, &kafka_conf);
     kafka_conf.client_id = str_of(worker->instance);
     worker->producer = kafka_producer_new(worker->loop, &kafka_conf, kafka_fatal, worker, err);
@@ -184,6 +187,10 @@ static bool open_kafka(struct worker *worker, struct err *err)
     worker->intake = intake_new(worker);
     intake_events(worker, &events);
     events.on_fatal = kafka_fatal;
+    intake_fetch_events(worker, &fetches);
+    worker->fetcher = kafka_fetcher_new(worker->loop, &kafka_conf, FETCH_TIMEOUT_MS, &fetches, err);
+    if (!worker->fetcher)
+        return false;
     kafka_conf.group = conf->group;
     kafka_conf.instance = str_of(worker->instance);
     kafka_conf.topics = worker->lane_topics;
@@ -205,6 +212,7 @@ static void stop(void *program)
     limits_free(worker->limits);
     postgres_free(worker->pg);
     intake_free(worker->intake);
+    kafka_fetcher_free(worker->fetcher);
     /* Jobs keep records of it, and partitions the names of its topics. */
     kafka_consumer_free(worker->consumer, worker->conf->leave_group);
     flow_done(&worker->slots);

@@ -14,7 +14,7 @@
 #include "common/contract/contract.h"
 #include "common/flow/flow.h"
 #include "common/io/http_client.h"
-#include "common/io/kafka.h"
+#include "common/io/kafka_fetcher.h"
 #include "common/io/postgres.h"
 #include "common/io/redis.h"
 #include "common/settings/worker_conf.h"
@@ -46,6 +46,7 @@ struct worker {
     struct limits *limits;
 
     struct kafka_consumer *consumer;
+    struct kafka_fetcher *fetcher;
     struct kafka_producer *producer;
     struct http_client *http;
     struct postgres *pg;

@@ -64,6 +64,19 @@ const struct conf_row model_conf_rows[] = {
     {0},
 };
 
+#undef ROW
+#define ROW(key, kind, otherwise, min, max, field, sentence)                                       \
+    {                                                                                              \
+        key, kind, otherwise, min, max, NULL, true, offsetof(struct tenant_conf, field), NULL, 0,  \
+            sentence                                                                               \
+    }
+
+const struct conf_row tenant_conf_rows[] = {
+    ROW("name", CONF_STR, NULL, 0, 0, name, "The tenant, as requests name it"),
+    ROW("weight", CONF_INT, "1", 1, 1000, weight, "Its part of the tokens when tenants compete, against 1 of each other's"),
+    {0},
+};
+
 struct reserved {
     const char *name;
     const char *why;

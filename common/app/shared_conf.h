@@ -30,6 +30,13 @@ struct model_conf {
 };
 extern const struct conf_row model_conf_rows[];
 
+/* One item of `tenants`. */
+struct tenant_conf {
+    struct str name;
+    int64_t weight;
+};
+extern const struct conf_row tenant_conf_rows[];
+
 struct shared_conf {
     struct str kafka_servers;
     struct conf_props kafka_properties;
@@ -40,7 +47,8 @@ struct shared_conf {
     int64_t redis_timeout_ms;
     struct str topic_prefix;
     struct conf_strs allowed_prefixes;
-    struct conf_items models; /* of struct model_conf */
+    struct conf_items models;  /* of struct model_conf */
+    struct conf_items tenants; /* of struct tenant_conf */
     struct str default_model;
 };
 
@@ -84,6 +92,8 @@ struct shared_conf {
         "A request's reply_to must begin with one of these"), \
     {"models", CONF_ITEMS, "", 0, 0, NULL, true, offsetof(type, member.models), model_conf_rows, sizeof(struct model_conf), \
         "The models that requests may name"}, \
+    {"tenants", CONF_ITEMS, "", 0, 0, NULL, true, offsetof(type, member.tenants), tenant_conf_rows, sizeof(struct tenant_conf), \
+        "Tenants that are not as all others"}, \
     SHARED_ROW(type, member, "default_model", CONF_STR, "", 0, 0, true, default_model, \
         "Model of requests that name none")
 /* clang-format on */

@@ -16,7 +16,8 @@ struct worker_conf {
     struct str instance, lock_dir;
     struct conf_strs lanes;
     int64_t max_in_flight;
-    int64_t read_ahead_bytes;
+    int64_t read_ahead_bytes, read_ahead, stubs_max;
+    int64_t headroom, batch_floor; /* percent */
     int64_t parked_max;
     int64_t default_deadline_ms;
     int64_t request_bytes_max, reply_bytes_max;

@@ -15,7 +15,7 @@
 #include "common/base/must.h"
 #include "common/base/plant.h"
 #include "common/base/xalloc.h"
-#include "worker/intake/inside.h"
+#include "worker/intake/ahead.h"
 
 enum { ASK_AGAIN_MS = 1000, REDIS_WAIT_MS = 1000, REDIS_LOOK_MS = 10 };
 
@@ -262,7 +262,7 @@ void intake_revoked(bool lost, void *context)
     log_info("partitions revoked", LOG_I("count", intake->partitions.count), LOG_B("lost", lost));
     LIST_EACH(&intake->partitions, node)
     container_of(node, struct partition, node)->owned = false;
-    intake_drop_backlog(intake, true);
+    ahead_drop(intake, true);
     CRASH_POINT(requests_revoked);
     for (size_t i = 0; i < intake->lane_count; i++)
         intake->lanes[i].paused = false;

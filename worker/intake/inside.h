@@ -4,18 +4,34 @@
 #ifndef QUERN_WORKER_INTAKE_INSIDE_H
 #define QUERN_WORKER_INTAKE_INSIDE_H
 
+#include "common/io/kafka_fetcher.h"
 #include "common/io/offset_tracker.h"
 #include "worker/intake/intake.h"
+#include "worker/intake/shares.h"
+#include "worker/intake/stubs.h"
 
 enum { LANES_MAX = 2, SESSIONS_IDLE_MAX = 65536 };
 
 /* A kind of traffic with a topic of its own; lower index is served first. */
 struct lane {
     struct str topic;
-    bool batch;          /* no sessions here */
-    struct list backlog; /* jobs that have not begun */
-    size_t backlog_bytes;
+    bool batch; /* no sessions here */
+    size_t stub_count;
     bool paused;
+};
+
+/* What one tenant has in one lane and has not begun: jobs, some of which are being fetched, and
+ * stubs behind them (ahead.h). */
+struct tenant_queue {
+    struct share share;
+    const void *conf; /* that its weight is of */
+    struct list jobs;
+    struct stubs stubs;
+    size_t bytes;                 /* of its jobs */
+    size_t inside, parked;        /* jobs that have begun and not ended; those that wait */
+    double output;                /* tokens that its answers had lately; 0: none seen */
+    struct list_node hungry_node; /* in intake->hungry */
+    char tenant[];
 };
 
 struct partition {
@@ -66,6 +82,11 @@ struct intake {
     size_t parked_bytes; /* of the records of parked jobs */
     struct list spare_jobs;
     bool revoking, releasing;
+    /* ahead.h */
+    struct shares shares;
+    struct list hungry; /* queues whose stubs are wanted soon */
+    struct list runs;   /* that are being fetched */
+    size_t ahead_jobs, ahead_bytes;
     struct list jobs; /* every job inside, for tearing down */
 };
 
@@ -88,8 +109,21 @@ void followers_release(struct intake *intake, struct job *job);
 void intake_hear_of_cancelled(struct intake *intake);
 
 /* intake.c */
-void intake_drop_backlog(struct intake *intake, bool not_owned_only);
+/* An empty one, that counts in the partition and the intake; and its record, copied. */
+struct job *intake_job_new(struct intake *intake, struct partition *partition);
+void intake_job_fill(struct job *job, struct kafka_record *record);
 void intake_job_free(struct intake *intake, struct job *job);
 void intake_wake_parked(struct intake *intake);
+
+/* queues.c, for refetch.c */
+size_t queue_part(const struct intake *intake);
+bool queue_has_room(const struct intake *intake, const struct tenant_queue *queue, size_t bytes);
+void queue_add_job(struct intake *intake, struct tenant_queue *queue, struct job *job,
+                   const struct stub *stub);
+/* After every change of a queue: is it its turn, and does it need something? */
+void queue_look(struct intake *intake, struct tenant_queue *queue);
+
+/* refetch.c */
+void refetch_drop(struct intake *intake, bool not_owned_only);
 
 #endif

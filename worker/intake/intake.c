@@ -7,10 +7,10 @@
 #include "common/base/must.h"
 #include "common/base/plant.h"
 #include "common/base/xalloc.h"
-#include "worker/intake/inside.h"
+#include "worker/intake/ahead.h"
 
 /* The desk of one job: request, prompt, provider's reply and packed result, with room to spare. */
-enum { JOB_ARENA_FACTOR = 8, PARKED_COPIES = 3 };
+enum { JOB_ARENA_FACTOR = 8 };
 
 static struct partition *find_partition(struct intake *intake, const struct kafka_record *record)
 {
@@ -34,7 +34,7 @@ static struct kafka_record *keep_record(struct kafka_record *record, struct aren
     return copy;
 }
 
-static struct job *job_new(struct intake *intake, struct kafka_record *record)
+struct job *intake_job_new(struct intake *intake, struct partition *partition)
 {
     struct worker *worker = intake->worker;
     struct list_node *spare = list_pop(&intake->spare_jobs);
@@ -42,12 +42,21 @@ static struct job *job_new(struct intake *intake, struct kafka_record *record)
     memset(job, 0, sizeof(*job));
     job->magic = JOB_MAGIC;
     job->worker = worker;
+    job->partition = partition;
+    job->batch = partition->lane->batch;
     list_init(&job->followers);
     size_t ceiling =
         (size_t)worker->conf->request_bytes_max + (size_t)worker->conf->reply_bytes_max;
     arena_init(&job->arena, worker->pool, ceiling * JOB_ARENA_FACTOR);
-    job->record = keep_record(record, &job->arena);
+    partition->jobs++;
+    intake->jobs_count++;
     return job;
+}
+
+void intake_job_fill(struct job *job, struct kafka_record *record)
+{
+    job->record = keep_record(record, &job->arena);
+    job->replayed = record->offset < job->partition->high;
 }
 
 static void lane_pause(struct intake *intake, struct lane *lane, bool pause)
@@ -62,24 +71,6 @@ static void lane_pause(struct intake *intake, struct lane *lane, bool pause)
             continue;
         (pause ? kafka_pause : kafka_resume)(intake->worker->consumer, p->topic, p->number);
     }
-}
-
-static bool lane_full(const struct intake *intake, const struct lane *lane)
-{
-    const struct worker_conf *conf = intake->worker->conf;
-    return lane->backlog.count > (size_t)conf->max_in_flight * 2 ||
-           lane->backlog_bytes > (size_t)conf->read_ahead_bytes ||
-           intake->parked_bytes * PARKED_COPIES > (size_t)conf->read_ahead_bytes ||
-           intake->parked_count > (size_t)conf->parked_max;
-}
-
-static bool lane_has_room(const struct intake *intake, const struct lane *lane)
-{
-    const struct worker_conf *conf = intake->worker->conf;
-    return lane->backlog.count <= (size_t)conf->max_in_flight / 2 &&
-           lane->backlog_bytes <= (size_t)conf->read_ahead_bytes / 2 &&
-           intake->parked_bytes * PARKED_COPIES <= (size_t)conf->read_ahead_bytes / 2 &&
-           intake->parked_count <= (size_t)conf->parked_max / 2;
 }
 
 static void partition_hold_back(struct intake *intake, struct partition *p, bool hold)
@@ -101,36 +92,15 @@ static void on_record(struct kafka_record *record, void *context)
     if (!offset_tracker_start(p->tracker, record->offset))
         must_not_reach("a record beyond the offset window of a partition that is held back");
 
-    struct job *job = job_new(intake, record);
-    job->partition = p;
-    job->replayed = record->offset < p->high;
-    job->batch = p->lane->batch;
-    p->jobs++;
-    intake->jobs_count++;
-    list_append(&p->lane->backlog, &job->node);
-    p->lane->backlog_bytes += record->value.len;
+    ahead_take(intake, p, record);
     metric_add(METRIC_records_total, 1);
     CRASH_POINT(record_taken);
     loop_again(worker->loop); /* let_in() may have run in this turn already */
 
     if (offset_tracker_spread(p->tracker) > OFFSET_WINDOW / 2)
         partition_hold_back(intake, p, true);
-    if (lane_full(intake, p->lane) && !PLANTED(45))
+    if (ahead_full(intake, p->lane))
         lane_pause(intake, p->lane, true);
-}
-
-static struct job *next_job(struct intake *intake)
-{
-    for (size_t i = 0; i < intake->lane_count; i++) {
-        struct lane *lane = &intake->lanes[i];
-        struct list_node *node = list_pop(&lane->backlog);
-        if (!node)
-            continue;
-        struct job *job = container_of(node, struct job, node);
-        lane->backlog_bytes -= job->record->value.len;
-        return job;
-    }
-    return NULL;
 }
 
 static void start_job(struct intake *intake, struct job *job)
@@ -147,13 +117,13 @@ static void start_job(struct intake *intake, struct job *job)
 static bool let_in(void *context)
 {
     struct intake *intake = context;
-    size_t room = (size_t)intake->worker->conf->max_in_flight;
     struct job *job;
-    while (!intake->worker->draining && !intake->revoking && intake->active_count < room &&
-           (job = next_job(intake)))
+    while (!intake->worker->draining && !intake->revoking && (job = ahead_next(intake)))
         start_job(intake, job);
+    if (!intake->worker->draining)
+        ahead_fetch(intake);
     for (size_t i = 0; i < intake->lane_count; i++)
-        if (intake->lanes[i].paused && !PLANTED(4) && lane_has_room(intake, &intake->lanes[i]))
+        if (intake->lanes[i].paused && !PLANTED(4) && ahead_has_room(intake, &intake->lanes[i]))
             lane_pause(intake, &intake->lanes[i], false);
     return false;
 }
@@ -170,22 +140,6 @@ void intake_job_free(struct intake *intake, struct job *job)
         list_append(&intake->spare_jobs, &job->node);
     else
         free(job);
-}
-
-void intake_drop_backlog(struct intake *intake, bool not_owned_only)
-{
-    for (size_t i = 0; i < intake->lane_count; i++) {
-        struct lane *lane = &intake->lanes[i];
-        LIST_EACH(&lane->backlog, node)
-        {
-            struct job *job = container_of(node, struct job, node);
-            if (not_owned_only && job->partition->owned)
-                continue;
-            list_remove(&lane->backlog, node);
-            lane->backlog_bytes -= job->record->value.len;
-            intake_job_free(intake, job);
-        }
-    }
 }
 
 static void finish_offset(struct intake *intake, struct job *job)
@@ -225,6 +179,7 @@ void intake_job_ended(void *subject, bool ok)
     session_leave(intake, job, ok);
     followers_release(intake, job);
     map_remove(&intake->active, &job->active_node);
+    ahead_ended(job, ok);
     if (job->active)
         intake->active_count--;
     else
@@ -246,7 +201,7 @@ void intake_drain(struct intake *intake)
         if (p->tracker)
             kafka_pause(worker->consumer, p->topic, p->number);
     }
-    intake_drop_backlog(intake, false);
+    ahead_drop(intake, false);
     intake_wake_parked(intake);
     worker->wake_unpaid(worker);
     if (PLANTED(38))
@@ -287,6 +242,7 @@ void intake_measure(struct intake *intake)
     metric_set(METRIC_partitions_assigned, (int64_t)intake->partitions.count);
     metric_set(METRIC_requests_in_flight, (int64_t)intake->active_count);
     metric_set(METRIC_requests_parked, (int64_t)intake->parked_count);
+    ahead_measure(intake);
 }
 
 static void commit_tick(void *context)
@@ -316,9 +272,9 @@ struct intake *intake_new(struct worker *worker)
         struct lane *lane = &intake->lanes[intake->lane_count++];
         lane->topic = worker->lane_topics[i];
         lane->batch = worker->lane_batch[i];
-        list_init(&lane->backlog);
     }
     intake_hear_of_cancelled(intake);
+    ahead_init(intake);
     intake->ready = (struct loop_hook){.run = let_in, .context = intake};
     loop_add_ready(worker->loop, &intake->ready);
     timer_set(worker->loop, &intake->commit_timer, loop_now_ms(worker->loop), commit_tick, intake);
@@ -364,7 +320,7 @@ void intake_free(struct intake *intake)
     loop_remove_hook(worker->loop, &intake->ready);
     timer_cancel(worker->loop, &intake->commit_timer);
     timer_cancel(worker->loop, &intake->release_timer);
-    intake_drop_backlog(intake, false);
+    ahead_drop(intake, false);
     LIST_EACH(&intake->jobs, node)
     {
         struct job *job = container_of(node, struct job, node);
@@ -385,6 +341,7 @@ void intake_free(struct intake *intake)
     for (struct list_node *node; (node = list_pop(&intake->asking));)
         free(container_of(node, struct partition, ask_node));
     sessions_free(intake);
+    ahead_done(intake);
     for (struct list_node *node; (node = list_pop(&intake->spare_jobs));)
         free(container_of(node, struct job, node));
     map_done(&intake->active);

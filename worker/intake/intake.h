@@ -20,6 +20,8 @@ struct intake *intake_new(struct worker *worker);
 void intake_free(struct intake *intake); /* takes NULL; jobs still inside are freed */
 /* What program.c gives to kafka_consumer_new(). */
 void intake_events(struct worker *worker, struct kafka_consumer_events *ret);
+/* And to kafka_fetcher_new(). */
+void intake_fetch_events(struct worker *worker, struct kafka_fetcher_events *ret);
 
 /* Stop taking; abandons what has not begun; `drained` is called when nothing is left. */
 void intake_drain(struct intake *intake);

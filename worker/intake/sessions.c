@@ -8,7 +8,7 @@
 #include "common/base/must.h"
 #include "common/base/plant.h"
 #include "common/base/xalloc.h"
-#include "worker/intake/inside.h"
+#include "worker/intake/ahead.h"
 
 static struct str pair_key(struct arena *arena, struct str tenant, struct str name)
 {
@@ -23,6 +23,7 @@ static void park(struct intake *intake, struct job *job)
     intake->active_count--;
     intake->parked_count++;
     intake->parked_bytes += job->record->value.len;
+    ahead_parked(job, 1);
     walk_ask(&job->walk);
 }
 
@@ -33,6 +34,7 @@ static void unpark(struct intake *intake, struct job *job)
     intake->active_count++;
     intake->parked_count--;
     intake->parked_bytes -= job->record->value.len;
+    ahead_parked(job, -1);
     walk_answer(&job->walk);
 }
 

@@ -6,6 +6,14 @@
 #include <stdio.h>
 #include <string.h>
 
+const struct sim_final *check_final(const struct sim *sim, const char *id)
+{
+    const struct sim_final *final = sim_final(sim, id);
+    for (int row = TENANT_NONE + 1; row < TENANTS && !final; row++)
+        final = sim_final_of(sim, tenant_of(row), id);
+    return final;
+}
+
 /* ---- I3: commits ---- */
 
 static const struct published *published_at(const struct play *play, int32_t partition,
@@ -59,7 +67,7 @@ static bool is_finished(struct play *play, const struct published *p)
         return is_buried(play, p);
     if (p->ask->sort == SORT_OTHER_BODY)
         return is_buried(play, p) || came_with_its_parts(play, p);
-    if (sim_final(play->sim, id))
+    if (check_final(play->sim, id))
         return true;
     return p->body->session < 0 && all_parts(play, id);
 }
@@ -132,19 +140,25 @@ static bool providers_were_well(const struct schedule *s)
     return !schedule_has(s, EVENT_PROVIDER_DOWN) && !schedule_has_fault(s, SIM_HTTP, SIM_WELL);
 }
 
+static bool was_called(const struct play *play, int number)
+{
+    for (size_t i = 0; i < sim_call_count(play->sim); i++)
+        if (check_call_of(sim_call(play->sim, i), number))
+            return true;
+    return false;
+}
+
 static void check_status(struct play *play, const struct published *p,
                          const struct sim_final *final)
 {
     int number = p->ask->number;
     bool done = str_is(final->status, "done");
-    char prefix[32];
-    snprintf(prefix, sizeof(prefix), "default/r%d/", number);
     if (p->ask->sort == SORT_NO_MODEL && !str_is(final->status, "failed"))
         play_find(play, "I14 r%d: a request for no model is " STR_FMT, number,
                   STR_ARG(final->status));
     if (p->ask->sort == SORT_LATE && !str_is(final->status, "expired"))
         play_find(play, "I14 r%d: a late request is " STR_FMT, number, STR_ARG(final->status));
-    if (p->ask->sort == SORT_LATE && sim_calls_of(play->sim, prefix))
+    if (p->ask->sort == SORT_LATE && was_called(play, number))
         play_find(play, "I5 r%d: was too late when it came, and was asked", number);
     if (p->ask->sort == SORT_FIT && !p->ask->first && done && lacks_parts(play, number))
         play_find(play, "I14 r%d: done before all of its models", number);
@@ -165,7 +179,7 @@ static void check_finals(struct play *play)
         if (!check_makes_request(p))
             continue;
         requests++;
-        const struct sim_final *final = sim_final(play->sim, request_id(p->ask->number));
+        const struct sim_final *final = check_final(play->sim, request_id(p->ask->number));
         if (final)
             check_status(play, p, final);
         else
@@ -203,6 +217,7 @@ void check_end(struct play *play)
     check_repeats(play);
     check_deadlines(play);
     check_limit(play);
+    check_shares(play);
     check_books(play);
     if (sim_commit_went_back(play->sim))
         play_find(play, "I3: a commit went back");

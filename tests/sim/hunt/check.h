@@ -12,6 +12,7 @@
 enum {
     CHECK_LOOKED_MS = 500, /* who looked just before it was final did not see it */
     CHECK_PARKED_MAX = 4,  /* worker.parked_max */
+    CHECK_READ_AHEAD = 6,  /* worker.read_ahead */
     CHECK_LIMIT = 20       /* models.alpha.requests_per_minute, where there is a limit */
 };
 
@@ -21,6 +22,8 @@ void check_commits(struct play *play);
 bool check_has_limit(const struct schedule *schedule);
 /* X3, of the ledger: no minute has more calls than the limit. */
 void check_limit(struct play *play);
+/* X4, of a burst: who comes behind another's very many does not wait for them. */
+void check_shares(struct play *play);
 /* I7, at each moment. */
 void check_bounds(struct play *play);
 /* All others, when the fleet has settled. */
@@ -45,6 +48,8 @@ bool check_call_of(const struct sim_call *call, int number);
 bool check_same_slot(const struct sim_call *a, const struct sim_call *b);
 /* Whether the record makes a request: the first of its id, not garbage. */
 bool check_makes_request(const struct published *p);
+/* Of whichever tenant; no two have the same id. */
+const struct sim_final *check_final(const struct sim *sim, const char *id);
 /* With another body or not. */
 size_t check_times_published(const struct play *play, int number);
 

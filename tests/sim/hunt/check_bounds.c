@@ -6,14 +6,11 @@
 
 #include <string.h>
 
-/* Two lanes, each read until it has more than twice max_in_flight; what they hold may begin, and
- * wait in a session, when nothing more is read already. */
-enum { LANES = 2 };
-
+/* Kept whole: the read-ahead, and one more of each tenant, of "" as well. What has begun and waits
+ * in a session is seen to wait a moment later. The one that is just being delivered. */
 static size_t records_max(size_t in_flight)
 {
-    size_t backlog = LANES * (2 * in_flight + 1);
-    return backlog + in_flight + CHECK_PARKED_MAX + 1 + backlog;
+    return CHECK_READ_AHEAD + TENANTS + 1 + in_flight + CHECK_PARKED_MAX + in_flight + 1;
 }
 
 static void check_worker(struct play *play, size_t unit)

@@ -69,7 +69,7 @@ static bool history_is_true(struct play *play, const struct turns *turns, size_t
     size_t at = 0;
     for (size_t i = 0; i <= turn; i++) {
         const struct sim_final *final =
-            sim_final(play->sim, request_id(turns->items[i]->ask->number));
+            check_final(play->sim, request_id(turns->items[i]->ask->number));
         if (i < turn && (!final || !str_is(final->status, "done")))
             continue;
         snprintf(said, sizeof(said), "say %d", turns->items[i]->ask->number);
@@ -126,7 +126,7 @@ static void check_call_of_turn(struct play *play, const struct turns *turns, siz
     if (cannot_know(play, call))
         return;
     const struct sim_final *before =
-        turn ? sim_final(play->sim, request_id(turns->items[turn - 1]->ask->number)) : NULL;
+        turn ? check_final(play->sim, request_id(turns->items[turn - 1]->ask->number)) : NULL;
     if (before && call->at_ms < before->stored_ms)
         play_find(play, "I4 r%d: called at %lld ms, before r%d was final", number,
                   (long long)call->at_ms, turns->items[turn - 1]->ask->number);
@@ -141,7 +141,7 @@ static void check_session(struct play *play, int session)
     turns_of(play, session, &turns);
     for (size_t turn = 0; turn < turns.count; turn++) {
         int asked = turns.items[turn]->ask->number;
-        const struct sim_final *final = sim_final(play->sim, request_id(asked));
+        const struct sim_final *final = check_final(play->sim, request_id(asked));
         bool is_true = !final || !str_is(final->status, "done");
         if (final && final->turn != (int64_t)turn + 1)
             play_find(play, "I4 r%d: is turn %lld instead of %zu", asked, (long long) final->turn,
@@ -173,7 +173,7 @@ static bool was_answered(struct play *play, int asked, struct str text)
 
 static void check_answer(struct play *play, const struct published *p)
 {
-    const struct sim_final *final = sim_final(play->sim, request_id(p->ask->number));
+    const struct sim_final *final = check_final(play->sim, request_id(p->ask->number));
     if (final && str_is(final->status, "done") && !was_answered(play, p->ask->number, final->text))
         play_find(play, "I14 r%d: nobody gave the answer '" STR_FMT "'", p->ask->number,
                   STR_ARG(final->text));
@@ -288,7 +288,7 @@ static void check_no_call_after_final(struct play *play)
         int number, slot;
         if (!check_call_name(call->id, &number, &slot))
             continue;
-        const struct sim_final *final = sim_final(play->sim, request_id(number));
+        const struct sim_final *final = check_final(play->sim, request_id(number));
         if (final && !cannot_know(play, call) && call->at_ms > final->stored_ms + CHECK_LOOKED_MS &&
             knows_its_final(play, number, final->stored_ms) &&
             !goes_on_without_claim(play, call, final->stored_ms))
@@ -371,7 +371,7 @@ static bool results_were_well(const struct schedule *s)
 /* When one part is there in time, the final is, too, whatever becomes of the others. */
 static void check_late_final(struct play *play, const struct published *p)
 {
-    const struct sim_final *final = sim_final(play->sim, request_id(p->ask->number));
+    const struct sim_final *final = check_final(play->sim, request_id(p->ask->number));
     int64_t end_ms = p->at_ms + HASTY_MS + FINAL_MS;
     if (!final || final->stored_ms <= end_ms || !results_were_well(play->schedule))
         return;

@@ -56,6 +56,8 @@ static void write_body(const struct ask *ask, bool other, struct buf *ret)
     struct str names = str_of(ask->sort == SORT_NO_MODEL ? "nobody" : models_of(ask->models)), name;
     buf_printf(ret, "{\"id\":\"r%d\",\"input\":\"%s %d\"", ask->number, other ? "other" : "say",
                ask->number);
+    if (tenant_of(ask->tenant))
+        buf_printf(ret, ",\"tenant\":\"%s\"", tenant_of(ask->tenant));
     if (ask->session >= 0)
         buf_printf(ret, ",\"session\":\"s%d\"", ask->session);
     for (const char *comma = ",\"models\":["; str_split(&names, ',', &name); comma = ",")
@@ -290,6 +292,10 @@ static void build(struct play *play)
     snprintf(number, sizeof(number), "%d", s->max_in_flight);
     sim_set(play->sim, "worker.max_in_flight", number);
     sim_set(play->sim, "worker.drain_timeout", "1s");
+    snprintf(number, sizeof(number), "%d", CHECK_READ_AHEAD);
+    sim_set(play->sim, "worker.read_ahead", number);
+    if (s->seed % 3 == 2 && !s->burst)
+        sim_set(play->sim, "worker.stubs_max", "5");
     snprintf(number, sizeof(number), "%d", CHECK_PARKED_MAX);
     sim_set(play->sim, "worker.parked_max", number);
     if (check_has_limit(s)) {

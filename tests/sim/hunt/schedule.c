@@ -33,6 +33,7 @@ static const struct {
 
 static const char *const MODELS[] = {
     "alpha", "beta", "alpha,beta", "beta,alpha,alpha", "gamma", "alpha,beta,gamma"};
+static const char *const TENANT_NAMES[TENANTS] = {NULL, "bulk", "light"};
 static const char *const PROVIDER_NAMES[PROVIDERS] = {"alpha", "beta", "gamma"};
 
 const char *models_of(int row)
@@ -43,6 +44,11 @@ const char *models_of(int row)
 int models_rows(void)
 {
     return (int)(sizeof(MODELS) / sizeof(MODELS[0]));
+}
+
+const char *tenant_of(int row)
+{
+    return TENANT_NAMES[row];
 }
 
 const char *provider_of(int number)
@@ -85,6 +91,9 @@ static void draw_asks(struct schedule *s, struct rand *rand)
             .models = below(rand, models_rows()),
             .first = below(rand, 4) == 0,
         };
+        /* A session is one tenant's. */
+        if (s->seed % 3 == 1)
+            item->ask.tenant = (item->ask.session >= 0 ? item->ask.session : i) % TENANTS;
         if (item->ask.sort == SORT_AGAIN || item->ask.sort == SORT_OTHER_BODY)
             item->ask.number = i ? below(rand, i) : 0;
     }
@@ -213,6 +222,25 @@ static void draw_knot(struct schedule *s, struct rand *rand)
     }
 }
 
+/* A calm world in which one tenant has very many, and another comes behind them. */
+static void draw_burst(struct schedule *s, struct rand *rand)
+{
+    int many = 30 + below(rand, 30), few = 3 + below(rand, 4);
+    s->max_in_flight = 1 + below(rand, 4);
+    s->redis_connect_ms = 0;
+    s->troubles = 0;
+    for (int i = 0; i < many + few; i++) {
+        bool light = i >= many;
+        struct item *item =
+            schedule_add(s, ITEM_ASK, light ? 1005 + below(rand, 200) : 1000 + i / 20);
+        item->ask = (struct ask){.sort = SORT_FIT,
+                                 .number = i,
+                                 .session = -1,
+                                 .tenant = light ? TENANT_LIGHT : TENANT_BULK};
+    }
+    s->end_ms = 1500;
+}
+
 void schedule_draw(struct schedule *ret, uint64_t seed)
 {
     struct rand rand;
@@ -227,6 +255,11 @@ void schedule_draw(struct schedule *ret, uint64_t seed)
     ret->redis_connect_ms = below(&rand, 4) ? 0 : below(&rand, 300);
     for (int kind = 0; kind < EVENT_KINDS; kind++)
         ret->troubles |= (unsigned)(below(&rand, 3) == 0) << kind;
+    ret->burst = seed % 10 == 7;
+    if (ret->burst) {
+        draw_burst(ret, &rand);
+        return;
+    }
     draw_asks(ret, &rand);
     draw_events(ret, &rand);
     draw_faults(ret, &rand);

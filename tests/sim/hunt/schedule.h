@@ -37,6 +37,7 @@ struct ask {
     int number;  /* its id is "r<number>" */
     int session; /* -1: none */
     int models;  /* row of models_of() */
+    int tenant;  /* row of tenant_of() */
     bool first;  /* merge policy: the first good answer, else all */
 };
 
@@ -90,6 +91,7 @@ struct schedule {
     int partitions, workers, aggregators, sessions, max_in_flight;
     unsigned troubles; /* bit per event_kind that may happen */
     int redis_connect_ms;
+    bool burst;     /* nothing but one tenant's very many, and a few of another's */
     int64_t end_ms; /* then all that is broken is mended */
     struct item items[ITEMS_MAX];
     size_t count;
@@ -112,6 +114,9 @@ void item_print(const struct item *item, FILE *file);
 const char *models_of(int row);
 int models_rows(void);
 const char *provider_of(int number);
+const char *tenant_of(int row); /* NULL: the request names none */
+
+enum { TENANT_NONE, TENANT_BULK, TENANT_LIGHT, TENANTS };
 
 /* Whether an item of that kind is left in. */
 bool schedule_has(const struct schedule *schedule, enum event_kind kind);

@@ -1,0 +1,387 @@
+/*
+ * queues.c -- the queues of ahead.h: which there are, what a request weighs there, and when it is
+ * somebody's turn. What is fetched again: refetch.c.
+ */
+#include "common/app/metrics.h"
+#include "common/base/must.h"
+#include "common/base/plant.h"
+#include "common/base/xalloc.h"
+#include "worker/intake/ahead.h"
+#include "worker/intake/glance.h"
+
+enum {
+    TENANTS_MAX = 65536, /* known at a time; more share one queue */
+    IDLE_MS = 30000,     /* then a tenant with nothing to do is forgotten */
+    PARTS_AT_LEAST = 4,  /* requests a queue may keep whole, however many tenants there are */
+    OUTPUT_FIRST = 256,  /* tokens of an answer, while none was seen */
+    PARKED_COPIES = 3,   /* what a parked job needs, in sizes of its record */
+    GLANCE_BYTES_MAX = 1 << 26
+};
+
+static size_t lane_number(const struct intake *intake, const struct lane *lane)
+{
+    return (size_t)(lane - intake->lanes);
+}
+
+static int64_t weight_of(const struct worker_conf *conf, struct str tenant)
+{
+    const struct tenant_conf *tenants = conf->shared.tenants.items;
+    for (size_t i = 0; i < conf->shared.tenants.count; i++)
+        if (str_eq(tenants[i].name, tenant))
+            return tenants[i].weight;
+    return 1;
+}
+
+static void queue_free(struct intake *intake, struct tenant_queue *queue)
+{
+    must(queue->jobs.count == 0 && queue->stubs.count == 0);
+    list_remove(&intake->hungry, &queue->hungry_node);
+    share_leave(&intake->shares, &queue->share);
+    free(queue);
+}
+
+static void forget_idle(struct intake *intake, int64_t before_ms)
+{
+    for (struct share *share; (share = shares_forgettable(&intake->shares, before_ms));)
+        queue_free(intake, container_of(share, struct tenant_queue, share));
+}
+
+void ahead_init(struct intake *intake)
+{
+    shares_init(&intake->shares, intake->worker->conf->batch_floor);
+    list_init(&intake->hungry);
+    list_init(&intake->runs);
+}
+
+void ahead_done(struct intake *intake)
+{
+    for (size_t i = 0; i < SHARE_LANES_MAX; i++)
+        for (struct map_node *node; (node = map_any(&intake->shares.lanes[i].known));)
+            queue_free(intake, container_of(container_of(node, struct share, node),
+                                            struct tenant_queue, share));
+    shares_done(&intake->shares);
+}
+
+static struct tenant_queue *queue_of(struct intake *intake, struct lane *lane, struct str tenant)
+{
+    struct worker *worker = intake->worker;
+    size_t number = lane_number(intake, lane);
+    forget_idle(intake, loop_now_ms(worker->loop) - IDLE_MS);
+    struct share *share = shares_find(&intake->shares, number, tenant);
+    if (!share && intake->shares.known >= TENANTS_MAX)
+        share = shares_find(&intake->shares, number, tenant = STR(""));
+    struct tenant_queue *queue = share ? container_of(share, struct tenant_queue, share) : NULL;
+    if (!queue) {
+        queue = xzalloc(sizeof(*queue) + tenant.len + 1);
+        list_init(&queue->jobs);
+        memcpy(queue->tenant, tenant.data, tenant.len);
+        share_join(&intake->shares, &queue->share, number, str_from(queue->tenant, tenant.len), 1);
+    }
+    if (queue->conf != worker->conf) { /* new, or reloaded */
+        queue->conf = worker->conf;
+        queue->share.weight = weight_of(worker->conf, tenant);
+    }
+    return queue;
+}
+
+/* Its part of a bound that is for all: half of it is for those who come. */
+static size_t part_of(const struct intake *intake, int64_t bound)
+{
+    size_t known = intake->shares.known ? intake->shares.known : 1;
+    return (size_t)bound / (2 * known);
+}
+
+size_t queue_part(const struct intake *intake)
+{
+    size_t part = part_of(intake, intake->worker->conf->read_ahead);
+    return part > PARTS_AT_LEAST ? part : PARTS_AT_LEAST;
+}
+
+/* There is room for one more of that size: among all, and in its own part. */
+bool queue_has_room(const struct intake *intake, const struct tenant_queue *queue, size_t bytes)
+{
+    const struct worker_conf *conf = intake->worker->conf;
+    if (queue->jobs.count == 0)
+        return intake->ahead_bytes + bytes <= (size_t)conf->read_ahead_bytes ||
+               intake->ahead_jobs == 0;
+    return intake->ahead_jobs < (size_t)conf->read_ahead &&
+           intake->ahead_bytes + bytes <= (size_t)conf->read_ahead_bytes &&
+           queue->jobs.count < queue_part(intake) &&
+           queue->bytes + bytes <= part_of(intake, conf->read_ahead_bytes);
+}
+
+/* Too many of its requests wait for others of it: more would only wait, too. */
+static bool blocked(const struct intake *intake, const struct tenant_queue *queue)
+{
+    const struct worker_conf *conf = intake->worker->conf;
+    size_t most = (size_t)conf->parked_max / (intake->shares.known ? intake->shares.known : 1);
+    return queue->parked > 0 &&
+           (queue->parked >= most || intake->parked_count >= (size_t)conf->parked_max ||
+            intake->parked_bytes * PARKED_COPIES > (size_t)conf->read_ahead_bytes);
+}
+
+void queue_look(struct intake *intake, struct tenant_queue *queue)
+{
+    struct list_node *node = list_first(&queue->jobs);
+    bool ready = node && container_of(node, struct job, node)->record && !blocked(intake, queue);
+    if (node || queue->stubs.count || queue->inside)
+        share_busy(&intake->shares, &queue->share);
+    else
+        share_idle(&intake->shares, &queue->share, loop_now_ms(intake->worker->loop));
+    if (ready)
+        share_ready(&intake->shares, &queue->share);
+    else
+        share_unready(&intake->shares, &queue->share);
+    if (queue->stubs.count && !list_linked(&queue->hungry_node) &&
+        queue->jobs.count <= queue_part(intake) / 2)
+        list_append(&intake->hungry, &queue->hungry_node);
+}
+
+/* ---- what a request is ---- */
+
+static void look_whole(struct intake *intake, const struct kafka_record *record,
+                       enum encoding encoding, struct glance *ret)
+{
+    struct arena arena;
+    struct value document;
+    struct err err;
+    static char tenant[64];
+    *ret = (struct glance){STR(""), INT_ABSENT, INT_ABSENT, INT_ABSENT};
+    arena_init(&arena, intake->worker->pool, GLANCE_BYTES_MAX);
+    if (contract_parse(record->value, encoding, &arena, &document, &err)) {
+        glance_parsed(&document, ret);
+        ret->tenant = str_utf8_cut(ret->tenant, sizeof(tenant));
+        if (ret->tenant.data) {
+            memcpy(tenant, ret->tenant.data, ret->tenant.len);
+            ret->tenant.data = tenant;
+        }
+    }
+    arena_done(&arena);
+}
+
+/* Whose it is, and until when it wants an answer. What cannot be read is tenant "". */
+static void look_at(struct intake *intake, const struct kafka_record *record, struct glance *ret)
+{
+    enum encoding encoding;
+    if (!encoding_by_type(kafka_record_header(record, HEADER_CONTENT_TYPE), &encoding))
+        *ret = (struct glance){STR(""), INT_ABSENT, INT_ABSENT, INT_ABSENT};
+    else if (!glance_at(record->value, encoding, ret))
+        look_whole(intake, record, encoding, ret);
+    if (!ret->tenant.data)
+        ret->tenant = STR("default");
+    else if (!request_name_ok(ret->tenant, 64))
+        ret->tenant = STR("");
+}
+
+static int64_t deadline_of(const struct intake *intake, const struct kafka_record *record,
+                           const struct glance *glance)
+{
+    int64_t from = record->timestamp_ms, span = glance->deadline_ms;
+    if (glance->created_at != INT_ABSENT && glance->created_at < from)
+        from = glance->created_at;
+    if (span == INT_ABSENT || span > INT64_MAX / 4)
+        span = intake->worker->conf->default_deadline_ms;
+    return from + span;
+}
+
+static uint32_t cost_of(const struct tenant_queue *queue, size_t bytes, const struct glance *glance)
+{
+    double output = queue->output > 0 ? queue->output : OUTPUT_FIRST;
+    if (glance->max_tokens > 0 && (double)glance->max_tokens < output)
+        output = (double)glance->max_tokens;
+    double cost = (double)bytes / 4 + output;
+    return cost < SHARE_COST_MIN ? SHARE_COST_MIN : (uint32_t)cost;
+}
+
+/* ---- in and out ---- */
+
+void queue_add_job(struct intake *intake, struct tenant_queue *queue, struct job *job,
+                   const struct stub *stub)
+{
+    job->queue = queue;
+    job->cost = stub->cost;
+    job->ahead_bytes = stub->bytes;
+    job->ahead_offset = stub->offset;
+    job->ahead_deadline_at = stub->deadline_at;
+    list_append(&queue->jobs, &job->node);
+    queue->bytes += stub->bytes;
+    intake->ahead_bytes += stub->bytes;
+    intake->ahead_jobs++;
+}
+
+static void remove_job(struct intake *intake, struct job *job)
+{
+    struct tenant_queue *queue = job->queue;
+    list_remove(&queue->jobs, &job->node);
+    queue->bytes -= job->ahead_bytes;
+    intake->ahead_bytes -= job->ahead_bytes;
+    intake->ahead_jobs--;
+}
+
+void ahead_take(struct intake *intake, struct partition *partition, struct kafka_record *record)
+{
+    struct glance glance;
+    look_at(intake, record, &glance);
+    struct tenant_queue *queue = queue_of(intake, partition->lane, glance.tenant);
+    const struct stub stub = {.partition = partition,
+                              .offset = record->offset,
+                              .deadline_at = deadline_of(intake, record, &glance),
+                              .bytes = (uint32_t)record->value.len,
+                              .cost = cost_of(queue, record->value.len, &glance)};
+    if ((queue->stubs.count == 0 || PLANTED(50)) &&
+        (queue_has_room(intake, queue, stub.bytes) || PLANTED(45))) {
+        struct job *job = intake_job_new(intake, partition);
+        intake_job_fill(job, record);
+        queue_add_job(intake, queue, job, &stub);
+    } else {
+        stubs_push(&queue->stubs, &stub);
+        partition->lane->stub_count++;
+        partition->jobs++;
+        if (PLANTED(49))
+            offset_tracker_finish(partition->tracker, record->offset);
+    }
+    queue_look(intake, queue);
+}
+
+/* One that is too late costs nothing but the words that say so. */
+static int64_t cost_now(const struct job *job)
+{
+    return job->ahead_deadline_at <= loop_wall_ms(job->worker->loop) ? 0 : job->cost;
+}
+
+struct job *ahead_next(struct intake *intake)
+{
+    const struct worker_conf *conf = intake->worker->conf;
+    size_t places = (size_t)conf->max_in_flight;
+    if (intake->active_count >= places)
+        return NULL;
+    struct share *share = share_next(&intake->shares, places, places - intake->active_count,
+                                     places * (size_t)conf->headroom / 100);
+    if (!share)
+        return NULL;
+    struct tenant_queue *queue = container_of(share, struct tenant_queue, share);
+    struct job *job = container_of(list_first(&queue->jobs), struct job, node);
+    remove_job(intake, job);
+    job->cost = cost_now(job);
+    share_started(&intake->shares, share, job->cost);
+    share->running++;
+    queue->inside++;
+    queue_look(intake, queue);
+    return job;
+}
+
+void ahead_parked(struct job *job, int more)
+{
+    struct tenant_queue *queue = job->queue;
+    queue->parked += (size_t)more;
+    queue->share.running -= (size_t)more;
+    queue_look(job->worker->intake, queue);
+}
+
+/* ---- what it cost ---- */
+
+/* Tokens that providers counted. Of a call that was cut nobody knows: `ret_unknown`. */
+static int64_t tokens_of(const struct job *job, int64_t *ret_output, bool *ret_unknown)
+{
+    int64_t input = 0, output = 0;
+    *ret_unknown = false;
+    for (int i = 0; i < job->slot_count; i++) {
+        const struct slot *slot = &job->slots[i];
+        for (unsigned k = 0; k < slot->attempt; k++) {
+            input += slot->attempts[k].usage.input;
+            output += slot->attempts[k].usage.output;
+            *ret_unknown |= slot->attempts[k].http_status <= 0;
+        }
+    }
+    *ret_output = output;
+    return input + output;
+}
+
+void ahead_ended(struct job *job, bool ok)
+{
+    struct intake *intake = job->worker->intake;
+    struct tenant_queue *queue = job->queue;
+    int64_t output;
+    bool unknown;
+    int64_t tokens = tokens_of(job, &output, &unknown);
+    if (tokens < SHARE_COST_MIN)
+        tokens = SHARE_COST_MIN;
+    if (unknown && tokens < job->cost)
+        tokens = job->cost;
+    if (ok && output > 0)
+        queue->output = queue->output > 0 ? queue->output + ((double)output - queue->output) / 16
+                                          : (double)output;
+    share_settled(&intake->shares, &queue->share, tokens - job->cost);
+    if (job->active)
+        queue->share.running--;
+    else
+        queue->parked--;
+    queue->inside--;
+    queue_look(intake, queue);
+}
+
+/* ---- bounds, forgetting ---- */
+
+bool ahead_full(const struct intake *intake, const struct lane *lane)
+{
+    return lane->stub_count >= (size_t)intake->worker->conf->stubs_max;
+}
+
+bool ahead_has_room(const struct intake *intake, const struct lane *lane)
+{
+    return lane->stub_count <= (size_t)intake->worker->conf->stubs_max / 2;
+}
+
+static void drop_stubs(struct tenant_queue *queue, bool not_owned_only)
+{
+    for (size_t left = queue->stubs.count; left > 0; left--) {
+        struct stub stub = stubs_pop(&queue->stubs);
+        if (not_owned_only && stub.partition->owned) {
+            stubs_push(&queue->stubs, &stub);
+            continue;
+        }
+        stub.partition->lane->stub_count--;
+        partition_release(stub.partition);
+    }
+}
+
+struct dropping {
+    struct intake *intake;
+    bool not_owned_only;
+};
+
+static void drop_of(struct map_node *node, void *context)
+{
+    const struct dropping *how = context;
+    struct intake *intake = how->intake;
+    struct tenant_queue *queue =
+        container_of(container_of(node, struct share, node), struct tenant_queue, share);
+    LIST_EACH(&queue->jobs, item)
+    {
+        struct job *job = container_of(item, struct job, node);
+        if (how->not_owned_only && job->partition->owned)
+            continue;
+        remove_job(intake, job);
+        intake_job_free(intake, job);
+    }
+    drop_stubs(queue, how->not_owned_only);
+    queue_look(intake, queue);
+}
+
+void ahead_drop(struct intake *intake, bool not_owned_only)
+{
+    struct dropping how = {intake, not_owned_only};
+    refetch_drop(intake, not_owned_only);
+    for (size_t i = 0; i < intake->lane_count; i++)
+        map_each(&intake->shares.lanes[i].known, drop_of, &how);
+}
+
+void ahead_measure(const struct intake *intake)
+{
+    metric_set(METRIC_requests_ahead, (int64_t)intake->ahead_jobs);
+    size_t stubs = 0;
+    for (size_t i = 0; i < intake->lane_count; i++)
+        stubs += intake->lanes[i].stub_count;
+    metric_set(METRIC_requests_ahead_stubs, (int64_t)stubs);
+    metric_set(METRIC_tenants_known, (int64_t)intake->shares.known);
+}
