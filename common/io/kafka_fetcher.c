@@ -51,14 +51,21 @@ struct kafka_fetcher {
 
 /* ---- partitions ---- */
 
+/* Whoever asks next begins anew. */
+static void part_stop(struct kafka_fetch_part *part)
+{
+    if (!part->queue)
+        return;
+    rd_kafka_consume_stop(part->handle, part->number);
+    rd_kafka_queue_destroy(part->queue);
+    part->queue = NULL;
+}
+
 static void part_free(struct kafka_fetcher *fetcher, struct kafka_fetch_part *part)
 {
     must(list_empty(&part->asked));
     list_remove(&fetcher->parts, &part->node);
-    if (part->queue) {
-        rd_kafka_consume_stop(part->handle, part->number);
-        rd_kafka_queue_destroy(part->queue);
-    }
+    part_stop(part);
     if (part->handle)
         rd_kafka_topic_destroy(part->handle);
     free(part->topic);
@@ -205,7 +212,7 @@ static void lost(struct kafka_fetcher *fetcher, struct kafka_fetch_part *part,
     struct err err;
     err_set(&err, ERR_OFFSET_LOST, "partition %d of topic '%s' has no offset %lld any more: %s",
             (int)part->number, part->topic, (long long)fetch->first, text);
-    part->position = INT64_MAX; /* whoever asks next seeks */
+    part_stop(part);
     done(fetcher, fetch, &err);
 }
 
@@ -290,7 +297,7 @@ static bool collect(void *context)
         struct list_node *node = list_pop(&fetcher->parts);
         struct kafka_fetch_part *part = container_of(node, struct kafka_fetch_part, node);
         list_append(&fetcher->parts, node);
-        while (room > 0 && !list_empty(&part->asked) && take(fetcher, part))
+        while (room > 0 && !list_empty(&part->asked) && part->queue && take(fetcher, part))
             room--;
         if (room > 0 && !list_empty(&part->asked))
             look_at_time(fetcher, part);

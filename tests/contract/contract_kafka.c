@@ -8,6 +8,7 @@
 
 #include "common/base/arena.h"
 #include "common/base/xalloc.h"
+#include "common/io/kafka_fetcher.h"
 
 #define SEEN_MAX 512
 
@@ -830,6 +831,215 @@ static void a_producer_that_is_closed_says_nothing_more(void **state)
     UNTIL(play->stage, member->seen_count == 1);
 }
 
+/* ---- reading once more ---- */
+
+struct fetched {
+    struct play *play;
+    struct kafka_fetcher *fetcher;
+    size_t seen_count, done, refused, fatals;
+    int64_t seen[SEEN_MAX];
+    struct err err;
+    struct arena arena;
+    struct str kept;
+    struct kafka_fetch *again; /* asked for when the first is done */
+};
+
+static void on_fetched(struct kafka_fetch *fetch, struct kafka_record *record, void *context)
+{
+    struct fetched *f = context;
+    assert_true(f->seen_count < SEEN_MAX);
+    assert_string_equal(record->topic, fetch->topic);
+    assert_int_equal(record->partition, fetch->partition);
+    assert_true(str_is(record->value, "v"));
+    f->seen[f->seen_count++] = record->offset;
+    if (f->seen_count > 1)
+        return;
+    kafka_record_keep(record, &f->arena);
+    f->kept = record->value;
+}
+
+static void on_fetch_done(struct kafka_fetch *fetch, const struct err *err, void *context)
+{
+    struct fetched *f = context;
+    (void)fetch;
+    f->done++;
+    f->refused += err != NULL;
+    if (err)
+        f->err = *err;
+    if (f->again)
+        kafka_fetch(f->fetcher, f->again);
+    f->again = NULL;
+}
+
+static void on_fetch_fatal(const struct err *err, void *context)
+{
+    struct fetched *f = context;
+    (void)err;
+    f->fatals++;
+}
+
+static void open_fetcher(struct play *play, struct fetched *f, int64_t timeout_ms)
+{
+    struct kafka_conf conf = stage_kafka_conf(play->stage);
+    struct err err = {0};
+    *f = (struct fetched){.play = play};
+    arena_init(&f->arena, NULL, 1 << 20);
+    f->fetcher = kafka_fetcher_new(stage_loop(play->stage, 0), &conf, timeout_ms,
+                                   &(struct kafka_fetcher_events){.on_record = on_fetched,
+                                                                  .on_done = on_fetch_done,
+                                                                  .on_fatal = on_fetch_fatal,
+                                                                  .context = f},
+                                   &err);
+    if (!f->fetcher)
+        fail_msg("%s", err.text);
+}
+
+static void close_fetcher(struct fetched *f)
+{
+    assert_int_equal(f->fatals, 0);
+    arena_done(&f->arena);
+    kafka_fetcher_free(f->fetcher);
+}
+
+static struct kafka_fetch stretch(const struct play *play, int64_t first, int64_t last)
+{
+    return (struct kafka_fetch){.topic = play->topic, .first = first, .last = last};
+}
+
+static void expect_stretch(const struct fetched *f, size_t from, int64_t first, int64_t last)
+{
+    assert_int_equal(f->seen_count, from + (size_t)(last - first) + 1);
+    for (int64_t i = first; i <= last; i++)
+        assert_int_equal(f->seen[from + (size_t)(i - first)], i);
+}
+
+static void a_stretch_is_read_in_order_and_only_it(void **state)
+{
+    struct play *play = *state;
+    struct fetched f;
+    open_topic(play, 1);
+    produce(play, "k", 50);
+    open_fetcher(play, &f, 10000);
+    struct kafka_fetch one = stretch(play, 10, 19);
+    kafka_fetch(f.fetcher, &one);
+    assert_int_equal(f.seen_count + f.done, 0); /* not from inside */
+    UNTIL(play->stage, f.done == 1);
+    assert_int_equal(f.refused, 0);
+    expect_stretch(&f, 0, 10, 19);
+    stage_run_ms(play->stage, 300);
+    assert_int_equal(f.seen_count, 10);
+    assert_true(str_is(f.kept, "v")); /* kept longer than the call */
+    close_fetcher(&f);
+}
+
+static void stretches_may_go_on_skip_and_go_back(void **state)
+{
+    static const int64_t firsts[] = {0, 10, 25, 3, 40}, lasts[] = {9, 19, 29, 4, 49};
+    struct play *play = *state;
+    struct fetched f;
+    open_topic(play, 1);
+    produce(play, "k", 50);
+    open_fetcher(play, &f, 10000);
+    struct kafka_fetch all[5];
+    for (size_t i = 0; i < 5; i++) {
+        all[i] = stretch(play, firsts[i], lasts[i]);
+        kafka_fetch(f.fetcher, &all[i]);
+    }
+    UNTIL(play->stage, f.done == 5);
+    assert_int_equal(f.refused, 0);
+    for (size_t i = 0, at = 0; i < 5; i++)
+        for (int64_t offset = firsts[i]; offset <= lasts[i]; offset++)
+            assert_int_equal(f.seen[at++], offset);
+    close_fetcher(&f);
+}
+
+static void one_may_be_asked_for_when_another_is_done(void **state)
+{
+    struct play *play = *state;
+    struct fetched f;
+    open_topic(play, 1);
+    produce(play, "k", 20);
+    open_fetcher(play, &f, 10000);
+    struct kafka_fetch one = stretch(play, 15, 19), other = stretch(play, 2, 2);
+    f.again = &other;
+    kafka_fetch(f.fetcher, &one);
+    UNTIL(play->stage, f.done == 2);
+    assert_int_equal(f.seen_count, 6);
+    assert_int_equal(f.seen[5], 2);
+    close_fetcher(&f);
+}
+
+static void a_cancelled_stretch_says_nothing_and_the_next_one_comes(void **state)
+{
+    struct play *play = *state;
+    struct fetched f;
+    open_topic(play, 1);
+    produce(play, "k", 20);
+    open_fetcher(play, &f, 10000);
+    struct kafka_fetch one = stretch(play, 0, 9), other = stretch(play, 10, 12);
+    kafka_fetch(f.fetcher, &one);
+    kafka_fetch(f.fetcher, &other);
+    kafka_fetch_cancel(f.fetcher, &one);
+    kafka_fetch_cancel(f.fetcher, &one); /* changes nothing */
+    UNTIL(play->stage, f.done == 1);
+    expect_stretch(&f, 0, 10, 12);
+    kafka_fetcher_forget(f.fetcher);
+    struct kafka_fetch again = stretch(play, 0, 1);
+    kafka_fetch(f.fetcher, &again);
+    UNTIL(play->stage, f.done == 2);
+    assert_int_equal(f.seen_count, 5);
+    close_fetcher(&f);
+}
+
+static void a_stretch_that_is_not_there_is_refused(void **state)
+{
+    struct play *play = *state;
+    struct fetched f;
+    open_topic(play, 1);
+    produce(play, "k", 5);
+    open_fetcher(play, &f, 10000);
+    struct kafka_fetch one = stretch(play, 4711, 4712), other = stretch(play, 3, 4);
+    kafka_fetch(f.fetcher, &one);
+    kafka_fetch(f.fetcher, &other);
+    UNTIL(play->stage, f.done == 2);
+    assert_int_equal(f.refused, 1);
+    assert_int_equal(f.err.code, ERR_OFFSET_LOST);
+    expect_stretch(&f, 0, 3, 4);
+    close_fetcher(&f);
+}
+
+static void while_brokers_are_away_a_stretch_ends_in_time_and_comes_later(void **state)
+{
+    struct play *play = *state;
+    struct fetched f;
+    open_topic(play, 1);
+    produce(play, "k", 5);
+    kafka_producer_free(play->producer, 1000);
+    play->producer = NULL;
+    open_fetcher(play, &f, 1000);
+    struct kafka_fetch one = stretch(play, 0, 0), other = stretch(play, 1, 4);
+    kafka_fetch(f.fetcher, &one);
+    UNTIL(play->stage, f.done == 1);
+    kafka_fetcher_forget(f.fetcher);
+    if (!stage_down(play->stage, STAGE_KAFKA)) {
+        close_fetcher(&f);
+        skip();
+    }
+    kafka_fetch(f.fetcher, &other);
+    UNTIL(play->stage, f.done == 2);
+    assert_int_equal(f.err.code, ERR_TIMEOUT);
+    stage_up(play->stage, STAGE_KAFKA);
+    int64_t until_ms = stage_now_ms(play->stage) + STAGE_WAIT_MS;
+    while (f.seen_count < 5 && stage_now_ms(play->stage) < until_ms) {
+        size_t done = f.done;
+        other = stretch(play, 1, 4);
+        kafka_fetch(f.fetcher, &other);
+        UNTIL(play->stage, f.done > done);
+    }
+    expect_stretch(&f, 0, 0, 4);
+    close_fetcher(&f);
+}
+
 #define PLAY(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -864,6 +1074,12 @@ int main(void)
         PLAY(a_short_absence_costs_time_and_nothing_else),
         PLAY(an_absence_longer_than_the_session_is_a_loss),
         PLAY(while_brokers_are_away_a_record_is_given_up_in_doubt),
+        PLAY(a_stretch_is_read_in_order_and_only_it),
+        PLAY(stretches_may_go_on_skip_and_go_back),
+        PLAY(one_may_be_asked_for_when_another_is_done),
+        PLAY(a_cancelled_stretch_says_nothing_and_the_next_one_comes),
+        PLAY(a_stretch_that_is_not_there_is_refused),
+        PLAY(while_brokers_are_away_a_stretch_ends_in_time_and_comes_later),
     };
     stage_only();
     return cmocka_run_group_tests(tests, NULL, NULL);
