@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 
+import fair
 import limits
 import streams
 import troubles
@@ -307,6 +308,7 @@ def main():
         "errors": lambda: troubles.errors(bench, 1 if args.quick else 3),
         "limits": lambda: limits.limits(bench, 60 if args.quick else 180),
         "streams": lambda: streams.streams(bench, 1 if args.quick else 3),
+        "fair": lambda: fair.fair(bench, args.quick),
         "stuck": lambda: troubles.stuck(bench, args.stuck, args.behind, 1 if args.quick else 3),
     }
     if args.steady:
