@@ -27,6 +27,7 @@
 #include "common/io/kafka.h"
 #include "worker/call/gate.h"
 #include "worker/call/provider.h"
+#include "worker/call/turns.h"
 #include "worker/deliver.h"
 #include "worker/worker.h"
 
@@ -78,6 +79,7 @@ struct slot {
     struct list_node permit_node; /* in worker->permit_queue or worker->resting */
     struct gate_place place;      /* at the model's gate */
     struct limit_place share;     /* at the fleet's limit */
+    uint64_t turn;                /* among those who wait; 0: it did not have to */
     struct http_call *call;
     bool cut_short;   /* by the deadline: it has less time than the model's own */
     unsigned attempt; /* calls made so far */
@@ -117,8 +119,9 @@ struct job {
     struct kafka_record *record; /* NULL: it is fetched again */
     struct partition *partition;
     struct tenant_queue *queue;
-    int64_t cost;       /* tokens it is estimated at */
-    size_t ahead_bytes; /* of its record */
+    struct tenant_turn *tenant_turn; /* in the queue: of its calls that wait */
+    int64_t cost;                    /* tokens it is estimated at */
+    size_t ahead_bytes;              /* of its record */
     int64_t ahead_offset, ahead_deadline_at;
     bool replayed; /* below the high watermark seen at assignment: may be known already */
     bool active;   /* counts against max_in_flight */

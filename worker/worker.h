@@ -19,6 +19,7 @@
 #include "common/io/redis.h"
 #include "common/settings/worker_conf.h"
 #include "worker/call/model.h"
+#include "worker/call/turns.h"
 
 /* The statements a worker may send to PostgreSQL (worker/statements.c). */
 enum worker_statement {
@@ -66,7 +67,8 @@ struct worker {
     struct arena names; /* topic names */
     struct flow jobs, slots;
     struct list permit_queue; /* slots that wait for room among the calls in flight */
-    struct list resting;      /* slots that wait for their next attempt */
+    struct turns turns;
+    struct list resting; /* slots that wait for their next attempt */
     size_t calls_in_flight;
 
     /* From when and until when, in loop time, everybody takes our claims for those of a living

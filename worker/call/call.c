@@ -46,6 +46,7 @@ static enum verdict try_call(struct slot *slot)
         return queue_at_gate(slot);
     if (slot->model->limit)
         limit_take(slot->model->limit, &slot->share);
+    queue_left(slot);
     if (send_call(slot))
         return STEP_WAIT;
     gate_ended(slot->model->gate, &slot->place, BREAKER_NOTHING, slot->call_started_ms,

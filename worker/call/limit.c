@@ -314,7 +314,8 @@ void limit_wait(struct limit *limit, struct limit_place *place, struct walk *wal
     if (place->woken)
         list_prepend(&limit->waiting, &place->node);
     else
-        list_append(&limit->waiting, &place->node);
+        turn_line_up(&limit->waiting, &place->node,
+                     offsetof(struct limit_place, turn) - offsetof(struct limit_place, node));
     forget_turn(limit, place);
     place->queued = true;
     metric_add_for(METRIC_limit_waits_total, str_of(limit->name), 1);

@@ -4,7 +4,7 @@
  * A slot asks limit_may() before each call, queues with limit_wait() where it may not, and says
  * limit_take() when the call leaves and limit_settle() when its tokens are known. Redis is asked
  * for shares in the background (lease.h); no call waits for an answer of Redis while there is a
- * share. First come, first served; whoever was woken goes before whoever comes.
+ * share. Who waits goes in the order of turns.h; whoever was woken goes before whoever comes.
  *
  * Without Redis (none is configured, or it is away) each process keeps to the part of the limit
  * that it had: the limit by the number of processes that shared it.
@@ -20,6 +20,7 @@
 #include "common/flow/flow.h"
 #include "common/io/redis.h"
 #include "worker/call/lease.h"
+#include "worker/call/turns.h"
 
 #define LIMIT_WINDOW_MS 60000
 
@@ -40,6 +41,7 @@ struct limit *limit_of(struct limits *limits, struct str id, struct str name, in
 /* In the slot; zeroed at first. */
 struct limit_place {
     struct list_node node;
+    uint64_t turn; /* whose is lower goes first (turns.h) */
     bool queued, woken;
     struct walk *walk;
     size_t bytes;       /* of the request */

@@ -23,10 +23,26 @@ void queue_free_permit(struct worker *worker)
         walk_answer(&container_of(node, struct slot, permit_node)->walk);
 }
 
+/* Once for each call, wherever it waits first. */
+static void draw_turn(struct slot *slot, int64_t tokens)
+{
+    struct job *job = slot->job;
+    if (!slot->turn)
+        slot->turn = turn_draw(&job->worker->turns, job->tenant_turn, tokens);
+}
+
+void queue_left(struct slot *slot)
+{
+    turn_served(&slot->job->worker->turns, slot->turn);
+    slot->turn = 0;
+}
+
 enum verdict queue_for_permit(struct slot *slot)
 {
     walk_ask(&slot->walk);
-    list_append(&slot->job->worker->permit_queue, &slot->permit_node);
+    draw_turn(slot, 1);
+    turn_line_up(&slot->job->worker->permit_queue, &slot->permit_node,
+                 offsetof(struct slot, turn) - offsetof(struct slot, permit_node));
     return STEP_WAIT;
 }
 
@@ -92,6 +108,8 @@ enum verdict queue_at_limit(struct slot *slot)
 {
     struct job *job = slot->job;
     queue_rest_until(slot, job->deadline_ms);
+    draw_turn(slot, slot->share.tokens);
+    slot->share.turn = slot->turn;
     limit_wait(slot->model->limit, &slot->share, &slot->walk);
     queue_free_permit(job->worker); /* ours was not used */
     return STEP_WAIT;

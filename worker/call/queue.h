@@ -19,6 +19,8 @@ enum verdict queue_for_permit(struct slot *slot);
 enum verdict queue_at_gate(struct slot *slot);
 enum verdict queue_at_limit(struct slot *slot);
 void queue_rest_until(struct slot *slot, int64_t at_ms);
+/* Its call leaves: whoever waits from now on comes behind it. */
+void queue_left(struct slot *slot);
 
 /* Leaving: without an answer, with ERR_EXPIRED, or back to the claim step. */
 enum verdict queue_give_up(struct slot *slot);

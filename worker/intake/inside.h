@@ -25,6 +25,7 @@ struct lane {
 struct tenant_queue {
     struct share share;
     const void *conf; /* that its weight is of */
+    struct tenant_turn turn;
     struct list jobs;
     struct stubs stubs;
     size_t bytes;                 /* of its jobs */

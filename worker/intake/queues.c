@@ -32,6 +32,15 @@ static int64_t weight_of(const struct worker_conf *conf, struct str tenant)
     return 1;
 }
 
+/* Behind those of the first lane, too, the second has its floor. */
+static uint64_t turn_weight(const struct worker_conf *conf, const struct lane *lane, int64_t weight)
+{
+    int64_t floor = conf->batch_floor, scaled = weight * TURN_WEIGHT;
+    if (lane->batch && conf->lanes.count > 1)
+        scaled = scaled * floor / (100 - floor);
+    return scaled > 0 ? (uint64_t)scaled : 1;
+}
+
 static void queue_free(struct intake *intake, struct tenant_queue *queue)
 {
     must(queue->jobs.count == 0 && queue->stubs.count == 0);
@@ -80,6 +89,7 @@ static struct tenant_queue *queue_of(struct intake *intake, struct lane *lane, s
     if (queue->conf != worker->conf) { /* new, or reloaded */
         queue->conf = worker->conf;
         queue->share.weight = weight_of(worker->conf, tenant);
+        queue->turn.weight = turn_weight(worker->conf, lane, queue->share.weight);
     }
     return queue;
 }
@@ -199,6 +209,7 @@ void queue_add_job(struct intake *intake, struct tenant_queue *queue, struct job
                    const struct stub *stub)
 {
     job->queue = queue;
+    job->tenant_turn = &queue->turn;
     job->cost = stub->cost;
     job->ahead_bytes = stub->bytes;
     job->ahead_offset = stub->offset;
