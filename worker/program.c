@@ -187,11 +187,11 @@ static bool open_kafka(struct worker *worker, struct err *err)
     worker->intake = intake_new(worker);
     intake_events(worker, &events);
     events.on_fatal = kafka_fatal;
+    kafka_conf.group = conf->group;
     intake_fetch_events(worker, &fetches);
     worker->fetcher = kafka_fetcher_new(worker->loop, &kafka_conf, FETCH_TIMEOUT_MS, &fetches, err);
     if (!worker->fetcher)
         return false;
-    kafka_conf.group = conf->group;
     kafka_conf.instance = str_of(worker->instance);
     kafka_conf.topics = worker->lane_topics;
     kafka_conf.topic_count = worker->lane_count;

@@ -316,7 +316,8 @@ struct kafka_fetcher *kafka_fetcher_new(struct loop *loop, const struct kafka_co
                                         const struct kafka_fetcher_events *events, struct err *err)
 {
     struct kafka_conf conf = *given;
-    conf.group = STR("quern-fetcher"); /* the library wants a name, nobody joins */
+    if (str_empty(conf.group)) /* the library wants a name, nobody joins */
+        conf.group = STR("quern-fetcher");
     conf.instance = (struct str){NULL, 0};
     conf.fetch_bytes_max = kafka_or(conf.fetch_bytes_max, KAFKA_FETCH_BYTES_MAX) / BYTES_SHARES;
     if (conf.fetch_bytes_max < PART_BYTES_MIN)

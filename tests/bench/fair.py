@@ -100,6 +100,11 @@ def light(bench, quick):
               f"{p_busy * 1000:.0f} ms / {p_idle * 1000:.0f} ms = {p_busy / p_idle:.2f} ({len(busy)} requests, {lost} without answer)", "<= 1.20")
     bench.row("the same: median; slowest; slowest of those asked in the first 2 s", f"{percentile(list(busy.values()), 0.5) * 1000:.0f} ms; {max(busy.values()) * 1000:.0f} ms; {max(first) * 1000:.0f} ms", "")
     bench.row("the same: calls of the heavy tenant meanwhile; the worker's CPU and memory", f"{heavy} in {time.time() - published:.0f} s; {worker.cpu() - before:.1f} s; {worker.memory_mb():.0f} MB", "")
+    # The next worker has all of it ahead at once.
+    worker.stop()
+    worker = bench.worker(prefix, IN_FLIGHT)
+    again = measure(tail, ask(producer, prefix, "again", 5))
+    bench.row("a worker that starts with all of them ahead: slowest light request of its first 5 s, median", f"{max(again.values()):.1f} s, {percentile(list(again.values()), 0.5):.2f} s", "")
     tail.over = True
     tail.join()
     worker.stop()

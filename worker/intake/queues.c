@@ -71,25 +71,46 @@ void ahead_done(struct intake *intake)
     shares_done(&intake->shares);
 }
 
+static struct tenant_queue *queue_find(const struct intake *intake, size_t lane, struct str tenant)
+{
+    struct share *share = shares_find(&intake->shares, lane, tenant);
+    return share ? container_of(share, struct tenant_queue, share) : NULL;
+}
+
+static struct tenant_queue *queue_new(struct intake *intake, size_t lane, struct str tenant)
+{
+    struct tenant_queue *queue = xzalloc(sizeof(*queue) + tenant.len + 1);
+    list_init(&queue->jobs);
+    memcpy(queue->tenant, tenant.data, tenant.len);
+    share_join(&intake->shares, &queue->share, lane, str_from(queue->tenant, tenant.len), 1);
+    return queue;
+}
+
+/* Of those for whom there was no room when they came: no tenant has such a name. While it has
+ * something, who is new goes there, else his next request would overtake his last. */
+static struct tenant_queue *queue_of_rest(struct intake *intake, size_t lane)
+{
+    struct str name = STR("\x01rest");
+    struct tenant_queue *rest = queue_find(intake, lane, name);
+    if (intake->shares.known >= TENANTS_MAX)
+        return rest ? rest : queue_new(intake, lane, name);
+    return rest && (rest->jobs.count || rest->stubs.count) ? rest : NULL;
+}
+
 static struct tenant_queue *queue_of(struct intake *intake, struct lane *lane, struct str tenant)
 {
-    struct worker *worker = intake->worker;
+    const struct worker_conf *conf = intake->worker->conf;
     size_t number = lane_number(intake, lane);
-    forget_idle(intake, loop_now_ms(worker->loop) - IDLE_MS);
-    struct share *share = shares_find(&intake->shares, number, tenant);
-    if (!share && intake->shares.known >= TENANTS_MAX)
-        share = shares_find(&intake->shares, number, tenant = STR(""));
-    struct tenant_queue *queue = share ? container_of(share, struct tenant_queue, share) : NULL;
-    if (!queue) {
-        queue = xzalloc(sizeof(*queue) + tenant.len + 1);
-        list_init(&queue->jobs);
-        memcpy(queue->tenant, tenant.data, tenant.len);
-        share_join(&intake->shares, &queue->share, number, str_from(queue->tenant, tenant.len), 1);
-    }
-    if (queue->conf != worker->conf) { /* new, or reloaded */
-        queue->conf = worker->conf;
-        queue->share.weight = weight_of(worker->conf, tenant);
-        queue->turn.weight = turn_weight(worker->conf, lane, queue->share.weight);
+    forget_idle(intake, loop_now_ms(intake->worker->loop) - IDLE_MS);
+    struct tenant_queue *queue = queue_find(intake, number, tenant);
+    if (!queue)
+        queue = queue_of_rest(intake, number);
+    if (!queue)
+        queue = queue_new(intake, number, tenant);
+    if (queue->conf != conf) { /* new, or reloaded */
+        queue->conf = conf;
+        queue->share.weight = weight_of(conf, queue->share.node.key);
+        queue->turn.weight = turn_weight(conf, lane, queue->share.weight);
     }
     return queue;
 }
