@@ -40,8 +40,8 @@ struct kafka_fetcher_events {
     void *context;
 };
 
-/* Of `conf`: addresses, properties, client_id, fetch_bytes_max, message_bytes_max, records_per_turn,
- * and group: one that the program may ask about; it is not joined. */
+/* Of `conf`: addresses, properties, client_id, fetch_bytes_max, message_bytes_max,
+ * records_per_turn, and group: one that the program may ask about; it is not joined. */
 struct kafka_fetcher *kafka_fetcher_new(struct loop *loop, const struct kafka_conf *conf,
                                         int64_t timeout_ms,
                                         const struct kafka_fetcher_events *events, struct err *err);
