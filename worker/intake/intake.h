@@ -1,9 +1,10 @@
 /*
  * intake.h -- where requests come in: partitions, back-pressure, order within a session, commits.
  *
- * Records of Kafka become jobs that wait in one backlog per lane (interactive before batch) until
- * there is room among `max_in_flight`. A full backlog pauses its lane's partitions and is let in
- * again at half, so that the library's prefetch is seldom thrown away. An offset counts as finished
+ * Records of Kafka wait in a queue per tenant and lane (ahead.h) until there is room among
+ * `max_in_flight` and it is their tenant's turn (shares.h). Beyond a bound only their place is
+ * kept, and they are fetched again; too many such places pause the lane's partitions, until half of
+ * them are gone, so that the library's prefetch is seldom thrown away. An offset counts as finished
  * when its job has ended well; what may be committed is the tracker's low, and it is committed at
  * intervals and before a partition is given up.
  *
