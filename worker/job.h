@@ -29,6 +29,7 @@
 #include "worker/call/provider.h"
 #include "worker/call/turns.h"
 #include "worker/deliver.h"
+#include "worker/ledger.h"
 #include "worker/worker.h"
 
 #define JOB_SLOTS_MAX 16
@@ -62,7 +63,7 @@ struct slot {
     /* recognise, claim */
     enum claim_state claim;
     int64_t held_seen_ms;        /* when Redis said so */
-    struct str holder;           /* CLAIM_HELD: "INSTANCE INCARNATION" */
+    struct str holder;           /* CLAIM_HELD: the claim, see schemas/lua/claim.lua */
     struct str packed;           /* CLAIM_KEPT, later: the packed result */
     int look;                    /* what the claim step waits for */
     struct str done_text;        /* the holder's answer was found stored */
@@ -87,6 +88,7 @@ struct slot {
     bool paid;        /* a provider counted tokens for one of them */
     int64_t call_started_ms;
     struct attempt *attempts;    /* room for model->attempts_max */
+    unsigned sends;              /* of the call that just ended; 0: it never left */
     struct provider_reply reply; /* of the call that just ended; reply.status 0: see call_err */
     struct err call_err;
     int64_t first_byte_ms;
@@ -105,6 +107,11 @@ struct slot {
     struct delivery *delivery;
     bool keeping;   /* the report step waits for Redis to keep it */
     bool abandoned; /* given up before a call was paid for */
+
+    /* ledger: calls of unknown fate, in front of the attempts (worker/ledger.h) */
+    struct attempt *notes;
+    unsigned note_count;
+    bool told; /* a part tells of all of them, or a result of their own */
 };
 
 struct job {

@@ -76,6 +76,7 @@ static void slot_ended(void *subject, bool ok)
         slot->abandoned = true;
         claims_release(slot);
     }
+    ledger_tell(slot);
     walk_answer(&slot->job->walk);
 }
 
@@ -200,14 +201,30 @@ static bool open_kafka(struct worker *worker, struct err *err)
     return worker->consumer != NULL;
 }
 
+/* What the drain's time was too short for. While Kafka does not listen the claims stay: whoever
+ * takes them over tells that a call may have been made. */
+static void leave_calls(struct job *job)
+{
+    if (!kafka_producer_up(job->worker->producer))
+        return;
+    for (int i = 0; i < job->slot_count; i++) {
+        ledger_cancel(&job->slots[i]);
+        ledger_tell(&job->slots[i]);
+        claims_release(&job->slots[i]);
+    }
+}
+
 static void stop(void *program)
 {
     struct worker *worker = program;
+    if (worker->draining)
+        intake_each_job(worker->intake, leave_calls);
     claims_free(worker->claims, true);
     stored_free(worker->stored);
     lookup_free(worker->lookup);
     http_client_free(worker->http);
     kafka_producer_free(worker->producer, 2000);
+    ledger_free(worker->ledger);
     redis_free(worker->redis);
     limits_free(worker->limits);
     postgres_free(worker->pg);
@@ -280,6 +297,7 @@ static void *start(struct app *app, const void *conf, struct err *err)
     worker->lookup = lookup_new(worker->loop, worker->pg, STATEMENT_LOOKUP);
     worker->claims = claims_new(worker);
     worker->stored = stored_new(worker);
+    worker->ledger = ledger_new(worker);
     if (!open_kafka(worker, err)) {
         stop(worker);
         return NULL;

@@ -35,6 +35,7 @@ extern const struct app_program worker_program; /* program.c */
 struct intake;
 struct lookup;
 struct claims;
+struct ledger;
 struct stored;
 struct slot;
 struct job;
@@ -80,6 +81,7 @@ struct worker {
     struct lookup *lookup;
     struct claims *claims;
     struct stored *stored;
+    struct ledger *ledger;
     /* Partitions are gone for good: whoever waits for their sake is let go. Set by program.c. */
     void (*wake_lost)(struct worker *worker);
     /* Gives back what an abandoned slot has claimed. Set by program.c, as above. */

@@ -288,6 +288,8 @@ static void take(struct gather *gather, struct entry *entry)
         if (str_is(part->result.status, "repeat")) {
             entry->kind = ENTRY_REPEAT;
             CRASH_POINT(repeat_taken);
+        } else if (str_is(part->result.status, "calls")) {
+            entry->late = true; /* no part: only its calls are stored */
         } else {
             join(gather, entry);
         }

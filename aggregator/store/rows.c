@@ -264,13 +264,15 @@ static void run_id(struct rows *rows, struct str id)
     text(rows, COLUMN_r_id, str_from(digest, 32));
 }
 
+/* What a newer worker may say beyond this counts as failed. */
 static struct str run_outcome(const struct attempt *attempt, bool late)
 {
-    bool ok = str_is(attempt->outcome, "ok") || str_empty(attempt->outcome);
-    if (late && ok)
-        return STR("late");
-    if (ok || str_is(attempt->outcome, "cancelled") || str_is(attempt->outcome, "late"))
-        return ok ? STR("ok") : attempt->outcome;
+    static const char *const known[] = {"cancelled", "cut", "late", "hedged", "ambiguous"};
+    if (str_is(attempt->outcome, "ok") || str_empty(attempt->outcome))
+        return late ? STR("late") : STR("ok");
+    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+        if (str_is(attempt->outcome, known[i]))
+            return str_of(known[i]);
     return STR("failed");
 }
 
@@ -295,6 +297,7 @@ static void add_run(struct rows *rows, const struct entry *entry, const struct a
     count(rows, COLUMN_r_input, attempt->usage.input);
     count(rows, COLUMN_r_output, attempt->usage.output);
     count(rows, COLUMN_r_cached_input, attempt->usage.cached_input);
+    count(rows, COLUMN_r_cache_write, attempt->usage.cache_write);
     count(rows, COLUMN_r_reasoning, attempt->usage.reasoning);
     count(rows, COLUMN_r_cost, attempt->cost_microusd);
     count(rows, COLUMN_r_latency, attempt->latency_ms);

@@ -1,5 +1,10 @@
--- Gives a claim back that is still ours. KEYS: claim. ARGV: instance, incarnation.
-if redis.call('GET', KEYS[1]) == ARGV[1] .. ' ' .. ARGV[2] then
-  return redis.call('DEL', KEYS[1])
-end
-return 0
+-- Gives a claim back that is still ours. What stands in front of us, see claim.lua, stays for whoever
+-- takes the slot up next. KEYS: claim. ARGV: instance, incarnation.
+local claim = redis.call('GET', KEYS[1])
+local mine = ARGV[1] .. ' ' .. ARGV[2]
+if not claim or string.sub(claim, -#mine) ~= mine then return 0 end
+if claim == mine then return redis.call('DEL', KEYS[1]) end
+local ended, line = string.match(claim, '^(.*)\n([^\n]*)$')
+if line ~= mine then return 0 end
+redis.call('SET', KEYS[1], ended, 'KEEPTTL')
+return 1

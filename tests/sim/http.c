@@ -386,7 +386,9 @@ static void call_answer(struct sim_op *op)
         .connect_us = CONNECT_US,
         .first_byte_us = call->reply.after_ms * 1000,
         .total_us = call->reply.after_ms * 1000,
-        .sends = op->way == SIM_TWICE ? 2 : 1,
+        .sends = call->reply.trouble == SIM_REFUSED || op->way == SIM_REFUSE ? 0
+                 : op->way == SIM_TWICE                                      ? 2
+                                                                             : 1,
     };
     ledger_end(call, err.code ? 0 : call->reply.status, !err.code);
     call->done(&reply, err.code ? &err : NULL, call->context);

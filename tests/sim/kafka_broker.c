@@ -321,11 +321,17 @@ const struct result *sim_result(struct sim *sim, size_t index)
     return sim->kafka->results.items[index];
 }
 
+/* Calls of a slot that was given up are none. */
+static bool is_part(const struct result *result)
+{
+    return !str_is(result->status, "calls");
+}
+
 const struct result *sim_part(struct sim *sim, const char *id, int slot)
 {
     for (size_t i = 0; i < sim_result_count(sim); i++) {
         const struct result *result = sim_result(sim, i);
-        if (str_is(result->request_id, id) && result->slot == slot)
+        if (str_is(result->request_id, id) && result->slot == slot && is_part(result))
             return result;
     }
     return NULL;
@@ -335,7 +341,7 @@ size_t sim_parts_of(struct sim *sim, const char *id)
 {
     size_t count = 0;
     for (size_t i = 0; i < sim_result_count(sim); i++)
-        count += str_is(sim_result(sim, i)->request_id, id);
+        count += str_is(sim_result(sim, i)->request_id, id) && is_part(sim_result(sim, i));
     return count;
 }
 

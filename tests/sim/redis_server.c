@@ -155,8 +155,11 @@ static void do_set(struct sim_redis *redis, const struct str *words, size_t coun
                    struct sim_answer *ret)
 {
     int64_t lifetime_us = 0;
+    bool keep_lifetime = false;
     for (size_t i = 3; i < count; i++) {
-        if (str_eq_nocase(words[i], STR("NX"))) {
+        if (str_eq_nocase(words[i], STR("KEEPTTL"))) {
+            keep_lifetime = true;
+        } else if (str_eq_nocase(words[i], STR("NX"))) {
             if (find(redis, words[1]))
                 return; /* nil */
         } else if (str_eq_nocase(words[i], STR("PX"))) {
@@ -170,7 +173,8 @@ static void do_set(struct sim_redis *redis, const struct str *words, size_t coun
     item_clear(item);
     item->kind = STRING;
     item_push(item, words[2]);
-    item->expires_us = lifetime_us ? redis->sim->now_us + lifetime_us : 0;
+    if (!keep_lifetime)
+        item->expires_us = lifetime_us ? redis->sim->now_us + lifetime_us : 0;
     answer_ok(ret);
 }
 

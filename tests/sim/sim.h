@@ -290,7 +290,9 @@ struct sim_run_row { /* inference_runs */
 struct sim_usage_row { /* usage_daily; absent texts are '' there */
     int64_t day;
     struct str tenant, user, model, provider;
-    int64_t requests, calls, failed_calls, input_tokens, output_tokens, cached_input_tokens;
+    int64_t requests, calls, failed_calls, cancelled_calls, cut_calls, late_calls, hedged_calls;
+    int64_t ambiguous_calls, unpriced_calls;
+    int64_t input_tokens, output_tokens, cached_input_tokens, cache_write_tokens;
     int64_t reasoning_tokens, cost_microusd, latency_ms;
 };
 struct sim_offset_row { /* kafka_offsets */

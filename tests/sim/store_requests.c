@@ -249,6 +249,17 @@ static void run_remove(struct sim_store *store, void *object)
     map_remove(&store->runs, &((struct run_row *)object)->node);
 }
 
+static void count_outcome(struct sim_usage_row *usage, struct str outcome)
+{
+    usage->calls++;
+    usage->failed_calls += str_is(outcome, "failed");
+    usage->cancelled_calls += str_is(outcome, "cancelled");
+    usage->cut_calls += str_is(outcome, "cut");
+    usage->late_calls += str_is(outcome, "late");
+    usage->hedged_calls += str_is(outcome, "hedged");
+    usage->ambiguous_calls += str_is(outcome, "ambiguous");
+}
+
 static void ran(struct storing *s, size_t i)
 {
     struct sim_store *store = s->store;
@@ -284,8 +295,9 @@ static void ran(struct storing *s, size_t i)
     table_add(store, &store->run_rows, run);
     struct sim_usage_row *usage =
         used(store, row->created_ms, row->tenant, row->user, row->model, row->provider);
-    usage->calls++;
-    usage->failed_calls += str_is(outcome, "failed");
+    count_outcome(usage, outcome);
+    usage->unpriced_calls += !cell(s, COLUMN_r_cost, i).data && row->tokens > 0;
+    usage->cache_write_tokens += store_int(cell(s, COLUMN_r_cache_write, i));
     usage->input_tokens += row->input_tokens;
     usage->output_tokens += row->output_tokens;
     usage->cached_input_tokens += store_int(cell(s, COLUMN_r_cached_input, i));

@@ -76,23 +76,6 @@ static struct str outcome_of(const struct err *err)
     return err->code ? str_of(err_name(err->code)) : STR("ok");
 }
 
-/* In the ledger: did the provider hear to the end, was it cut, did we hang up? */
-static struct str outcome_word(const struct slot *slot, const struct err *err)
-{
-    switch (err->code) {
-    case ERR_NONE:
-        return STR("ok");
-    case ERR_PROVIDER_CUT:
-        return STR("cut");
-    case ERR_CANCELLED:
-        return STR("cancelled");
-    case ERR_PROVIDER_TIMEOUT: /* we did not wait longer */
-        return slot->cut_short ? STR("cancelled") : STR("failed");
-    default:
-        return STR("failed");
-    }
-}
-
 /* What the call that just ended was worth: the attempt's row, the answer or the error. */
 static void settle_attempt(struct slot *slot, struct err *err)
 {
@@ -109,7 +92,9 @@ static void settle_attempt(struct slot *slot, struct err *err)
     a->latency_ms = loop_now_ms(job->worker->loop) - slot->call_started_ms;
     if (slot->reply.status == 200 && PLANTED(19))
         err->code = ERR_NONE;
-    a->outcome = outcome_word(slot, err);
+    a->outcome = ledger_outcome(slot, err);
+    if (slot->sends > 1)
+        ledger_note_resent(slot, a);
     slot->paid |= slot->answer.usage_known;
     if (slot->answer.usage_known || slot->answer.usage.input) { /* also of half an answer */
         a->usage = slot->answer.usage;

@@ -262,6 +262,8 @@ void provider_cap_usage(struct usage *usage)
 {
     if (usage->cached_input > usage->input)
         usage->cached_input = usage->input;
+    if (usage->cache_write > usage->input - usage->cached_input)
+        usage->cache_write = usage->input - usage->cached_input;
     if (usage->reasoning > usage->output)
         usage->reasoning = usage->output;
 }

@@ -54,6 +54,7 @@ static struct attempt *note_attempt(struct slot *slot)
     contract_init(&contract_attempt, a);
     a->run_id = arena_str(&job->arena, str_of(run_id));
     a->call_id = call_id(slot);
+    a->outcome = STR("failed"); /* until it is known better */
     a->number = slot->attempt;
     a->model = slot->model->dialect.name;
     a->provider = str_of(slot->model->provider->name);
@@ -104,6 +105,7 @@ static void call_done(const struct http_reply *reply, const struct err *err, voi
     slot->call_err = err ? *err : (struct err){0};
     slot->reply = (struct provider_reply){0};
     slot->first_byte_ms = reply ? reply->first_byte_us / 1000 : 0;
+    slot->sends = reply ? reply->sends : 1;
     slot->streamed = slot->prompt.stream && listen_end(slot, err);
     if (slot->streamed && slot->first_token_ms != INT_ABSENT)
         slot->first_byte_ms = slot->first_token_ms;
@@ -117,6 +119,7 @@ void send_stop(struct slot *slot, const struct err *err)
     struct worker *worker = slot->job->worker;
     http_cancel(worker->http, slot->call);
     slot->call_err = *err;
+    slot->sends = 1;
     slot->reply = (struct provider_reply){0};
     slot->streamed = slot->prompt.stream && listen_end(slot, err);
     call_over(slot);
@@ -159,8 +162,10 @@ bool send_call(struct slot *slot)
     slot->cut_short = left < slot->model->timeout_ms;
     slot->call_started_ms = now;
     slot->call = http_call(worker->http, &request, call_done, slot, &slot->err);
-    if (!slot->call)
+    if (!slot->call) {
+        attempt->error_code = str_of(err_name(slot->err.code));
         return false;
+    }
     slot->calling = true;
     if (slot->prompt.stream)
         listen_begin(slot);

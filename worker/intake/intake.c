@@ -165,6 +165,8 @@ void intake_job_ended(void *subject, bool ok)
     struct job *job = subject;
     must_be(job, JOB_MAGIC);
     struct intake *intake = job->worker->intake;
+    for (int i = 0; ok && i < job->slot_count; i++)
+        ledger_tell(&job->slots[i]); /* of one that was not walked, for it is answered already */
     if (ok || PLANTED(2))
         finish_offset(intake, job);
     else
@@ -207,6 +209,12 @@ void intake_drain(struct intake *intake)
     if (PLANTED(38))
         app_drained(worker->app);
     intake_check_released(intake);
+}
+
+void intake_each_job(struct intake *intake, void (*visit)(struct job *job))
+{
+    LIST_EACH(&intake->jobs, node)
+    visit(container_of(node, struct job, node));
 }
 
 size_t intake_active(const struct intake *intake)

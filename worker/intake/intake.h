@@ -26,6 +26,8 @@ void intake_fetch_events(struct worker *worker, struct kafka_fetcher_events *ret
 
 /* Stop taking; abandons what has not begun; `drained` is called when nothing is left. */
 void intake_drain(struct intake *intake);
+/* Every job inside, whatever it waits for; nothing may end meanwhile. */
+void intake_each_job(struct intake *intake, void (*visit)(struct job *job));
 /* The flow's `ended`: frees the job. */
 void intake_job_ended(void *subject, bool ok);
 

@@ -71,7 +71,8 @@ static enum verdict decide(struct slot *slot)
         return STEP_NEXT;
     if (!job_owned(job) || job->worker->draining)
         return STEP_FAIL;
-    if (loop_now_ms(job->worker->loop) >= job->deadline_ms)
+    /* Past the deadline it is still of interest whether the holder died with a call of its own. */
+    if (loop_now_ms(job->worker->loop) >= job->deadline_ms && slot->look == LOOK_ALIVE)
         return STEP_NEXT;
     claims_challenge(slot, &slot->walk);
     slot->look = LOOK_ALIVE;
@@ -98,7 +99,8 @@ enum verdict claim_finish(void *subject)
 {
     struct slot *slot = subject;
     struct job *job = slot->job;
-    if (slot->look == LOOK_ALIVE && slot->claim == CLAIM_HELD) {
+    bool too_late = loop_now_ms(job->worker->loop) >= job->deadline_ms;
+    if (slot->look == LOOK_ALIVE && slot->claim == CLAIM_HELD && !too_late) {
         slot->look = LOOK_SLEPT;
         walk_sleep_until(&slot->walk, loop_now_ms(job->worker->loop) + LOOK_AGAIN_MS);
         return STEP_WAIT;

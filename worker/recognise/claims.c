@@ -140,9 +140,8 @@ static bool was_held(const struct slot *slot)
            loop_now_ms(slot->job->worker->loop) - slot->held_seen_ms < HELD_BELIEVED_MS;
 }
 
-/* {"done", text} | {"kept", bytes} | {"held", holder} | {"claimed"}, the last two with
- * "cancelled" behind them; anything else
- * is a miss. */
+/* {"done", text} | {"kept", bytes} | {"held", claim} | {"claimed", lives that ended}, the last two
+ * with "cancelled" behind them; anything else is a miss. */
 static void claim_told(const struct redis_reply *reply, void *context)
 {
     struct claim_question *q = context;
@@ -157,6 +156,7 @@ static void claim_told(const struct redis_reply *reply, void *context)
         slot->job->cancelled |= reply->count > 2;
         if (str_is(word, "claimed")) {
             slot->claim = CLAIM_MINE;
+            ledger_note_ended(slot, what);
             CRASH_POINT(claim_taken);
         } else if (str_is(word, "held") && !PLANTED(35)) {
             slot->claim = CLAIM_HELD;
@@ -209,12 +209,14 @@ void claims_take(struct slot *slot, struct walk *walk, struct str *ret_done)
                      question(slot, walk, ret_done));
 }
 
-/* Without an answer nobody knows whose it is. */
+/* Without an answer nobody knows whose it is. 1: whoever stands in the claim has died with it. */
 static void steal_told(const struct redis_reply *reply, void *context)
 {
     struct claim_question *q = context;
     bool answered = reply && reply->kind == REDIS_NUMBER;
-    q->slot->claim = !answered ? CLAIM_NONE : reply->number == 1 ? CLAIM_MINE : CLAIM_HELD;
+    q->slot->claim = !answered ? CLAIM_NONE : reply->number > 0 ? CLAIM_MINE : CLAIM_HELD;
+    if (answered && reply->number == 1)
+        ledger_note_ended(q->slot, q->slot->holder);
     if (q->slot->claim == CLAIM_MINE)
         CRASH_POINT(claim_stolen);
     walk_answer(q->walk);
@@ -230,14 +232,22 @@ static void steal(struct claim_question *q)
     redis_script_ask(worker->redis, worker->script_steal, 1, words, 5, steal_told, q);
 }
 
-/* The holder is "INSTANCE INCARNATION"; the instance's alive key says which incarnation lives. */
+/* What stands behind the last `c`, or all of it; what stands before goes to `ret_before`. */
+static struct str behind_last(struct str text, char c, struct str *ret_before)
+{
+    size_t at = text.len;
+    while (at > 0 && text.data[at - 1] != c)
+        at--;
+    *ret_before = str_slice(text, 0, at ? at - 1 : 0);
+    return str_slice(text, at, text.len);
+}
+
+/* The holder is the claim's last line, "INSTANCE INCARNATION"; the instance's alive key says which
+ * incarnation lives. */
 static void alive_told(const struct redis_reply *reply, void *context)
 {
     struct claim_question *q = context;
-    struct str holder = q->slot->holder;
-    struct str incarnation = str_slice(holder, holder.len, holder.len);
-    for (size_t i = holder.len; i > 0 && holder.data[i - 1] != ' '; i--)
-        incarnation = str_slice(holder, i - 1, holder.len);
+    struct str before, incarnation = behind_last(q->slot->holder, ' ', &before);
     bool lives =
         !PLANTED(40) && reply && reply->kind == REDIS_TEXT && str_eq(reply->text, incarnation);
     bool away = !reply || reply->kind == REDIS_FAILED;
@@ -252,10 +262,8 @@ static void alive_told(const struct redis_reply *reply, void *context)
 void claims_challenge(struct slot *slot, struct walk *walk)
 {
     struct worker *worker = slot->job->worker;
-    size_t space = slot->holder.len;
-    while (space > 0 && slot->holder.data[space - 1] != ' ')
-        space--;
-    struct str instance = str_slice(slot->holder, 0, space ? space - 1 : 0);
+    struct str before, instance;
+    behind_last(behind_last(slot->holder, '\n', &before), ' ', &instance);
     const struct str words[] = {STR("GET"),
                                 redis_key_alive(&slot->job->arena, prefix_of(worker), instance)};
     redis_ask(worker->redis, words, 2, alive_told, question(slot, walk, NULL));

@@ -55,13 +55,14 @@ static void add_usage(struct usage *sum, const struct usage *one)
     sum->input += one->input;
     sum->output += one->output;
     sum->cached_input += one->cached_input;
+    sum->cache_write += one->cache_write;
     sum->reasoning += one->reasoning;
 }
 
 static void fill_attempts(struct slot *slot, struct result *result)
 {
-    result->attempts.items = slot->attempts;
-    result->attempts.count = slot->attempt;
+    result->attempts.items = ledger_attempts(slot, &result->attempts.count);
+    slot->told = true;
     for (unsigned i = 0; i < slot->attempt; i++) {
         const struct attempt *a = &slot->attempts[i];
         add_usage(&result->usage, &a->usage);
@@ -140,7 +141,7 @@ static void make_fit(struct slot *slot)
     if (contract_check(&contract_result, &slot->result, &why))
         return;
     log_error("a result is sent without its attempts, they do not fit", LOG_C("error", why.text));
-    slot->attempt = 0;
+    slot->attempt = slot->note_count = 0;
     fill_result(slot);
 }
 

@@ -57,11 +57,11 @@ static void separators_in_a_part_are_escaped(void **state)
 static void scripts_are_whole(void **state)
 {
     (void)state;
-    assert_non_null(strstr(lua_claim, "return {'claimed', '', cancelled}\n"));
+    assert_non_null(strstr(lua_claim, "return {'claimed', ended, cancelled}\n"));
     assert_non_null(strstr(lua_conversation, "'^{\"turn\":(%d+)'"));
     assert_non_null(strstr(lua_settled, "for i = 2, #KEYS do"));
     assert_non_null(strstr(lua_steal, "ARGV[4]"));
-    assert_non_null(strstr(lua_release, "return 0\n"));
+    assert_non_null(strstr(lua_release, "return 1\n"));
 }
 
 static void lifetimes_come_from_the_rows(void **state)

@@ -257,8 +257,8 @@ static void read_usage(const struct value *usage, struct answer *ret)
     int64_t read = provider_count(usage, "cache_read_input_tokens");
     ret->usage_known = true;
     ret->usage.cached_input = read;
-    ret->usage.input = provider_count(usage, "input_tokens") + read +
-                       provider_count(usage, "cache_creation_input_tokens");
+    ret->usage.cache_write = provider_count(usage, "cache_creation_input_tokens");
+    ret->usage.input = provider_count(usage, "input_tokens") + read + ret->usage.cache_write;
     ret->usage.output = provider_count(usage, "output_tokens");
 }
 

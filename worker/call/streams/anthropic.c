@@ -38,6 +38,7 @@ static void read_usage(struct stream *stream, const struct value *usage)
     note_count(&stream->counts[1], usage, "cache_creation_input_tokens");
     note_count(&stream->usage.cached_input, usage, "cache_read_input_tokens");
     note_count(&stream->usage.output, usage, "output_tokens");
+    stream->usage.cache_write = stream->counts[1];
     stream->usage.input = stream->counts[0] + stream->counts[1] + stream->usage.cached_input;
 }
 
