@@ -219,6 +219,7 @@ void check_end(struct play *play)
     check_limit(play);
     check_shares(play);
     check_books(play);
+    check_ledger(play);
     if (sim_commit_went_back(play->sim))
         play_find(play, "I3: a commit went back");
 }

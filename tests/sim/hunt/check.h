@@ -35,6 +35,8 @@ void check_repeats(struct play *play);
 void check_deadlines(struct play *play); /* I8 */
 /* check_books.c: money (I6), what is there together (I13), replies. */
 void check_books(struct play *play);
+/* check_ledger.c: every send is a row (I6). */
+void check_ledger(struct play *play);
 /* Whether Redis was there all the time: claims and kept answers are its. */
 bool check_redis_was_well(const struct schedule *schedule);
 /* Neither Redis nor PostgreSQL may have known of what was asked before: it is asked anew. */

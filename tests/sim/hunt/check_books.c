@@ -61,17 +61,19 @@ static void check_runs(struct play *play)
 static void check_sums(struct play *play)
 {
     struct sim *sim = play->sim;
-    int64_t requests = 0, calls = 0, tokens = 0;
+    int64_t requests = 0, calls = 0, tokens = 0, ambiguous = 0;
     for (size_t i = 0; i < sim_usage_rows(sim); i++) {
         requests += sim_usage_row(sim, i)->requests;
         calls += sim_usage_row(sim, i)->calls;
         tokens += sim_usage_row(sim, i)->input_tokens + sim_usage_row(sim, i)->output_tokens;
+        ambiguous += sim_usage_row(sim, i)->ambiguous_calls;
     }
     for (size_t i = 0; i < sim_run_rows(sim); i++) {
         calls--;
+        ambiguous -= str_is(sim_run_row(sim, i)->outcome, "ambiguous");
         tokens -= sim_run_row(sim, i)->input_tokens + sim_run_row(sim, i)->output_tokens;
     }
-    if (requests != (int64_t)sim_final_count(sim) || calls || tokens)
+    if (requests != (int64_t)sim_final_count(sim) || calls || tokens || ambiguous)
         play_find(play,
                   "I6: daily usage has %lld requests of %zu, %lld calls and %lld tokens too many",
                   (long long)requests, sim_final_count(sim), (long long)calls, (long long)tokens);

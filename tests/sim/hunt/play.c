@@ -16,6 +16,8 @@
 #include "tests/sim/hunt/check.h"
 
 enum { BACK_MS = 120, REPLIES_MAX = 24, SETTLE_MS = 3600 * 1000, FREEZE_GRACE_MS = 1500 };
+/* The longest call; until its row is in the store; when its record got lost on the way. */
+enum { CALLS_MS = 130000, TOLD_MS = 3000, TOLD_AGAIN_MS = 45000 };
 
 void play_find(struct play *play, const char *format, ...)
 {
@@ -372,6 +374,25 @@ static void settle(struct play *play)
         sim_run_until(play->sim, settled, play, 1000);
 }
 
+static bool all_told(struct sim *sim, void *context)
+{
+    watch(sim, context);
+    for (size_t i = 0; i < sim_call_count(sim); i++)
+        if (sim_call(sim, i)->end_ms < 0)
+            return false;
+    return true;
+}
+
+/* A call that is under way when all is final still has to be paid, and its row has to be there. */
+static void pay(struct play *play)
+{
+    int64_t end_ms = sim_now_ms(play->sim) + CALLS_MS;
+    while (!all_told(play->sim, play) && sim_now_ms(play->sim) < end_ms)
+        sim_run_until(play->sim, all_told, play, 1000);
+    bool lost = schedule_has_fault(play->schedule, SIM_PRODUCE, SIM_WELL);
+    run_to(play, sim_now_ms(play->sim) + (lost ? TOLD_AGAIN_MS : TOLD_MS));
+}
+
 bool play(const struct schedule *schedule, FILE *trace, struct played *ret)
 {
     struct play p = {.schedule = schedule, .sim = sim_new(schedule->seed)};
@@ -380,6 +401,7 @@ bool play(const struct schedule *schedule, FILE *trace, struct played *ret)
     build(&p);
     act(&p);
     settle(&p);
+    pay(&p);
     check_end(&p);
     *ret = (struct played){.fingerprint = sim_fingerprint(p.sim),
                            .calls = sim_door_calls(p.sim),
