@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/app/prices.h"
+
 enum {
     MODEL_NAME_BYTES_MAX = 128,
     TOPIC_PREFIX_BYTES_MAX = 100,
@@ -57,9 +59,10 @@ const struct conf_row model_conf_rows[] = {
     ROW("retry_budget", CONF_INT, "20", 0, 1000, NULL, retry_budget, "Most retries in vain, in percent of the requests; ten a second may be made in any case. Beyond it they wait"),
     ROW("requests_per_minute", CONF_INT, "0", 0, 1000000000, NULL, requests_per_minute, "Rate limit that the whole fleet keeps to in any 60 seconds, per provider, address, key and the provider's name of the model; 0: none"),
     ROW("tokens_per_minute", CONF_INT, "0", 0, 1000000000000, NULL, tokens_per_minute, "The same for tokens, input and output; 0: none"),
-    ROW("price_input", CONF_REAL, "", 0, 1000000, NULL, price_input, "US dollars per million input tokens; empty: no cost is computed"),
+    ROW("price_input", CONF_REAL, "", 0, 1000000, NULL, price_input, "US dollars per million input tokens; empty: as in prices_file, without which there is no cost"),
     ROW("price_output", CONF_REAL, "", 0, 1000000, NULL, price_output, "US dollars per million output tokens"),
-    ROW("price_cached_input", CONF_REAL, "", 0, 1000000, NULL, price_cached_input, "US dollars per million cached input tokens; empty: as other input"),
+    ROW("price_cached_input", CONF_REAL, "", 0, 1000000, NULL, price_cached_input, "US dollars per million input tokens read from the provider's cache; empty: as other input"),
+    ROW("price_cache_write", CONF_REAL, "", 0, 1000000, NULL, price_cache_write, "US dollars per million input tokens written to the provider's cache; empty: as other input"),
     ROW("headers", CONF_PROPS, "", 0, 0, "-", headers, "Further HTTP headers"),
     {0},
 };
@@ -234,22 +237,48 @@ bool model_conf_lacks_key(const struct model_conf *model)
     return true;
 }
 
+static void warn_of_key(const struct model_conf *model,
+                        void (*visit)(const char *text, void *context), void *context)
+{
+    char text[WARNING_BYTES_MAX];
+    if (!model_conf_lacks_key(model))
+        return;
+    snprintf(text, sizeof(text),
+             "'models." STR_FMT ".api_key' is not set: " STR_FMT
+             " refuses calls without a key; set it, as ${%s}, or api_key_file",
+             STR_ARG(model->name), STR_ARG(model->provider), provider_facts(model->provider)->key);
+    visit(text, context);
+}
+
+static void warn_of_price(const struct model_conf *model, const struct prices *prices,
+                          void (*visit)(const char *text, void *context), void *context)
+{
+    char text[WARNING_BYTES_MAX];
+    struct price price;
+    if (prices_of(prices, model, &price))
+        return;
+    snprintf(text, sizeof(text),
+             "'models." STR_FMT "' has no price: the cost of its calls is not known (null); add"
+             " " STR_FMT "/" STR_FMT " to prices_file, or set price_input and price_output",
+             STR_ARG(model->name), STR_ARG(model->provider),
+             STR_ARG(str_empty(model->model) ? model->name : model->model));
+    visit(text, context);
+}
+
 void shared_conf_each_warning(const struct shared_conf *conf,
                               void (*visit)(const char *text, void *context), void *context)
 {
     const struct model_conf *models = conf->models.items;
-    char text[WARNING_BYTES_MAX];
-
+    struct err err;
+    struct prices *prices = prices_load(conf->prices_file, &err);
+    if (!prices)
+        visit(err.text, context);
     for (size_t i = 0; i < conf->models.count; i++) {
-        if (!model_conf_lacks_key(&models[i]))
-            continue;
-        snprintf(text, sizeof(text),
-                 "'models." STR_FMT ".api_key' is not set: " STR_FMT
-                 " refuses calls without a key; set it, as ${%s}, or api_key_file",
-                 STR_ARG(models[i].name), STR_ARG(models[i].provider),
-                 provider_facts(models[i].provider)->key);
-        visit(text, context);
+        warn_of_key(&models[i], visit, context);
+        if (prices)
+            warn_of_price(&models[i], prices, visit, context);
     }
+    prices_free(prices);
 }
 
 /* What Kafka takes as a topic's name, with room for our own part behind it. */

@@ -24,8 +24,8 @@ struct model_conf {
     int64_t timeout_ms, connect_timeout_ms, attempts_max;
     int64_t first_token_timeout_ms, idle_timeout_ms; /* of streams */
     int64_t breaker_failures, breaker_pause_max_ms, retry_budget;
-    int64_t requests_per_minute, tokens_per_minute;       /* 0: no limit */
-    double price_input, price_output, price_cached_input; /* NAN: not known */
+    int64_t requests_per_minute, tokens_per_minute;                          /* 0: no limit */
+    double price_input, price_output, price_cached_input, price_cache_write; /* NAN: see prices.h */
     struct conf_props headers;
 };
 extern const struct conf_row model_conf_rows[];
@@ -50,6 +50,7 @@ struct shared_conf {
     struct conf_items models;  /* of struct model_conf */
     struct conf_items tenants; /* of struct tenant_conf */
     struct str default_model;
+    struct str prices_file;
 };
 
 #define SHARED_ROW(type, member, key, kind, otherwise, min, max, live, field, sentence)            \
@@ -95,7 +96,9 @@ struct shared_conf {
     {"tenants", CONF_ITEMS, "", 0, 0, NULL, true, offsetof(type, member.tenants), tenant_conf_rows, sizeof(struct tenant_conf), \
         "Tenants that are not as all others"}, \
     SHARED_ROW(type, member, "default_model", CONF_STR, "", 0, 0, true, default_model, \
-        "Model of requests that name none")
+        "Model of requests that name none"), \
+    SHARED_ROW(type, member, "prices_file", CONF_STR, "", 0, 0, true, prices_file, \
+        "YAML file of what providers' tokens cost, as deploy/prices.yaml; read by workers at start and reload; empty: only models.*.price_* count")
 /* clang-format on */
 
 /* One row of schemas/provider.def. */
@@ -112,7 +115,7 @@ bool shared_conf_check(const struct shared_conf *conf, struct err *err);
 /* Whether the vendor will surely miss a key: his own address, and neither key nor a header that
  * carries one. */
 bool model_conf_lacks_key(const struct model_conf *model);
-/* What is suspect but not refused, a sentence each: models without a key. */
+/* What is suspect but not refused, a sentence each: models without a key, or without a price. */
 void shared_conf_each_warning(const struct shared_conf *conf,
                               void (*visit)(const char *text, void *context), void *context);
 /* Fill the doors' settings, the rest is left at the doors' defaults. */

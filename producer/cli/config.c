@@ -2,6 +2,7 @@
  * config.c -- `quern config check|print|sample|reference|schema`, for the file of all programs.
  */
 #include "common/app/app.h"
+#include "common/app/prices.h"
 #include "common/settings/settings.h"
 #include "producer/cli/cli.h"
 
@@ -11,6 +12,13 @@ static bool load(struct cli *cli, struct settings *ret, struct err *err)
 {
     return cli_load(cli, settings_rows(&cli->arena), "producer", ret, err) &&
            settings_check(ret, err);
+}
+
+static bool check_prices(const struct settings *settings, struct err *err)
+{
+    struct prices *prices = prices_load(settings->worker.shared.prices_file, err);
+    prices_free(prices);
+    return prices != NULL;
 }
 
 static void say_warning(const char *text, void *context)
@@ -23,7 +31,7 @@ int run_config_check(struct cli *cli)
 {
     struct settings *settings = arena_new(&cli->arena, struct settings);
     struct err err = {0};
-    if (!load(cli, settings, &err))
+    if (!load(cli, settings, &err) || !check_prices(settings, &err))
         return cli_fail(cli, &err);
     shared_conf_each_warning(&settings->worker.shared, say_warning, NULL);
     cli_say("the configuration is usable%s%s%s: %zu model(s)", cli->file ? " ('" : "",

@@ -4,6 +4,7 @@
  * To add a check: a function that reports, and a line in run_doctor().
  */
 #include "common/app/app.h"
+#include "common/app/prices.h"
 #include "common/contract/contract.h"
 #include "common/io/http_client.h"
 #include "common/io/redis.h"
@@ -277,6 +278,38 @@ static void check_models(struct doctor *doctor)
     http_client_free(http);
 }
 
+/* Which models cost nobody knows what. */
+static void check_prices(struct doctor *doctor)
+{
+    const struct shared_conf *conf = doctor->cli->conf;
+    const struct model_conf *models = conf->models.items;
+    struct arena *arena = &doctor->cli->arena;
+    struct str missing = STR("");
+    struct price price;
+    struct err err;
+    struct prices *prices = prices_load(conf->prices_file, &err);
+    if (!prices) {
+        report(doctor, "prices", HEALTH_FAIL, str_of(err.text), "correct prices_file");
+        return;
+    }
+    for (size_t i = 0; i < conf->models.count; i++)
+        if (!prices_of(prices, &models[i], &price))
+            missing = arena_printf(arena, STR_FMT "%s" STR_FMT, STR_ARG(missing),
+                                   missing.len ? ", " : "", STR_ARG(models[i].name));
+    if (missing.len)
+        report(doctor, "prices", HEALTH_WARN,
+               arena_printf(arena, "none for " STR_FMT ": their cost is null", STR_ARG(missing)),
+               "add them to prices_file, or set price_input and price_output");
+    else if (str_empty(conf->prices_file))
+        report(doctor, "prices", HEALTH_OK, STR("all in the configuration"), "");
+    else
+        report(doctor, "prices", HEALTH_OK,
+               arena_printf(arena, STR_FMT " of " STR_FMT, STR_ARG(conf->prices_file),
+                            STR_ARG(prices_date(prices))),
+               "");
+    prices_free(prices);
+}
+
 static int print_findings(const struct doctor *doctor)
 {
     struct buf text;
@@ -306,6 +339,7 @@ int run_doctor(struct cli *cli)
     check_postgres(&doctor);
     check_redis(&doctor);
     check_models(&doctor);
+    check_prices(&doctor);
     loop_free(doctor.loop);
     return print_findings(&doctor);
 }

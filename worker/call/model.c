@@ -60,9 +60,6 @@ static bool fill(struct model *model, const struct model_conf *conf, struct aren
     model->first_token_timeout_ms = conf->first_token_timeout_ms;
     model->idle_timeout_ms = conf->idle_timeout_ms;
     model->attempts_max = (unsigned)conf->attempts_max + (PLANTED(37) ? 2 : 0);
-    model->price_input = conf->price_input;
-    model->price_output = conf->price_output;
-    model->price_cached_input = conf->price_cached_input;
     return true;
 }
 
@@ -91,6 +88,9 @@ struct model_table *model_table_new(const struct shared_conf *conf,
     map_init(&table->by_name);
     arena_init(&table->arena, NULL, 64 << 20);
     table->models = xcalloc(conf->models.count + 1, sizeof(*table->models));
+    struct prices *prices = prices_load(conf->prices_file, err);
+    if (!prices)
+        goto fail;
     for (size_t i = 0; i < conf->models.count; i++) {
         struct model *model = &table->models[i];
         if (!fill(model, &given[i], &table->arena, err))
@@ -100,6 +100,7 @@ struct model_table *model_table_new(const struct shared_conf *conf,
             goto fail;
         }
         map_add(&table->by_name, &model->node, model->dialect.name);
+        prices_of(prices, &given[i], &model->price);
         model->gate = gate_of(model, &given[i], before);
         table->count++;
     }
@@ -111,9 +112,11 @@ struct model_table *model_table_new(const struct shared_conf *conf,
             goto fail;
         }
     }
+    prices_free(prices);
     return table;
 
 fail:
+    prices_free(prices);
     model_table_release(table);
     return NULL;
 }
@@ -179,15 +182,24 @@ struct str model_default(const struct model_table *table)
     return table->otherwise;
 }
 
-/* A price in dollars per million tokens is a price in millionths of a dollar per token. */
+/* A price in dollars per million tokens is one in millionths of a dollar per token; here in
+ * millionths of that, which is as fine as anybody's price. */
+static __int128 times(int64_t tokens, double price)
+{
+    return (__int128)tokens * llround(price * 1e6);
+}
+
 int64_t model_cost_microusd(const struct model *model, const struct usage *usage)
 {
-    if (isnan(model->price_input) || isnan(model->price_output))
+    const struct price *price = &model->price;
+    if (isnan(price->input) || isnan(price->output))
         return INT_ABSENT;
-    double cached_price =
-        isnan(model->price_cached_input) ? model->price_input : model->price_cached_input;
     int64_t cached = usage->cached_input < usage->input ? usage->cached_input : usage->input;
-    double cost = (double)(usage->input - cached) * model->price_input +
-                  (double)cached * cached_price + (double)usage->output * model->price_output;
-    return llround(cost);
+    int64_t rest = usage->input - cached;
+    int64_t written = usage->cache_write < rest ? usage->cache_write : rest;
+    __int128 cost = times(rest - written, price->input) +
+                    times(cached, isnan(price->cached_input) ? price->input : price->cached_input) +
+                    times(written, isnan(price->cache_write) ? price->input : price->cache_write) +
+                    times(usage->output, price->output);
+    return (int64_t)((cost + 500000) / 1000000);
 }

@@ -8,7 +8,7 @@
 #ifndef QUERN_WORKER_CALL_MODEL_H
 #define QUERN_WORKER_CALL_MODEL_H
 
-#include "common/app/shared_conf.h"
+#include "common/app/prices.h"
 #include "common/base/list.h"
 #include "common/base/map.h"
 #include "worker/call/gate.h"
@@ -25,8 +25,7 @@ struct model {
     enum model_stream { MODEL_STREAM_AUTO, MODEL_STREAM_ON, MODEL_STREAM_OFF } stream;
     int64_t first_token_timeout_ms, idle_timeout_ms; /* of streams */
     unsigned attempts_max;
-    double price_input, price_output,
-        price_cached_input; /* dollars per million tokens; NAN: none */
+    struct price price; /* as it was when the table was made */
 };
 
 struct model_table;
@@ -44,7 +43,7 @@ const struct model *model_find(const struct model_table *table, struct str name)
 bool model_streams(const struct model *model, bool batch);
 /* Absent when none is configured. */
 struct str model_default(const struct model_table *table);
-/* Millionths of a US dollar, rounded to the nearest; INT_ABSENT without a price. */
+/* Millionths of a US dollar, rounded once, half up; INT_ABSENT without a price. */
 int64_t model_cost_microusd(const struct model *model, const struct usage *usage);
 
 #endif
