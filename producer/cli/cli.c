@@ -203,9 +203,12 @@ static bool take_option(struct cli *cli, const char *name, const char *value, st
     if (strcmp(name, "kafka-property") == 0)
         return add_flag(cli, "kafka.properties.", value, err);
     if (strcmp(name, "output-format") == 0) {
+        bool may = cli->command && cli->command->flags & COMMAND_CSV;
         cli->json = strcmp(value, "json") == 0;
-        if (!cli->json && strcmp(value, "table") != 0) {
-            err_set(err, ERR_USAGE, "-o must be json or table, is '%s'", value);
+        cli->csv = may && strcmp(value, "csv") == 0;
+        if (!cli->json && !cli->csv && strcmp(value, "table") != 0) {
+            err_set(err, ERR_USAGE, "-o must be json%s or table, is '%s'", may ? ", csv" : "",
+                    value);
             return false;
         }
     }

@@ -33,7 +33,8 @@ struct option_row {
     const char *sentence;
 };
 
-enum { COMMAND_NO_CONF = 1 }; /* runs without reading the configuration */
+/* Runs without reading the configuration; can print its data as CSV. */
+enum { COMMAND_NO_CONF = 1, COMMAND_CSV = 2 };
 
 struct command {
     const char *name; /* one word or two */
@@ -63,7 +64,7 @@ struct cli {
     size_t given_count;
     const char *words[CLI_WORDS_MAX]; /* behind the command's name */
     size_t word_count;
-    bool json, color;
+    bool json, csv, color;
     const char *file;
     struct conf_flag flags[CLI_OPTIONS_MAX];
     size_t flag_count;
@@ -107,6 +108,7 @@ int run_batch(struct cli *cli);
 int run_show(struct cli *cli);
 int run_follow(struct cli *cli);
 int run_cancel(struct cli *cli);
+int run_usage(struct cli *cli);
 int run_topics_create(struct cli *cli);
 int run_topics_check(struct cli *cli);
 int run_migrate_up(struct cli *cli);

@@ -8,7 +8,7 @@ const struct option_row global_options[] = {
     {"config", 'c', "FILE", "configuration in YAML ($QUERN_CONFIG)"},
     {"set", 's', "KEY=VALUE", "one setting, stronger than file and environment"},
     {"kafka-property", 'X', "NAME=VALUE", "one librdkafka property"},
-    {"output-format", 'o', "json|table", "how data is printed"},
+    {"output-format", 'o', "json|table", "how data is printed; usage also knows csv"},
     {"log-level", 'l', "LEVEL", "debug, info, warn or error, for the libraries' messages"},
     {"help", 'h', NULL, "this page"},
     {"version", 'V', NULL, "versions of this program and its libraries"},
@@ -83,6 +83,17 @@ static const struct option_row follow_options[] = {
     {0},
 };
 
+static const struct option_row usage_options[] = {
+    {"by", 'b', "WORD,..", "a row for each day, tenant, user, model, provider; several, with commas (day)"},
+    {"since", 0, "DATE|DAYS", "first day, as 2026-01-31, or so many days back, as 7d (30d)"},
+    {"until", 0, "DATE", "last day, which counts (today)"},
+    {"tenant", 't', "NAME", "only this tenant"},
+    {"user", 'u', "NAME", "only this user"},
+    {"model", 'm', "NAME", "only this configured model"},
+    {"provider", 0, "NAME", "only this provider"},
+    {0},
+};
+
 static const struct option_row dead_list_options[] = {
     {"limit", 'n', "N", "the newest N (50)"},
     {"code", 0, "CODE", "only with this error"},
@@ -111,6 +122,7 @@ const struct command commands[] = {
     {"show", "ID", "what became of a request", show_options, 1, 1, 0, run_show},
     {"follow", "ID", "the text of an answer while it is being written", follow_options, 1, 1, 0, run_follow},
     {"cancel", "ID", "end a request that nobody wants an answer to", show_options, 1, 1, 0, run_cancel},
+    {"usage", "", "requests, calls, tokens and costs, summed", usage_options, 0, 0, COMMAND_CSV, run_usage},
     {"topics create", "", "make the topics that are missing", topics_create_options, 0, 0, 0, run_topics_create},
     {"topics check", "", "say what differs from what the topics should be", topics_check_options, 0, 0, 0, run_topics_check},
     {"migrate up", "", "bring the database's tables up to date", migrate_up_options, 0, 0, 0, run_migrate_up},

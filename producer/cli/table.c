@@ -150,6 +150,32 @@ void table_json(const struct table *table, struct buf *ret)
     buf_add_char(ret, '\n');
 }
 
+static void csv_cell(struct buf *ret, struct str cell, bool last)
+{
+    bool quote = false;
+    for (size_t i = 0; i < cell.len; i++)
+        quote |= strchr(",\"\r\n", cell.data[i]) != NULL;
+    if (quote)
+        buf_add_char(ret, '"');
+    for (size_t i = 0; i < cell.len; i++) {
+        if (cell.data[i] == '"')
+            buf_add_char(ret, '"');
+        buf_add_char(ret, cell.data[i]);
+    }
+    if (quote)
+        buf_add_char(ret, '"');
+    buf_add_str(ret, last ? STR("\r\n") : STR(","));
+}
+
+void table_csv(const struct table *table, struct buf *ret)
+{
+    for (size_t i = 0; i < table->columns; i++)
+        csv_cell(ret, str_of(table->titles[i]), i + 1 == table->columns);
+    for (size_t row = 0; row < table_rows(table); row++)
+        for (size_t i = 0; i < table->columns; i++)
+            csv_cell(ret, cell_at(table, row, i), i + 1 == table->columns);
+}
+
 struct str table_count(struct arena *arena, int64_t count)
 {
     char digits[32];

@@ -13,7 +13,7 @@
 #include "common/base/buf.h"
 #include "common/base/str.h"
 
-enum { TABLE_COLUMNS_MAX = 16 };
+enum { TABLE_COLUMNS_MAX = 32 };
 
 struct table {
     struct arena *arena;
@@ -31,6 +31,8 @@ void table_printf(struct table *table, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 size_t table_rows(const struct table *table);
 void table_text(const struct table *table, bool bold_titles, struct buf *ret);
+/* RFC 4180, with a line of titles. */
+void table_csv(const struct table *table, struct buf *ret);
 void table_json(const struct table *table, struct buf *ret);
 
 /* "1 234 567" of a count, "1.5 s" and "20 ms" of milliseconds, in the arena. */
