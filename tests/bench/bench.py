@@ -15,6 +15,7 @@ import sys
 import time
 
 import fair
+import ledger
 import limits
 import streams
 import troubles
@@ -158,9 +159,9 @@ class Bench:
             words += ["--set", setting]
         return Process(name, words, self.run_dir, r'"operation port".*"port":(\d+)', environment)
 
-    def aggregator(self, prefix):
+    def aggregator(self, prefix, group=None):
         words = [f"{self.build}/aggregator/quern-aggregator", "--config", self.config, "--set", f"topics.prefix={prefix}",
-                 "--set", f"aggregator.group={prefix}-agg", "--set", "aggregator.http_address=127.0.0.1:0",
+                 "--set", f"aggregator.group={group or prefix + '-agg'}", "--set", "aggregator.http_address=127.0.0.1:0",
                  "--set", f"replies.allowed_prefixes={prefix}", "--set", f"aggregator.lock_dir={self.run_dir}"]
         return Process("aggregator", words, self.run_dir, r'"operation port".*"port":(\d+)')
 
@@ -309,6 +310,7 @@ def main():
         "limits": lambda: limits.limits(bench, 60 if args.quick else 180),
         "streams": lambda: streams.streams(bench, 1 if args.quick else 3),
         "fair": lambda: fair.fair(bench, args.quick),
+        "ledger": lambda: ledger.ledger(bench, 10000 if args.quick else 100000),
         "stuck": lambda: troubles.stuck(bench, args.stuck, args.behind, 1 if args.quick else 3),
     }
     if args.steady:

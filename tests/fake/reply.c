@@ -5,6 +5,7 @@
 
 #include "tests/fake/digest.h"
 
+#include <stdio.h>
 #include <time.h>
 
 void reply_text(const struct prompt *prompt, size_t bytes_min, struct buf *out)
@@ -41,9 +42,27 @@ static void id(struct buf *out, const char *prefix, uint64_t value)
     buf_text(out, "\"");
 }
 
+size_t reply_cached(const struct reply *reply)
+{
+    unsigned percent;
+    char rest;
+    if (sscanf(reply->prompt->model, "cached-%3u%c", &percent, &rest) != 1 || percent > 100)
+        return 0;
+    return tokens_of(reply->prompt->content_bytes) * percent / 100;
+}
+
+size_t reply_written(const struct reply *reply)
+{
+    size_t cached = reply_cached(reply);
+    bool writes = cached && reply->dialect == ANTHROPIC_MESSAGES;
+    return writes ? (tokens_of(reply->prompt->content_bytes) - cached) / 2 : 0;
+}
+
 void reply_tokens(const struct reply *reply, const char *name, bool input, struct buf *out)
 {
     size_t tokens = tokens_of(input ? reply->prompt->content_bytes : reply->text.len);
+    if (input && reply->dialect == ANTHROPIC_MESSAGES)
+        tokens -= reply_cached(reply) + reply_written(reply);
     buf_format(out, "\"%s\":", name);
     switch (reply->usage) {
     case USAGE_NEGATIVE:
@@ -70,8 +89,8 @@ void reply_openai_usage(const struct reply *reply, struct buf *out)
     buf_text(out, ",");
     reply_tokens(reply, "completion_tokens", false, out);
     number(out, ",\"total_tokens\":", input + output);
-    buf_text(out, ",\"prompt_tokens_details\":{\"cached_tokens\":0},"
-                  "\"completion_tokens_details\":{\"reasoning_tokens\":0}}");
+    number(out, ",\"prompt_tokens_details\":{\"cached_tokens\":", reply_cached(reply));
+    buf_text(out, "},\"completion_tokens_details\":{\"reasoning_tokens\":0}}");
 }
 
 static bool says_why(const struct reply *reply)
@@ -123,7 +142,9 @@ static void anthropic_whole(const struct reply *reply, struct buf *out)
         reply_tokens(reply, "input_tokens", true, out);
         buf_text(out, ",");
         reply_tokens(reply, "output_tokens", false, out);
-        buf_text(out, ",\"cache_creation_input_tokens\":0,\"cache_read_input_tokens\":0}");
+        number(out, ",\"cache_creation_input_tokens\":", reply_written(reply));
+        number(out, ",\"cache_read_input_tokens\":", reply_cached(reply));
+        buf_text(out, "}");
     }
     buf_text(out, "}");
 }

@@ -53,6 +53,11 @@ void reply_openai_usage(const struct reply *reply, struct buf *out);
 /* `"NAME":` with the number of input or output tokens as the answer claims it. */
 void reply_tokens(const struct reply *reply, const char *name, bool input, struct buf *out);
 
+/* Of the input, when the model's name is cached-PERCENT: read from the cache; half of the rest is
+ * written to it. Anthropic's input leaves both out, OpenAI's has them in it. */
+size_t reply_cached(const struct reply *reply);
+size_t reply_written(const struct reply *reply);
+
 /* The error that comes after the status line was 200. */
 void reply_error200(const struct reply *reply, struct buf *out);
 

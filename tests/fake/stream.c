@@ -141,8 +141,10 @@ static void anthropic_message(struct stream *stream)
     if (reply->usage != USAGE_NONE) {
         buf_text(&stream->event, ",\"usage\":{");
         reply_tokens(reply, "input_tokens", true, &stream->event);
-        buf_text(&stream->event, ",\"output_tokens\":1,\"cache_creation_input_tokens\":0,"
-                                 "\"cache_read_input_tokens\":0}");
+        buf_format(&stream->event,
+                   ",\"output_tokens\":1,\"cache_creation_input_tokens\":%zu,"
+                   "\"cache_read_input_tokens\":%zu}",
+                   reply_written(reply), reply_cached(reply));
     }
     buf_text(&stream->event, "}}\n\n");
     event_end(stream);
