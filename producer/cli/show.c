@@ -1,18 +1,64 @@
 /*
  * show.c -- `quern show ID`: what became of a request, as a story or as JSON.
  *
- * PostgreSQL puts everything it knows into one JSON document; the story is told from that.
+ * PostgreSQL puts everything it knows into one JSON document; the page is printed from that. The
+ * story in it has each moment in milliseconds since the request was published: taken up, each call
+ * with the wait before it, its outcome, tokens, cost and reason, the parts, the final result.
  */
 #include "common/app/app.h"
 #include "common/data/json.h"
 #include "producer/cli/cli.h"
 #include "producer/cli/table.h"
 
-enum { DOCUMENT_BYTES_MAX = 128 << 20, PAGE_BYTES_MAX = 128 << 20, CELL_BYTES = 60 };
+enum {
+    DOCUMENT_BYTES_MAX = 128 << 20,
+    PAGE_BYTES_MAX = 128 << 20,
+    CELL_BYTES = 60,
+    TOLD_BYTES = 240
+};
+
+/* Calls of a slot, when they were made, and how long it had nothing under way before: a pause
+ * between attempts, a closed gate, or no room in a limit. */
+#define CALLS_SQL                                                                                  \
+    "SELECT i.*, round(extract(epoch FROM i.created_at - r.created_at) * 1000) AS at_ms,"          \
+    " round(extract(epoch FROM i.created_at - r.created_at) * 1000 - coalesce(max("                \
+    "  extract(epoch FROM i.created_at - r.created_at) * 1000 + i.latency_ms) OVER earlier,"       \
+    "  r.queued_ms, 0)) AS waited_ms"                                                              \
+    " FROM inference_runs i WHERE i.tenant = r.tenant AND i.request_id = r.id"                     \
+    " WINDOW earlier AS (PARTITION BY i.slot ORDER BY i.created_at, i.attempt"                     \
+    "  ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)"
+
+#define CALL_TOLD_SQL                                                                              \
+    "concat_ws(', ', CASE WHEN c.waited_ms >= 5 AND c.outcome <> 'ambiguous'"                      \
+    "  THEN 'waited ' || c.waited_ms || ' ms before it' END, c.outcome, 'HTTP ' || c.http_status," \
+    " round(c.latency_ms::numeric) || ' ms', CASE WHEN c.tokens > 0 THEN c.input_tokens"           \
+    "  || ' tokens in (' || c.cached_input_tokens || ' cached), ' || c.output_tokens || ' out' "   \
+    "END,"                                                                                         \
+    " CASE WHEN c.cost_microusd IS NOT NULL"                                                       \
+    "  THEN to_char(c.cost_microusd / 1000000.0, 'FM999999990.000000') || ' USD'"                  \
+    "  WHEN c.tokens > 0 THEN 'no price' END, c.error_code, c.error_message)"
+
+#define STORY_SQL                                                                                  \
+    "SELECT 0 AS at_ms, 0 AS n, NULL::integer AS slot, 'published' AS what, concat_ws(', ',"       \
+    "  'user ' || r.user_id, 'session ' || r.session_id || ' turn ' || r.turn) AS told"            \
+    " UNION ALL SELECT r.queued_ms, 1, NULL, 'taken up',"                                          \
+    "  'after ' || r.queued_ms || ' ms in the queue' WHERE r.queued_ms IS NOT NULL"                \
+    " UNION ALL SELECT c.at_ms, 2, c.slot, 'call ' || c.attempt || ' to ' || coalesce(c.model, "   \
+    "'?'),"                                                                                        \
+    "  " CALL_TOLD_SQL " FROM (" CALLS_SQL ") c"                                                   \
+    " UNION ALL SELECT round(extract(epoch FROM p.received_at - r.created_at) * 1000), 3, p.slot," \
+    "  'part', p.status FROM parts p WHERE p.tenant = r.tenant AND p.request_id = r.id"            \
+    " UNION ALL SELECT round(extract(epoch FROM r.finished_at - r.created_at) * 1000), 4, NULL,"   \
+    "  'final', concat_ws(', ', r.status, 'policy ' || r.merge_policy, 'winner ' || r.winner,"     \
+    "  'agreement ' || r.agreement, r.error_code, r.error_message) WHERE r.finished_at IS NOT "    \
+    "NULL"
 
 #define SHOW_SQL                                                                                   \
     "SELECT jsonb_build_object("                                                                   \
     "'request', to_jsonb(r),"                                                                      \
+    "'story', (SELECT jsonb_agg(jsonb_build_object('at_ms', s.at_ms, 'slot', s.slot, 'what', "     \
+    "s.what,"                                                                                      \
+    "  'told', s.told) ORDER BY s.at_ms, s.n, s.slot) FROM (" STORY_SQL ") s),"                    \
     "'parts', (SELECT coalesce(jsonb_agg(jsonb_build_object('slot', p.slot, 'status', p.status,"   \
     "  'received_at', p.received_at, 'bytes', length(p.result)) ORDER BY p.slot), '[]')"           \
     "  FROM parts p WHERE p.tenant = r.tenant AND p.request_id = r.id),"                           \
@@ -106,7 +152,8 @@ static void tell_list(struct arena *arena, const struct value *document, const c
     table_init(&table, arena, keys);
     for (uint32_t i = 0; i < list->count; i++)
         for (size_t k = 0; keys[k]; k++)
-            table_add(&table, str_utf8_cut(text_of(arena, &list->items[i], keys[k]), CELL_BYTES));
+            table_add(&table, str_utf8_cut(text_of(arena, &list->items[i], keys[k]),
+                                           strcmp(keys[k], "told") == 0 ? TOLD_BYTES : CELL_BYTES));
     buf_printf(ret, "\n%s\n", list_name);
     table_text(&table, color, ret);
 }
@@ -116,6 +163,7 @@ static void tell(struct cli *cli, const struct value *document, struct buf *ret)
     static const char *const runs[] = {
         "slot",       "attempt",      "model",         "provider",      "outcome",    "http_status",
         "latency_ms", "input_tokens", "output_tokens", "cost_microusd", "error_code", NULL};
+    static const char *const story[] = {"at_ms", "slot", "what", "told", NULL};
     static const char *const parts[] = {"slot", "status", "received_at", "bytes", NULL};
     static const char *const said[] = {"turn", "position", "role", "content", NULL};
     static const char *const outbox[] = {"topic", "attempts", "last_error", NULL};
@@ -125,6 +173,7 @@ static void tell(struct cli *cli, const struct value *document, struct buf *ret)
                STR_ARG(text_of(arena, request, "id")), STR_ARG(text_of(arena, request, "tenant")),
                STR_ARG(text_of(arena, request, "status")));
     tell_request(arena, request, ret);
+    tell_list(arena, document, "story", story, cli->color, ret);
     tell_list(arena, document, "inference_runs", runs, cli->color, ret);
     tell_list(arena, document, "parts", parts, cli->color, ret);
     tell_list(arena, document, "messages", said, cli->color, ret);

@@ -160,9 +160,9 @@ class Load:
             calls = known.get(call_id)
             if not calls:
                 self._breach("run %s of %s is not in the provider's ledger", call_id, request)
-            elif outcome != "failed" and (tokens_in, tokens_out) not in [(c["input_tokens"], c["output_tokens"]) for c in calls]:
+            elif outcome in ("ok", "late") and (tokens_in, tokens_out) not in [(c["input_tokens"], c["output_tokens"]) for c in calls]:
                 self._breach("run %s has %s+%s tokens, the ledger others", call_id, tokens_in, tokens_out)
-            if outcome != "failed" and cost != tokens_in * PRICE_INPUT + tokens_out * PRICE_OUTPUT:
+            if outcome in ("ok", "late") and cost != tokens_in * PRICE_INPUT + tokens_out * PRICE_OUTPUT:
                 self._breach("run %s costs %s for %s+%s tokens", call_id, cost, tokens_in, tokens_out)
         for call_id, count in paid.items():
             if count > len(known.get(call_id, ())):
