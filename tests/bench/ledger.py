@@ -154,6 +154,8 @@ def ledger(bench, count):
     bench.row(f"{what}: tokens of whole answers in PostgreSQL and in the provider's books differ by", f"{tokens} tokens, {cost} millionths of a dollar", "0")
     bench.row("calls without a row; whole answers without one", f"{unwritten}; {missing}", "0; 0")
     bench.row("the rest, with the tokens the provider counts for them", "; ".join(f"{n} {outcome} ({t})" for outcome, (n, t) in sorted(rest.items())), "listed")
+    ends = db.execute("SELECT status, count(*) FROM requests WHERE tenant = %s GROUP BY 1 ORDER BY 1", (prefix,)).fetchall()
+    bench.row("how the requests ended", ", ".join(f"{n} {status}" for status, n in ends), "listed")
     before = totals(db, prefix)
     again = bench.aggregator(prefix, group=prefix + "-again")
     wait_until("second reading", lambda: has_read(db, f"{prefix}.results", prefix + "-again"), 300)
