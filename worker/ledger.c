@@ -61,8 +61,10 @@ void ledger_free(struct ledger *ledger)
     if (!ledger)
         return;
     while (!list_empty(&ledger->telling)) {
-        telling_free(container_of(list_first(&ledger->telling), struct telling, node));
-        lose(ledger, "the worker leaves, and Kafka did not take them in time");
+        struct telling *t = container_of(list_first(&ledger->telling), struct telling, node);
+        if (!t->under_way) /* else the producer's end has sent it */
+            lose(ledger, "the worker leaves, and Kafka did not take them in time");
+        telling_free(t);
     }
     free(ledger);
 }
@@ -213,6 +215,7 @@ static void again_later(struct telling *t)
 static void told(const struct err *err, void *context)
 {
     struct telling *t = context;
+    t->under_way = false;
     if (err && err->code != ERR_TOO_BIG) {
         again_later(t);
         return;
@@ -234,7 +237,8 @@ static void try(void *context)
                                          .header_count = 1,
                                          .done = told,
                                          .context = t};
-    if (!kafka_produce(worker->producer, &record))
+    t->under_way = kafka_produce(worker->producer, &record);
+    if (!t->under_way)
         again_later(t);
 }
 

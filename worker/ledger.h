@@ -22,7 +22,7 @@ struct slot;
 struct worker;
 
 struct ledger *ledger_new(struct worker *worker);
-/* Takes NULL; behind the producer's end, which still answers. Says how many were lost. */
+/* Takes NULL; behind the producer's end. Says so when something is lost. */
 void ledger_free(struct ledger *ledger);
 
 /* What became of the slot's call that has just ended with `err`: "cut" when it was sent and its
