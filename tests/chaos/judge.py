@@ -76,7 +76,7 @@ class Evidence:
         self.rows = {row[0]: row[1:] for row in rows}
         self.final_of = {row[0]: float(row[6]) for row in rows if row[6] is not None}
         self.done_ms = sorted(float(row[6]) for row in rows if row[1] == "done")
-        self.runs = f.sql("SELECT request_id, slot, extract(epoch FROM created_at) * 1000 FROM inference_runs WHERE tenant = %s", f.tenant)
+        self.runs = f.sql("SELECT request_id, slot, extract(epoch FROM created_at) * 1000 FROM inference_runs WHERE tenant = %s AND outcome <> 'ambiguous'", f.tenant)
 
     def _read_ledger(self):
         """Calls in the order in which the provider had them; `end` is when the answer was handed over, in wall time."""
@@ -94,6 +94,8 @@ class Evidence:
         def take(message):
             kind = dict(message.headers() or []).get("content-type", b"")
             document = json.loads(message.value()) if b"json" in kind else msgpack.unpackb(message.value())
+            if document.get("status") == "calls":
+                return  # no part: only calls of a slot that was given up
             place = (document["request_id"], document.get("slot", 0))
             self.result_ms[place] = min(message.timestamp()[1], self.result_ms.get(place, float("inf")))
 

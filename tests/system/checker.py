@@ -154,6 +154,7 @@ class Load:
         for call in self.ledger:
             known[call["call_id"]].append(call)
         runs = self.w.sql("SELECT request_id, call_id, outcome, input_tokens, output_tokens, cost_microusd FROM inference_runs WHERE tenant = %s", self.tenant)
+        runs = [run for run in runs if run[1]]  # those for dead workers know no call
         paid = collections.Counter()
         for request, call_id, outcome, tokens_in, tokens_out, cost in runs:
             paid[call_id] += 1
