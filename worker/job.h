@@ -45,6 +45,7 @@ struct recognition; /* recognise's */
 struct stream;      /* call's */
 struct relay;       /* call's */
 struct retrieval;   /* retrieve's */
+struct candidate;   /* call's */
 struct job;
 
 enum claim_state {
@@ -72,9 +73,14 @@ struct slot {
     unsigned char claims_lapsed; /* how often it was too long ago, and asked for again */
 
     /* prompt */
-    const struct model *model;
+    const struct model *model; /* that is asked now, or was last */
     struct prompt prompt;
     struct provider_request request;
+    struct candidate *candidates; /* the models it may be asked of: call/candidates.h */
+    unsigned candidate_count, candidate;
+    enum route_part part; /* of the route, that is asked now */
+    int key;              /* of the model */
+    struct limit *limit;  /* of that key; NULL: none */
 
     /* call */
     struct list_node permit_node; /* in worker->permit_queue or worker->resting */
@@ -87,7 +93,8 @@ struct slot {
     bool calling;     /* a call is in flight or has just ended */
     bool paid;        /* a provider counted tokens for one of them */
     int64_t call_started_ms;
-    struct attempt *attempts;    /* room for model->attempts_max */
+    struct attempt *attempts; /* room for attempts_room */
+    unsigned attempts_room;
     unsigned sends;              /* of the call that just ended; 0: it never left */
     struct provider_reply reply; /* of the call that just ended; reply.status 0: see call_err */
     struct err call_err;
@@ -136,6 +143,7 @@ struct job {
 
     /* admit */
     struct model_table *models; /* the configuration it began with */
+    const struct route *route;  /* NULL: it names models */
     enum encoding encoding;
     struct request request;
     struct str id, tenant; /* absent id: it could not be read, there will be no result */
@@ -210,6 +218,8 @@ enum verdict settle_finish(void *subject);
 enum verdict claim_begin(void *subject);
 enum verdict claim_finish(void *subject);
 enum verdict prompt_begin(void *subject);
+/* Once the messages are known: which model is asked first, and its request; or slot->err. */
+void call_choose(struct slot *slot);
 enum verdict call_begin(void *subject);
 enum verdict call_finish(void *subject);
 /* Slots without an answer whose partition is gone, or whose worker leaves, give up at once. */

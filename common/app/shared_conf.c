@@ -15,6 +15,7 @@ enum {
     MODEL_NAME_BYTES_MAX = 128,
     TOPIC_PREFIX_BYTES_MAX = 100,
     HEADERS_MAX = 12, /* beside a provider's own */
+    API_KEYS_MAX = 31,
     WARNING_BYTES_MAX = 512
 };
 
@@ -44,6 +45,11 @@ const struct conf_row model_conf_rows[] = {
     ROW("model", CONF_STR, "", 0, 0, NULL, model, "The provider's name for it, azure: the deployment's; empty: the same name"),
     ROW("base_url", CONF_STR, "", 0, 0, NULL, base_url, "Address without /v1; empty: the provider's own. Azure has none and needs https://RESOURCE.openai.azure.com"),
     ROW("api_key", CONF_SECRET, "", 0, 0, NULL, api_key, "Key; better as ${OPENAI_API_KEY} or api_key_file"),
+    ROW("api_keys", CONF_SECRETS, "", 0, 0, NULL, api_keys, "Several keys, beside api_key or instead of it: calls are spread over them; one that is refused or slowed down is left alone for a while. Rate limits are per key"),
+    ROW("fallback", CONF_STRS, "", 0, 0, NULL, fallback, "Models that are asked, in this order, when this one fails or is away"),
+    ROW("context_tokens", CONF_INT, "0", 0, 1000000000, NULL, context_tokens, "Size of the context window; a route passes it over for what is surely larger; 0: not known"),
+    ROW("latency_class", CONF_ENUM, "normal", 0, 0, "interactive|normal|slow", latency_class, "How fast it usually answers (about 1, 3, 15 seconds); counts where nothing was measured yet"),
+    ROW("local", CONF_BOOL, "false", 0, 0, NULL, local, "Runs on machines of our own: free without a price, and what prefer_local and the policy rule mean"),
     ROW("api", CONF_ENUM, "chat", 0, 0, "chat|generate", api, "Ollama: /api/chat or /api/generate"),
     ROW("api_version", CONF_STR, "2024-10-21", 0, 0, NULL, api_version, "Azure: version of its API, a date; reasoning models need 2024-12-01-preview or later"),
     ROW("max_tokens", CONF_INT, "0", 0, 10000000, NULL, max_tokens, "Most tokens of an answer when the request does not say; 0: the provider's own"),
@@ -205,6 +211,11 @@ static bool check_model(const struct model_conf *model, struct err *err)
         return refuse_model(model, "name", "must be at most 128 bytes without line breaks", err);
     if (has_control(model->api_key))
         return refuse_model(model, "api_key", "has a line break in it", err);
+    if (model->api_keys.count > API_KEYS_MAX)
+        return refuse_model(model, "api_keys", "has more than 31 keys", err);
+    for (size_t i = 0; i < model->api_keys.count; i++)
+        if (has_control(model->api_keys.items[i]))
+            return refuse_model(model, "api_keys", "has a key with a line break in it", err);
     return check_base_url(model, err) && check_headers(model, err) && check_api_version(model, err);
 }
 
@@ -228,6 +239,9 @@ bool model_conf_lacks_key(const struct model_conf *model)
 
     if (!facts || !*facts->key || !str_empty(model->api_key))
         return false;
+    for (size_t i = 0; i < model->api_keys.count; i++)
+        if (!str_empty(model->api_keys.items[i]))
+            return false;
     /* Behind a base_url may be a server that needs none, but for vendors who have nothing else. */
     if (*facts->home && !str_empty(model->base_url))
         return false;
@@ -323,7 +337,7 @@ bool shared_conf_check(const struct shared_conf *conf, struct err *err)
     for (size_t i = 0; i < conf->models.count; i++)
         if (!check_model(&models[i], err))
             return false;
-    return true;
+    return route_conf_check(conf, err);
 }
 
 void shared_kafka_conf(const struct shared_conf *conf, struct kafka_conf *ret)

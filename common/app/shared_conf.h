@@ -19,6 +19,11 @@
 /* One item of `models`. */
 struct model_conf {
     struct str name, provider, model, base_url, api_key, api, api_version, stream;
+    struct conf_strs api_keys; /* beside api_key */
+    struct conf_strs fallback; /* names of models */
+    int64_t context_tokens;    /* 0: not known */
+    struct str latency_class;
+    bool local;
     int64_t max_tokens; /* 0: the provider's own */
     double temperature; /* NAN: the provider's own */
     int64_t timeout_ms, connect_timeout_ms, attempts_max;
@@ -36,6 +41,17 @@ struct tenant_conf {
     int64_t weight;
 };
 extern const struct conf_row tenant_conf_rows[];
+/* One item of `routes`. Names of models may have a weight: "large=3". */
+struct route_conf {
+    struct str name, policy;
+    struct conf_strs models, context_models, filter_models;
+    bool prefer_local;
+    int64_t local_under_ms;
+};
+extern const struct conf_row route_conf_rows[];
+/* "large=3": the name, and 3; 1 where none is given, -1 where it is no number from 0 to 1,000,000.
+ */
+struct str route_conf_model(struct str item, double *ret_weight);
 
 struct shared_conf {
     struct str kafka_servers;
@@ -49,7 +65,8 @@ struct shared_conf {
     struct conf_strs allowed_prefixes;
     struct conf_items models;  /* of struct model_conf */
     struct conf_items tenants; /* of struct tenant_conf */
-    struct str default_model;
+    struct conf_items routes;  /* of struct route_conf */
+    struct str default_model, default_route;
     struct str prices_file;
 };
 
@@ -95,6 +112,10 @@ struct shared_conf {
         "The models that requests may name"}, \
     {"tenants", CONF_ITEMS, "", 0, 0, NULL, true, offsetof(type, member.tenants), tenant_conf_rows, sizeof(struct tenant_conf), \
         "Tenants that are not as all others"}, \
+    {"routes", CONF_ITEMS, "", 0, 0, NULL, true, offsetof(type, member.routes), route_conf_rows, sizeof(struct route_conf), \
+        "Lists of models of which one answers, by name; a request names one as `route`"}, \
+    SHARED_ROW(type, member, "default_route", CONF_STR, "", 0, 0, true, default_route, \
+        "Route of requests that name neither models nor a route"), \
     SHARED_ROW(type, member, "default_model", CONF_STR, "", 0, 0, true, default_model, \
         "Model of requests that name none"), \
     SHARED_ROW(type, member, "prices_file", CONF_STR, "", 0, 0, true, prices_file, \
@@ -110,6 +131,8 @@ struct provider_facts {
 /* NULL: there is no such provider. */
 const struct provider_facts *provider_facts(struct str name);
 
+/* Routes and fallbacks: names of models, weights; part of the next one. */
+bool route_conf_check(const struct shared_conf *conf, struct err *err);
 /* What the table cannot check: reserved Kafka properties, model addresses. */
 bool shared_conf_check(const struct shared_conf *conf, struct err *err);
 /* Whether the vendor will surely miss a key: his own address, and neither key nor a header that

@@ -157,7 +157,7 @@ static bool from_credentials(struct loader *l, struct found *found)
 {
     struct str folder = conf_environment_get(l->source->environment, STR("CREDENTIALS_DIRECTORY"));
 
-    if (found->row->type != CONF_SECRET || str_empty(folder) ||
+    if (!conf_is_secret(found->row) || str_empty(folder) ||
         str_index(found->key, '/') < found->key.len)
         return true;
     struct str path =
@@ -174,8 +174,7 @@ static bool from_file(struct loader *l, const struct level *level, struct found 
     const struct conf_row *row = found->row;
     const struct conf_node *node = find_node(level->map, str_of(row->key));
     const struct conf_node *file =
-        row->type == CONF_SECRET ? find_node(level->map, join(l, str_of(row->key), STR("_file")))
-                                 : NULL;
+        conf_is_secret(row) ? find_node(level->map, join(l, str_of(row->key), STR("_file"))) : NULL;
     struct str path;
 
     if (node && conf_node_is_null(node))
@@ -188,13 +187,14 @@ static bool from_file(struct loader *l, const struct level *level, struct found 
                 found->where, STR_ARG(found->key), STR_ARG(found->key));
         return false;
     }
-    if (node && node->kind == CONF_NODE_LIST && row->type == CONF_STRS) {
+    bool is_list = row->type == CONF_STRS || row->type == CONF_SECRETS;
+    if (node && node->kind == CONF_NODE_LIST && is_list) {
         found->list = node;
         return true;
     }
     if ((node ? node : file)->kind != CONF_NODE_SCALAR) {
         err_set(l->err, ERR_CONFIG, "%s: '" STR_FMT "' must be one value%s", found->where,
-                STR_ARG(found->key), row->type == CONF_STRS ? " or a list" : "");
+                STR_ARG(found->key), is_list ? " or a list" : "");
         return false;
     }
     if (node)

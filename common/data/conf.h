@@ -36,6 +36,7 @@ enum conf_type {
     CONF_BOOL,     /* bool; true/false/on/off/yes/no */
     CONF_ENUM,     /* struct str, one of `choices` ("a|b|c") */
     CONF_STRS,     /* struct conf_strs; YAML list, or comma separated in the environment */
+    CONF_SECRETS,  /* struct conf_strs; as both: a list of secrets, in KEY_file one a line */
     CONF_PROPS,    /* struct conf_props; free map of string to string */
     CONF_ITEMS,    /* struct conf_items; YAML list of maps, or map of name to map */
 };

@@ -105,6 +105,7 @@ static void copy_member(const struct conf_row *row, const void *from, void *to, 
         *(bool *)member = *(const bool *)old;
         break;
     case CONF_STRS:
+    case CONF_SECRETS:
         *strs = *(const struct conf_strs *)old;
         copy_strs(&strs->items, strs->count, arena);
         break;
@@ -171,6 +172,9 @@ void conf_each_secret(const struct conf_row *rows, const void *target,
         const void *member = conf_member_const(row, target);
         const struct conf_props *props = member;
         const struct conf_items *items = member;
+        const struct conf_strs *strs = member;
+        for (size_t i = 0; row->type == CONF_SECRETS && i < strs->count; i++)
+            each_of_secret(strs->items[i], each, context);
         if (row->type == CONF_SECRET && !str_empty(*(const struct str *)member))
             each_of_secret(*(const struct str *)member, each, context);
         for (size_t i = 0; row->type == CONF_PROPS && i < props->count; i++)

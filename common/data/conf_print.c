@@ -108,6 +108,15 @@ static void print_text(const struct conf_row *row, struct str text, struct buf *
     buf_add_char(ret, '\n');
 }
 
+/* How many there are is no secret. */
+static void print_hidden(const struct conf_strs *strs, struct buf *ret)
+{
+    buf_add_str(ret, STR(" ["));
+    for (size_t i = 0; i < strs->count; i++)
+        buf_printf(ret, "%s\"***\"", i ? ", " : "");
+    buf_add_str(ret, STR("]\n"));
+}
+
 static void print_row(const struct conf_row *row, const void *target, unsigned depth,
                       struct buf *ret)
 {
@@ -121,6 +130,9 @@ static void print_row(const struct conf_row *row, const void *target, unsigned d
         return;
     case CONF_ITEMS:
         print_items(row, target, depth + 1, ret);
+        return;
+    case CONF_SECRETS:
+        print_hidden(conf_member_const(row, target), ret);
         return;
     case CONF_STRS:
         print_strs(conf_member_const(row, target), ret);
@@ -152,7 +164,7 @@ static void sample_default(const struct conf_row *row, struct buf *ret)
 
     if (row->type == CONF_PROPS)
         buf_add_str(ret, STR("{}"));
-    else if (row->type == CONF_STRS)
+    else if (row->type == CONF_STRS || row->type == CONF_SECRETS)
         buf_printf(ret, "[" STR_FMT "]", STR_ARG(text));
     else if (row->type == CONF_STR || row->type == CONF_SECRET || str_empty(text))
         print_quoted(text, ret);

@@ -5,6 +5,7 @@
  */
 #include "common/data/conf.h"
 #include "common/data/conf_sections.h"
+#include "common/data/conf_value.h"
 #include "common/data/json.h"
 
 struct type_words {
@@ -22,6 +23,7 @@ static const struct type_words types[] = {
     [CONF_BOOL] = {"boolean", "boolean"},
     [CONF_ENUM] = {"choice", NULL},
     [CONF_STRS] = {"list", "array"},
+    [CONF_SECRETS] = {"list of secrets", "array"},
     [CONF_PROPS] = {"map", NULL},
     [CONF_ITEMS] = {"map of maps", NULL},
 };
@@ -167,7 +169,7 @@ static void schema_leaf(struct json_writer *w, const struct conf_row *row)
 {
     json_key_str(w, conf_leaf(row));
     schema_row(w, row);
-    if (row->type == CONF_SECRET)
+    if (conf_is_secret(row))
         schema_secret_file(w, row);
 }
 

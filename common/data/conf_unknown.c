@@ -10,6 +10,7 @@
 #include "common/data/conf_unknown.h"
 
 #include "common/data/conf_source.h"
+#include "common/data/conf_value.h"
 
 enum { GUESS_DISTANCE_MAX = 4 };
 
@@ -49,7 +50,7 @@ static bool is_secret_file(const struct conf_row *rows, struct str key)
     if (!str_ends(key, STR("_file")))
         return false;
     const struct conf_row *row = row_by_key(rows, str_slice(key, 0, key.len - 5));
-    return row && row->type == CONF_SECRET;
+    return row && conf_is_secret(row);
 }
 
 static bool is_ignored(const struct names *n, struct str section)

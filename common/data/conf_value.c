@@ -57,7 +57,7 @@ static bool refuse(const struct setting *s, struct str text, const char *wanted)
 {
     err_set(s->err, ERR_CONFIG, "%s: '" STR_FMT "' must be %s, is '" STR_FMT "'", s->where,
             STR_ARG(s->key), wanted,
-            STR_ARG(s->row->type == CONF_SECRET ? STR("***") : str_utf8_cut(text, 80)));
+            STR_ARG(conf_is_secret(s->row) ? STR("***") : str_utf8_cut(text, 80)));
     return false;
 }
 
@@ -136,18 +136,25 @@ static bool set_enum(const struct setting *s, struct str text, struct arena *are
     return refuse(s, text, wanted);
 }
 
+static size_t count_of(struct str text, char c)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < text.len; i++)
+        count += text.data[i] == c;
+    return count;
+}
+
+/* Between commas; secrets also one a line, as they stand in files. */
 static void set_strs(const struct conf_row *row, struct str text, struct arena *arena, void *target)
 {
     struct conf_strs strs = {0};
-    struct str part, rest = text;
-    size_t commas = 1;
+    struct str line, part;
 
-    for (size_t i = 0; i < text.len; i++)
-        commas += text.data[i] == ',';
-    strs.items = arena_array(arena, struct str, commas);
-    while (str_split(&rest, ',', &part))
-        if (!str_empty(str_trim(part)))
-            strs.items[strs.count++] = arena_str(arena, str_trim(part));
+    strs.items = arena_array(arena, struct str, count_of(text, ',') + count_of(text, '\n') + 1);
+    for (struct str rest = text; str_split(&rest, row->type == CONF_SECRETS ? '\n' : 0, &line);)
+        while (str_split(&line, ',', &part))
+            if (!str_empty(str_trim(part)))
+                strs.items[strs.count++] = arena_str(arena, str_trim(part));
     *(struct conf_strs *)conf_member(row, target) = strs;
 }
 
@@ -177,6 +184,7 @@ bool conf_value_set(const struct conf_row *row, struct str key, struct str text,
     case CONF_ENUM:
         return set_enum(&s, trimmed, arena, target);
     case CONF_STRS:
+    case CONF_SECRETS:
         set_strs(row, text, arena, target);
         return true;
     case CONF_PROPS:
@@ -184,6 +192,11 @@ bool conf_value_set(const struct conf_row *row, struct str key, struct str text,
         break;
     }
     return refuse(&s, text, "a map");
+}
+
+bool conf_is_secret(const struct conf_row *row)
+{
+    return row->type == CONF_SECRET || row->type == CONF_SECRETS;
 }
 
 bool conf_is_secret_name(struct str name)
@@ -234,6 +247,7 @@ void conf_value_write(const struct conf_row *row, const void *target, struct buf
         buf_add_str(ret, *(const bool *)member ? STR("true") : STR("false"));
         break;
     case CONF_STRS:
+    case CONF_SECRETS:
         for (size_t i = 0; i < strs->count; i++)
             buf_printf(ret, "%s" STR_FMT, i ? "," : "", STR_ARG(strs->items[i]));
         break;

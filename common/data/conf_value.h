@@ -10,6 +10,8 @@
  * `where` the place the text comes from, for messages. */
 bool conf_value_set(const struct conf_row *row, struct str key, struct str text, const char *where,
                     struct arena *arena, void *target, struct err *err);
+/* Whether what is set there must not be shown. */
+bool conf_is_secret(const struct conf_row *row);
 /* Whether a free property or header of this name holds something that must not be shown. */
 bool conf_is_secret_name(struct str name);
 /* The value as it would stand in a file, without quotes; secrets as they are. */

@@ -79,7 +79,8 @@ static size_t flags_of_program(struct sim *sim, const char *others, struct conf_
     {
         struct sim_setting *setting = container_of(node, struct sim_setting, node);
         struct str key = str_of(setting->key);
-        if (str_starts(key, STR("models.")) || str_starts(key, str_of(others)))
+        if (str_starts(key, STR("models.")) || str_starts(key, STR("routes.")) ||
+            str_starts(key, str_of(others)))
             continue;
         must(count < FLAGS_MAX);
         ret[count++] = (struct conf_flag){setting->key, setting->value};
@@ -114,6 +115,46 @@ static void load_models(struct sim *sim, struct arena *arena, struct shared_conf
     shared->models.count = count;
 }
 
+/* "routes.NAME.models": NAME. */
+static struct str route_of(const struct sim_setting *setting)
+{
+    struct str rest = str_of(setting->key), name = {0};
+    str_split(&rest, '.', &name);
+    bool is_route = str_is(name, "routes") && str_split(&rest, '.', &name);
+    return is_route ? name : (struct str){0};
+}
+
+static void load_route(struct sim *sim, struct str name, struct arena *arena,
+                       struct route_conf *ret)
+{
+    struct err err = {0};
+    struct conf_flag flags[FLAGS_MAX + 1];
+    struct str prefix = arena_printf(arena, "routes." STR_FMT ".", STR_ARG(name));
+    size_t count = flags_of_model(sim, prefix.data, flags);
+    flags[count++] = (struct conf_flag){"name", arena_str(arena, name).data};
+    const struct conf_source source = {.flags = flags, .flag_count = count};
+    if (!conf_load(route_conf_rows, &source, arena, ret, &err))
+        must_not_reach("a route's settings that are usable");
+}
+
+static void load_routes(struct sim *sim, struct arena *arena, struct shared_conf *shared)
+{
+    struct route_conf *routes = arena_array(arena, struct route_conf, MODELS_MAX);
+    size_t count = 0;
+    LIST_EACH(&sim->settings, node)
+    {
+        struct str name = route_of(container_of(node, struct sim_setting, node));
+        bool known = !name.data;
+        for (size_t i = 0; i < count; i++)
+            known |= str_eq(routes[i].name, name);
+        must(count < MODELS_MAX);
+        if (!known)
+            load_route(sim, name, arena, &routes[count++]);
+    }
+    shared->routes.items = routes;
+    shared->routes.count = count;
+}
+
 bool sim_is_aggregator(const struct sim_process *process)
 {
     return process->program == &aggregator_program;
@@ -143,6 +184,7 @@ static struct generation *load(struct sim_process *process)
         must_not_reach("settings that are usable");
     }
     load_models(process->sim, &generation->arena, shared_of(process, generation->conf));
+    load_routes(process->sim, &generation->arena, shared_of(process, generation->conf));
     if (process->program->check && !process->program->check(generation->conf, &err)) {
         fprintf(stderr, "sim: %s\n", err.text);
         must_not_reach("settings that the program accepts");

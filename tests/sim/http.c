@@ -21,6 +21,8 @@ struct provider {
     struct sim_reply *replies;
     size_t count, next;
     bool down;
+    char *refused_key;
+    int refused_status;
 };
 
 struct sim_http {
@@ -46,7 +48,7 @@ struct http_call {
     struct provider *provider;
     struct sim_reply reply;
     struct sim_call *line;
-    char *url, *id, *body;
+    char *url, *id, *key, *body;
     size_t body_len;
     bool timed_out;
     struct buf headers, answer, kept; /* kept: of a reply in pieces, what the caller left */
@@ -73,6 +75,7 @@ void sim_http_free(struct sim_http *http)
         struct provider *provider = container_of(node, struct provider, node);
         free(provider->name);
         free(provider->replies);
+        free(provider->refused_key);
         free(provider);
     }
     free(http->calls);
@@ -109,6 +112,15 @@ void sim_provider_now(struct sim *sim, const char *name, struct sim_reply reply)
     if (provider)
         provider->count = provider->next = 0;
     sim_provider(sim, name, reply);
+}
+
+void sim_provider_refuses(struct sim *sim, const char *name, const char *key, int status)
+{
+    struct provider *provider = provider_find(sim->http, str_of(name));
+    must(provider);
+    free(provider->refused_key);
+    provider->refused_key = status ? xstrndup(str_of(key)) : NULL;
+    provider->refused_status = status;
 }
 
 void sim_provider_down(struct sim *sim, const char *name, bool down)
@@ -254,6 +266,7 @@ static struct sim_call *ledger_add(struct sim_http *http, struct http_call *call
         .provider = call->provider->name,
         .process = call->client->process->name,
         .id = arena_str(arena, str_of(call->id)),
+        .key = call->key ? arena_str(arena, str_of(call->key)) : (struct str){0},
         .body = arena_str(arena, str_from(call->body, call->body_len)),
         .at_ms = sim_now_ms(http->sim),
         .end_ms = -1,
@@ -404,6 +417,7 @@ static void call_free(struct sim_op *op)
     call->client->process->calls_held--;
     free(call->url);
     free(call->id);
+    free(call->key);
     free(call->body);
     free(call);
 }
@@ -486,6 +500,17 @@ static void start(struct http_call *call, const struct http_request *request)
         pieces_begin(call);
 }
 
+static void read_headers(struct http_call *call, const struct http_request *request)
+{
+    for (size_t i = 0; i < request->header_count; i++) {
+        const struct http_header *h = &request->headers[i];
+        if (str_eq_nocase(h->name, STR("X-Request-Id")) && !call->id)
+            call->id = xstrndup(h->value);
+        if (str_eq_nocase(h->name, STR("Authorization")) && str_starts(h->value, STR("Bearer ")))
+            call->key = xstrndup(str_slice(h->value, 7, h->value.len));
+    }
+}
+
 struct http_call *http_call(struct http_client *http, const struct http_request *request,
                             http_done *done, void *context, struct err *err)
 {
@@ -500,15 +525,15 @@ struct http_call *http_call(struct http_client *http, const struct http_request 
     call->done = done;
     call->context = context;
     call->provider = provider;
+    read_headers(call, request);
     if (provider->down)
         call->reply = (struct sim_reply){.after_ms = 1, .trouble = SIM_REFUSED};
+    else if (call->key && provider->refused_key && strcmp(call->key, provider->refused_key) == 0)
+        call->reply = (struct sim_reply){.status = provider->refused_status, .after_ms = 5};
     else
         call->reply = next_reply(provider);
     call->op.door = SIM_HTTP;
     call->url = xstrndup(request->url);
-    for (size_t i = 0; i < request->header_count; i++)
-        if (str_eq_nocase(request->headers[i].name, STR("X-Request-Id")) && !call->id)
-            call->id = xstrndup(request->headers[i].value);
     call->op.way = sim_door(http->process, SIM_HTTP, call->id ? call->id : provider->name);
     if (call->op.way == SIM_WRONG)
         call->reply = (struct sim_reply){

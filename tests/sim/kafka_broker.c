@@ -152,11 +152,9 @@ static void write_request(const struct sim_request *r, struct buf *ret)
     struct json_writer w = {.out = ret};
     const struct {
         const char *key, *value;
-    } texts[] = {{"id", r->id},
-                 {"tenant", r->tenant},
-                 {"session", r->session},
-                 {"reply_to", r->reply_to},
-                 {"input", r->input ? r->input : "hello"}};
+    } texts[] = {{"id", r->id},           {"tenant", r->tenant},
+                 {"session", r->session}, {"reply_to", r->reply_to},
+                 {"route", r->route},     {"input", r->input ? r->input : "hello"}};
     json_open(&w, '{');
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
         if (!texts[i].value)
@@ -171,6 +169,10 @@ static void write_request(const struct sim_request *r, struct buf *ret)
     if (r->deadline_ms) {
         json_key(&w, "deadline_ms");
         json_int(&w, r->deadline_ms);
+    }
+    if (r->max_latency_ms) {
+        json_key(&w, "max_latency_ms");
+        json_int(&w, r->max_latency_ms);
     }
     if (r->created_at_ms) {
         json_key(&w, "created_at");

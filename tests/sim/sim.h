@@ -57,7 +57,7 @@ uint64_t sim_random(struct sim *sim, uint64_t bound);
 
 /* A setting "worker.max_in_flight" of all workers that start or reload from now on,
  * "aggregator.history_turns" of all aggregators, "redis.url" of both, "models.alpha.timeout" of
- * one model. */
+ * one model, "routes.fast.models" of a route, which is made by it. */
 void sim_set(struct sim *sim, const char *key, const char *value);
 /* Starts the worker program; `name` is its instance. The name of a worker that has ended may be
  * used again: that is its restart. */
@@ -138,6 +138,9 @@ struct sim_reply {
 void sim_provider(struct sim *sim, const char *name, struct sim_reply reply);
 /* Forgets the replies that are left. */
 void sim_provider_now(struct sim *sim, const char *name, struct sim_reply reply);
+/* Answers calls with this key with that status, and keeps its replies; 0: no more. One key per
+ * provider. */
+void sim_provider_refuses(struct sim *sim, const char *name, const char *key, int status);
 /* Refuses connections; keeps its replies. */
 void sim_provider_down(struct sim *sim, const char *name, bool down);
 
@@ -146,6 +149,7 @@ struct sim_call {
     const char *provider;
     const char *process; /* who called */
     struct str id;       /* X-Request-Id */
+    struct str key;      /* the bearer's; absent: none was sent */
     struct str body;
     int64_t at_ms, end_ms;        /* end_ms -1: under way */
     int status;                   /* -1: the caller went away meanwhile */
@@ -164,6 +168,8 @@ size_t sim_calls_at_once_max(const struct sim *sim);
 struct sim_request {
     const char *id, *tenant, *session, *input; /* input NULL: "hello" */
     const char *models;                        /* "alpha,beta"; NULL: the default model */
+    const char *route;                         /* NULL: none */
+    int64_t max_latency_ms;                    /* 0: none */
     const char *reply_to;
     int64_t deadline_ms, created_at_ms; /* 0: none */
     const char *policy;                 /* of the merge; NULL: none is given */

@@ -9,10 +9,10 @@
 #include "common/base/log.h"
 #include "common/base/must.h"
 #include "common/base/plant.h"
+#include "worker/call/failover.h"
 #include "worker/call/model.h"
 #include "worker/call/queue.h"
 #include "worker/call/relay.h"
-#include "worker/call/retry.h"
 #include "worker/call/send.h"
 
 /* An error reply has cost no tokens; of a call that was cut nobody knows, and the estimate stays.
@@ -20,8 +20,8 @@
 static void settle_share(struct slot *slot, bool is_free)
 {
     const struct usage none = {0}, *usage = slot->answer.usage_known ? &slot->answer.usage : &none;
-    if (slot->model->limit)
-        limit_settle(slot->model->limit, &slot->share, usage->input, usage->output, is_free);
+    if (slot->limit)
+        limit_settle(slot->limit, &slot->share, usage->input, usage->output, is_free);
 }
 
 /* Begins a call if it may, else says what to wait for. */
@@ -39,16 +39,20 @@ static enum verdict try_call(struct slot *slot)
         return queue_claim_again(slot);
     if (worker->calls_in_flight >= (size_t)worker->conf->max_in_flight && !PLANTED(46))
         return queue_for_permit(slot);
-    slot->place.first = slot->attempt == 0;
+    enum verdict ready = failover_ready(slot);
+    if (ready != STEP_NEXT)
+        return ready == STEP_DONE ? STEP_NEXT : ready;
     if (!queue_limit_allows(slot))
         return queue_at_limit(slot);
     if (!gate_enter(slot->model->gate, &slot->place, loop_now_ms(worker->loop)))
         return queue_at_gate(slot);
-    if (slot->model->limit)
-        limit_take(slot->model->limit, &slot->share);
+    if (slot->limit)
+        limit_take(slot->limit, &slot->share);
     queue_left(slot);
+    failover_began(slot);
     if (send_call(slot))
         return STEP_WAIT;
+    failover_ended(slot, &slot->err);
     gate_ended(slot->model->gate, &slot->place, BREAKER_NOTHING, slot->call_started_ms,
                worker->loop);
     settle_share(slot, true);
@@ -101,8 +105,9 @@ static void settle_attempt(struct slot *slot, struct err *err)
         a->cost_microusd = model_cost_microusd(slot->model, &a->usage);
     }
     settle_share(slot, slot->reply.status >= 400);
-    if (slot->model->limit && err->code == ERR_PROVIDER_RATE && err->retry_after_ms > 0)
-        limit_refused(slot->model->limit, err->retry_after_ms);
+    if (slot->limit && err->code == ERR_PROVIDER_RATE && err->retry_after_ms > 0)
+        limit_refused(slot->limit, err->retry_after_ms);
+    failover_ended(slot, err);
     if (err->code) {
         a->error_code = str_of(err_name(err->code));
         a->error_message = arena_str(&job->arena, str_of(err->text));
@@ -118,7 +123,6 @@ static void settle_attempt(struct slot *slot, struct err *err)
 static enum verdict call_ended(struct slot *slot)
 {
     struct job *job = slot->job;
-    struct worker *worker = job->worker;
     struct err err = {0};
     settle_attempt(slot, &err);
     if (!err.code) {
@@ -130,24 +134,10 @@ static enum verdict call_ended(struct slot *slot)
     }
     if (job_overflowed(job, &slot->err)) /* it would be the same again, and paid again */
         return STEP_NEXT;
-    const struct retry_rule rule = {worker->conf->retry_base_ms, worker->conf->retry_cap_ms,
-                                    slot->model->attempts_max};
-    int64_t now = loop_now_ms(worker->loop), pause;
     log_debug("provider call failed", LOG_S("model", slot->model->dialect.name),
               LOG_I("attempt", slot->attempt), LOG_S("code", outcome_of(&err)),
               LOG_C("error", err.text));
-    if (retry_pause(&rule, &err, slot->attempt, now, job->deadline_ms, loop_rand(worker->loop),
-                    &pause)) {
-        metric_add(METRIC_call_retries_total, 1);
-        /* A time that the provider has named itself is no burden to it. */
-        slot->place.needs_token = err.code != ERR_PROVIDER_RATE || err.retry_after_ms <= 0;
-        if (queue_nobodys(slot))
-            return queue_give_up(slot);
-        queue_rest_until(slot, now + pause);
-        return STEP_WAIT;
-    }
-    slot->err = err;
-    return now >= job->deadline_ms ? queue_expire(slot) : STEP_NEXT;
+    return failover_next(slot, &err);
 }
 
 /* Runs after a call, after a pause, and when a permit may be free. */

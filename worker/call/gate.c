@@ -163,13 +163,28 @@ static struct list *queue_of(struct gate *gate, const struct gate_place *place)
     return place->needs_token ? &gate->retries : &gate->plain;
 }
 
-bool gate_enter(struct gate *gate, struct gate_place *place, int64_t now_ms)
+static bool takes_token(const struct gate *gate, const struct gate_place *place)
+{
+    return place->needs_token && gate->breaker.state == BREAKER_CLOSED;
+}
+
+bool gate_may(struct gate *gate, const struct gate_place *place, int64_t now_ms)
 {
     bool turn = place->woken || list_empty(queue_of(gate, place));
-    bool may = turn && room(gate, now_ms) > 0;
-    bool token = place->needs_token && gate->breaker.state == BREAKER_CLOSED;
-    if (!may || (token && !budget_tokens(&gate->budget, now_ms)))
+    return turn && room(gate, now_ms) > 0 &&
+           (!takes_token(gate, place) || budget_tokens(&gate->budget, now_ms));
+}
+
+bool gate_away(const struct gate *gate)
+{
+    return gate->breaker.state == BREAKER_OPEN;
+}
+
+bool gate_enter(struct gate *gate, struct gate_place *place, int64_t now_ms)
+{
+    if (!gate_may(gate, place, now_ms))
         return false;
+    bool token = takes_token(gate, place);
     unqueue(gate, place);
     if (token)
         budget_take(&gate->budget);

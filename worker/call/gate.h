@@ -48,6 +48,10 @@ struct gate *gate_new(struct str name, const struct gate_rule *rule);
 struct gate *gate_hold(struct gate *gate, const struct gate_rule *rule); /* the newer rule holds */
 void gate_release(struct gate *gate);                                    /* takes NULL */
 
+/* Whether gate_enter() would say so now. */
+bool gate_may(struct gate *gate, const struct gate_place *place, int64_t now_ms);
+/* The provider seems to be away: the breaker is open. */
+bool gate_away(const struct gate *gate);
 /* True: the call begins now, and gate_ended() follows. */
 bool gate_enter(struct gate *gate, struct gate_place *place, int64_t now_ms);
 /* The walk is asleep (walk_sleep_until) and is woken when it may ask again. */

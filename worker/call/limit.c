@@ -308,6 +308,11 @@ bool limit_may(struct limit *limit, struct limit_place *place)
            lease_may(&limit->lease, place->tokens, now_ms);
 }
 
+bool limit_busy(const struct limit *limit)
+{
+    return !list_empty(&limit->waiting) || now_of(limit) < limit->held_until_ms;
+}
+
 void limit_wait(struct limit *limit, struct limit_place *place, struct walk *walk)
 {
     place->walk = walk;

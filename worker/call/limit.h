@@ -55,6 +55,8 @@ struct limit_place {
 /* place->bytes and ->output_max are set. True: limit_take() or limit_leave() follows in the same
  * turn. */
 bool limit_may(struct limit *limit, struct limit_place *place);
+/* Others wait for it already. */
+bool limit_busy(const struct limit *limit);
 /* The walk sleeps (walk_sleep_until) and is woken when it may ask again. */
 void limit_wait(struct limit *limit, struct limit_place *place, struct walk *walk);
 /* Asks no more; in no queue: does nothing. */

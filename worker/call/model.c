@@ -17,9 +17,39 @@ struct model_table {
     struct map by_name;
     struct model *models;
     size_t count;
+    struct map routes;
     struct str otherwise;
+    const struct route *default_route;
     struct arena arena; /* all names and keys: the configuration may go before the table does */
 };
+
+/* api_key first, then api_keys; what is empty or there already is left out. */
+static void fill_keys(struct model *model, const struct model_conf *conf, struct arena *arena)
+{
+    struct str *secrets = arena_array(arena, struct str, KEYS_MAX);
+    size_t count = 0;
+    for (size_t i = 0; i <= conf->api_keys.count && count < KEYS_MAX; i++) {
+        struct str key = i ? conf->api_keys.items[i - 1] : conf->api_key;
+        bool known = str_empty(key);
+        for (size_t k = 0; k < count; k++)
+            known |= str_eq(secrets[k], key);
+        if (!known)
+            secrets[count++] = arena_str(arena, key);
+    }
+    model->secrets = secrets;
+    model->dialect.api_key = secrets[0];
+    model->lacks_key = model_conf_lacks_key(conf);
+    model->keys = arena_new(arena, struct keys);
+    keys_init(model->keys, count ? count : 1);
+    model->limits = arena_array(arena, struct limit *, model->keys->count);
+}
+
+static int64_t usual_ms(struct str latency_class)
+{
+    return str_is(latency_class, "interactive") ? 1000
+           : str_is(latency_class, "slow")      ? 15000
+                                                : 3000;
+}
 
 static bool fill(struct model *model, const struct model_conf *conf, struct arena *arena,
                  struct err *err)
@@ -43,7 +73,6 @@ static bool fill(struct model *model, const struct model_conf *conf, struct aren
         .name = arena_str(arena, conf->name),
         .model = arena_str(arena, str_empty(conf->model) ? conf->name : conf->model),
         .base_url = str_empty(url) ? (struct str){0} : arena_str(arena, url),
-        .api_key = str_empty(conf->api_key) ? (struct str){0} : arena_str(arena, conf->api_key),
         .api = arena_str(arena, conf->api),
         .api_version = arena_str(arena, conf->api_version),
         .max_tokens = conf->max_tokens > 0 ? conf->max_tokens : INT_ABSENT,
@@ -52,6 +81,12 @@ static bool fill(struct model *model, const struct model_conf *conf, struct aren
         .header_values = values,
         .header_count = conf->headers.count,
     };
+    fill_keys(model, conf, arena);
+    model->latency = arena_new(arena, struct latency);
+    latency_init(model->latency);
+    model->local = conf->local;
+    model->context_tokens = conf->context_tokens;
+    model->usual_ms = usual_ms(conf->latency_class);
     model->timeout_ms = conf->timeout_ms;
     model->connect_timeout_ms = conf->connect_timeout_ms;
     model->stream = str_is(conf->stream, "on")    ? MODEL_STREAM_ON
@@ -61,6 +96,18 @@ static bool fill(struct model *model, const struct model_conf *conf, struct aren
     model->idle_timeout_ms = conf->idle_timeout_ms;
     model->attempts_max = (unsigned)conf->attempts_max + (PLANTED(37) ? 2 : 0);
     return true;
+}
+
+/* Calls in flight are counted in the table they began with. */
+static void remember(const struct model *model, const struct model *old)
+{
+    *model->latency = *old->latency;
+    for (size_t i = 0; i < model->keys->count; i++)
+        for (size_t k = 0; k < old->keys->count; k++)
+            if (str_eq(model->secrets[i], old->secrets[k])) {
+                model->keys->of[i] = old->keys->of[k];
+                model->keys->of[i].in_flight = 0;
+            }
 }
 
 /* The gate of the same model of the table before, if there is one, else a new one. */
@@ -74,9 +121,31 @@ static struct gate *gate_of(const struct model *model, const struct model_conf *
     const struct model *old = before ? model_find(before, model->dialect.name) : NULL;
     if (old && old->provider == model->provider &&
         str_eq(old->dialect.base_url, model->dialect.base_url) &&
-        str_eq(old->dialect.model, model->dialect.model))
+        str_eq(old->dialect.model, model->dialect.model)) {
+        remember(model, old);
         return gate_hold(old->gate, &rule);
+    }
     return gate_new(model->dialect.name, &rule);
+}
+
+static bool fill_routes(struct model_table *table, const struct shared_conf *conf, struct err *err)
+{
+    const struct model_conf *given = conf->models.items;
+    if (!routes_fill(&table->routes, conf, table, &table->arena, err))
+        return false;
+    for (size_t i = 0; i < table->count; i++) {
+        struct model *model = &table->models[i];
+        model->fallback = route_of_fallbacks(model, &given[i], table, &table->arena, err);
+        if (!model->fallback && given[i].fallback.count)
+            return false;
+    }
+    if (str_empty(conf->default_route))
+        return true;
+    table->default_route = model_route(table, conf->default_route);
+    if (!table->default_route)
+        err_set(err, ERR_CONFIG, "default_route '%.*s' is not among the routes",
+                STR_ARG(conf->default_route));
+    return table->default_route != NULL;
 }
 
 struct model_table *model_table_new(const struct shared_conf *conf,
@@ -86,6 +155,7 @@ struct model_table *model_table_new(const struct shared_conf *conf,
     const struct model_conf *given = conf->models.items;
     table->holders = 1;
     map_init(&table->by_name);
+    map_init(&table->routes);
     arena_init(&table->arena, NULL, 64 << 20);
     table->models = xcalloc(conf->models.count + 1, sizeof(*table->models));
     struct prices *prices = prices_load(conf->prices_file, err);
@@ -112,6 +182,8 @@ struct model_table *model_table_new(const struct shared_conf *conf,
             goto fail;
         }
     }
+    if (!fill_routes(table, conf, err))
+        goto fail;
     prices_free(prices);
     return table;
 
@@ -122,13 +194,13 @@ fail:
 }
 
 /* Whoever has the key has the limit; the hash shows nothing of it. */
-static void limit_id(const struct model *model, char *ret)
+static void limit_id(const struct model *model, struct str key, char *ret)
 {
     const struct provider_model *d = &model->dialect;
     struct buf text;
     buf_init(&text, 1 << 20);
     buf_printf(&text, "%s\n" STR_FMT "\n" STR_FMT "\n" STR_FMT, model->provider->name,
-               STR_ARG(d->base_url), STR_ARG(d->model), STR_ARG(d->api_key));
+               STR_ARG(d->base_url), STR_ARG(d->model), STR_ARG(key));
     digest_sha256_hex(buf_str(&text), ret, LIMIT_ID_LEN);
     buf_done(&text);
 }
@@ -141,9 +213,11 @@ void model_table_limit(struct model_table *table, const struct shared_conf *conf
     for (size_t i = 0; i < table->count; i++) {
         struct model *model = &table->models[i];
         char id[LIMIT_ID_LEN + 1];
-        limit_id(model, id);
-        model->limit = limit_of(limits, str_of(id), model->dialect.name,
-                                given[i].requests_per_minute, given[i].tokens_per_minute);
+        for (size_t key = 0; key < model->keys->count; key++) {
+            limit_id(model, model->secrets[key], id);
+            model->limits[key] = limit_of(limits, str_of(id), model->dialect.name,
+                                          given[i].requests_per_minute, given[i].tokens_per_minute);
+        }
     }
 }
 
@@ -160,6 +234,7 @@ void model_table_release(struct model_table *table)
     for (size_t i = 0; i < table->count; i++)
         gate_release(table->models[i].gate);
     map_done(&table->by_name);
+    map_done(&table->routes);
     arena_done(&table->arena);
     free(table->models);
     free(table);
@@ -175,6 +250,22 @@ bool model_streams(const struct model *model, bool batch)
 {
     return model->provider->stream &&
            (model->stream == MODEL_STREAM_ON || (model->stream == MODEL_STREAM_AUTO && !batch));
+}
+
+const struct route *model_route(const struct model_table *table, struct str name)
+{
+    struct map_node *node = map_find(&table->routes, name);
+    return node ? container_of(node, struct route, node) : NULL;
+}
+
+const struct route *model_default_route(const struct model_table *table)
+{
+    return table->default_route;
+}
+
+double model_latency_ms(const struct model *model)
+{
+    return model->latency->mean_ms > 0 ? model->latency->mean_ms : (double)model->usual_ms;
 }
 
 struct str model_default(const struct model_table *table)

@@ -3,7 +3,8 @@
  *
  * Built from the configuration's `models` section at start and at each reload; a job keeps the
  * table it began with until it ends (tables are counted). A model whose provider, address and name
- * there stay the same keeps its gate (breaker, budget of retries) across a reload.
+ * there stay the same keeps its gate (breaker, budget of retries) and what was learned of its
+ * latency across a reload; a key that stays keeps its bench.
  */
 #ifndef QUERN_WORKER_CALL_MODEL_H
 #define QUERN_WORKER_CALL_MODEL_H
@@ -12,15 +13,24 @@
 #include "common/base/list.h"
 #include "common/base/map.h"
 #include "worker/call/gate.h"
+#include "worker/call/keys.h"
+#include "worker/call/latency.h"
 #include "worker/call/limit.h"
 #include "worker/call/provider.h"
+#include "worker/call/routes.h"
 
 struct model {
     struct map_node node;
     const struct provider *provider;
     struct gate *gate;
-    struct limit *limit; /* NULL: none */
+    struct limit **limits; /* of each key; NULL: none */
     struct provider_model dialect;
+    const struct str *secrets; /* the keys; dialect.api_key is the first */
+    struct keys *keys;         /* at least one, also where none is set */
+    struct latency *latency;
+    bool lacks_key, local;
+    int64_t context_tokens, usual_ms; /* 0: not known; what its latency class stands for */
+    const struct route *fallback;     /* NULL: none */
     int64_t timeout_ms, connect_timeout_ms;
     enum model_stream { MODEL_STREAM_AUTO, MODEL_STREAM_ON, MODEL_STREAM_OFF } stream;
     int64_t first_token_timeout_ms, idle_timeout_ms; /* of streams */
@@ -38,6 +48,11 @@ void model_table_release(struct model_table *table); /* takes NULL */
 /* Gives each model the limit of its configuration, which is that of the table. */
 void model_table_limit(struct model_table *table, const struct shared_conf *conf,
                        struct limits *limits);
+const struct route *model_route(const struct model_table *table, struct str name);
+/* Of requests that name nothing; NULL: none is configured. */
+const struct route *model_default_route(const struct model_table *table);
+/* Mean of its calls lately, or what its class stands for. */
+double model_latency_ms(const struct model *model);
 const struct model *model_find(const struct model_table *table, struct str name);
 /* Whether its answer is asked for piece by piece. */
 bool model_streams(const struct model *model, bool batch);

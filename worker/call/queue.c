@@ -5,6 +5,7 @@
 
 #include "common/base/must.h"
 #include "common/base/plant.h"
+#include "worker/call/failover.h"
 #include "worker/call/model.h"
 #include "worker/call/send.h"
 
@@ -48,12 +49,12 @@ enum verdict queue_for_permit(struct slot *slot)
 
 static void leave_limit(struct slot *slot)
 {
-    if (slot->model->limit)
-        limit_leave(slot->model->limit, &slot->share);
+    if (slot->limit)
+        limit_leave(slot->limit, &slot->share);
 }
 
 /* There is no call after all: the place at the gate and the permit are for others. */
-static void step_aside(struct slot *slot)
+void queue_leave(struct slot *slot)
 {
     gate_leave(slot->model->gate, &slot->place, slot->job->worker->loop);
     leave_limit(slot);
@@ -63,7 +64,7 @@ static void step_aside(struct slot *slot)
 enum verdict queue_give_up(struct slot *slot)
 {
     slot->abandoned = true;
-    step_aside(slot);
+    queue_leave(slot);
     return STEP_FAIL;
 }
 
@@ -74,7 +75,7 @@ enum verdict queue_expire(struct slot *slot)
     err_set(&slot->err, ERR_EXPIRED, "the deadline passed after %u calls%s%s" STR_FMT,
             slot->attempt, slot->place.queue ? ", waiting for the provider to be back" : "",
             str_empty(last) ? "" : "; the last one: ", STR_ARG(last));
-    step_aside(slot);
+    queue_leave(slot);
     return STEP_NEXT;
 }
 
@@ -82,7 +83,7 @@ enum verdict queue_cancelled(struct slot *slot)
 {
     err_set(&slot->err, ERR_CANCELLED, "the request was cancelled %s",
             slot->attempt ? "between two calls" : "before it was asked");
-    step_aside(slot);
+    queue_leave(slot);
     return STEP_NEXT;
 }
 
@@ -92,13 +93,14 @@ void queue_rest_until(struct slot *slot, int64_t at_ms)
     walk_sleep_until(&slot->walk, at_ms);
 }
 
-/* Until the gate wakes it, or the deadline. */
+/* Until the gate wakes it, or the deadline; who has a choice looks around meanwhile. */
 enum verdict queue_at_gate(struct slot *slot)
 {
     struct job *job = slot->job;
     leave_limit(slot);
-    queue_rest_until(slot, job->deadline_ms);
-    gate_wait(slot->model->gate, &slot->place, &slot->walk);
+    queue_rest_until(slot, failover_look_ms(slot));
+    if (!slot->place.queue) /* it has its place already */
+        gate_wait(slot->model->gate, &slot->place, &slot->walk);
     queue_free_permit(job->worker); /* ours was not used */
     return STEP_WAIT;
 }
@@ -107,10 +109,12 @@ enum verdict queue_at_gate(struct slot *slot)
 enum verdict queue_at_limit(struct slot *slot)
 {
     struct job *job = slot->job;
-    queue_rest_until(slot, job->deadline_ms);
-    draw_turn(slot, slot->share.tokens);
-    slot->share.turn = slot->turn;
-    limit_wait(slot->model->limit, &slot->share, &slot->walk);
+    queue_rest_until(slot, failover_look_ms(slot));
+    if (!slot->share.queued) {
+        draw_turn(slot, slot->share.tokens);
+        slot->share.turn = slot->turn;
+        limit_wait(slot->limit, &slot->share, &slot->walk);
+    }
     queue_free_permit(job->worker); /* ours was not used */
     return STEP_WAIT;
 }
@@ -118,7 +122,7 @@ enum verdict queue_at_limit(struct slot *slot)
 /* Whether the fleet's limit has room for it; true takes nothing yet. */
 bool queue_limit_allows(struct slot *slot)
 {
-    struct limit *limit = slot->model->limit;
+    struct limit *limit = slot->limit;
     if (!limit)
         return true;
     slot->share.bytes = slot->request.body.len;
@@ -145,7 +149,7 @@ bool queue_claim_lapsed(const struct slot *slot)
 enum verdict queue_claim_again(struct slot *slot)
 {
     slot->claims_lapsed++;
-    step_aside(slot);
+    queue_leave(slot);
     return STEP_BACK;
 }
 

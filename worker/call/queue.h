@@ -22,6 +22,8 @@ void queue_rest_until(struct slot *slot, int64_t at_ms);
 /* Its call leaves: whoever waits from now on comes behind it. */
 void queue_left(struct slot *slot);
 
+/* There is no call after all: its places are for others. */
+void queue_leave(struct slot *slot);
 /* Leaving: without an answer, with ERR_EXPIRED, or back to the claim step. */
 enum verdict queue_give_up(struct slot *slot);
 enum verdict queue_expire(struct slot *slot);

@@ -47,7 +47,7 @@ static struct attempt *note_attempt(struct slot *slot)
     struct job *job = slot->job;
     struct worker *worker = job->worker;
     if (!slot->attempts)
-        slot->attempts = arena_array(&job->arena, struct attempt, slot->model->attempts_max);
+        slot->attempts = arena_array(&job->arena, struct attempt, slot->attempts_room);
     struct attempt *a = &slot->attempts[slot->attempt++];
     char run_id[UUID_TEXT_LEN + 1];
     rand_uuid7(loop_rand(worker->loop), loop_wall_ms(worker->loop), run_id);

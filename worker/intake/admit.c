@@ -87,14 +87,41 @@ static bool check_reply_to(struct job *job)
     return false;
 }
 
+/* One slot; which of the route's models it is depends on what the prompt will be. */
+static bool check_route(struct job *job)
+{
+    struct request *r = &job->request;
+    if (str_empty(r->route)) {
+        job->route = r->models.count ? NULL : model_default_route(job->models);
+        return true;
+    }
+    if (r->models.count) {
+        err_set(&job->err, ERR_INVALID_REQUEST,
+                "route and models are both given; a route says itself which models it has");
+        return false;
+    }
+    job->route = model_route(job->models, r->route);
+    if (!job->route)
+        err_set(&job->err, ERR_UNKNOWN_ROUTE,
+                "there is no route '" STR_FMT "' in the configuration%s",
+                STR_ARG(str_utf8_cut(r->route, 100)),
+                model_find(job->models, r->route) ? "; a model has this name: ask for it in models"
+                                                  : "");
+    return job->route != NULL;
+}
+
 static bool check_models(struct job *job)
 {
     struct request *r = &job->request;
+    if (!check_route(job))
+        return false;
     if (r->models.count == 0) {
-        struct str name = model_default(job->models);
+        struct str name = job->route ? job->route->models[ROUTE_MAIN][0].model->dialect.name
+                                     : model_default(job->models);
         if (!name.data) {
             err_set(&job->err, ERR_NO_MODEL,
-                    "the request names no model and no default_model is configured");
+                    "the request names no model and no route, and neither default_model nor "
+                    "default_route is configured");
             return false;
         }
         r->models.items = arena_new(&job->arena, struct str);
@@ -105,8 +132,11 @@ static bool check_models(struct job *job)
         if (model_find(job->models, r->models.items[i]))
             continue;
         err_set(&job->err, ERR_UNKNOWN_MODEL,
-                "there is no model '" STR_FMT "' in the configuration",
-                STR_ARG(str_utf8_cut(r->models.items[i], 100)));
+                "there is no model '" STR_FMT "' in the configuration%s",
+                STR_ARG(str_utf8_cut(r->models.items[i], 100)),
+                model_route(job->models, r->models.items[i])
+                    ? "; a route has this name: ask for it as route"
+                    : "");
         return false;
     }
     return true;

@@ -77,13 +77,7 @@ enum verdict prompt_begin(void *subject)
     }
     if (job_overflowed(job, &slot->err))
         return STEP_NEXT;
-    slot->prompt = (struct prompt){
-        .messages = job->messages,
-        .params = &job->request.params,
-        .stream = model_streams(slot->model, job->batch && !job->request.stream),
-    };
-    if (slot->model->provider->encode(&slot->model->dialect, &slot->prompt, &job->arena,
-                                      &slot->request, &slot->err))
-        job_overflowed(job, &slot->err);
+    slot->prompt = (struct prompt){.messages = job->messages, .params = &job->request.params};
+    call_choose(slot);
     return STEP_NEXT;
 }
