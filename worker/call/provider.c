@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "common/base/must.h"
+#include "worker/call/reset.h"
 
 #define PROVIDER(name, home, key)                                                                  \
     extern const struct provider provider_##name;                                                  \
@@ -104,7 +105,7 @@ int64_t provider_retry_after_ms(const struct provider_reply *reply)
     if (!str_empty(exact) && str_to_f64(exact, &number))
         return clamp_pause(number);
     if (str_empty(coarse))
-        return 0;
+        return reply->status == 429 ? rate_reset_ms(reply->rate_headers, reply->wall_ms) : 0;
     if (str_to_f64(coarse, &number))
         return clamp_pause(number * 1000.0);
     return until_date(coarse, reply->wall_ms);

@@ -66,6 +66,7 @@ struct provider_reply {
     struct str content_type;
     struct str retry_after;    /* Retry-After: seconds or an HTTP date, as it came */
     struct str retry_after_ms; /* retry-after-ms, as it came */
+    struct str rate_headers;   /* the lines that speak of rate limits: reset.h */
     int64_t wall_ms;           /* for dates in Retry-After */
 };
 
@@ -112,8 +113,8 @@ const char *const *provider_names(void);
 /* Error by HTTP status: 400/413/422 never, 401/403 auth, 404, 408/409/425/429 later, 5xx later;
  * text carries `message`, the vendor's words, cut to 200 bytes at a code point. */
 void provider_status_error(const struct provider_reply *reply, struct str message, struct err *err);
-/* Milliseconds asked for by Retry-After (seconds, fractions, HTTP date) or retry-after-ms; 0: none.
- */
+/* Milliseconds asked for by Retry-After (seconds, fractions, HTTP date) or retry-after-ms; of a 429
+ * without either what the vendor's reset headers say; 0: none. */
 int64_t provider_retry_after_ms(const struct provider_reply *reply);
 /* base_url (or `home`) followed by path. */
 struct str provider_url(const struct provider_model *model, const char *home, const char *path,

@@ -15,6 +15,7 @@
 #include "worker/call/model.h"
 #include "worker/call/queue.h"
 #include "worker/call/relay.h"
+#include "worker/call/reset.h"
 
 enum { CALL_HEADERS_MAX = PROVIDER_HEADERS_MAX + 3 };
 
@@ -80,6 +81,8 @@ static void keep_reply(struct slot *slot, const struct http_reply *reply)
     struct arena *arena = &slot->job->arena;
     slot->reply.status = reply->status;
     keep_body(slot, reply->body);
+    if (reply->status == 429 || slot->limit)
+        slot->reply.rate_headers = rate_headers_keep(reply->headers, arena);
     if (reply->status == 200)
         return;
     slot->reply.retry_after = arena_str(arena, http_reply_header(reply, "Retry-After"));
