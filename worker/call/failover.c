@@ -13,7 +13,8 @@
 #include "worker/call/queue.h"
 #include "worker/call/retry.h"
 
-enum { LOOK_MS = 1000, LONG_MS = 5000 };
+/* How often who waits looks around; when the time gets short; what is too long a pause. */
+enum { LOOK_MS = 1000, LOOK_SOON_MS = 50, LONG_MS = 5000 };
 
 static int64_t now_of(const struct slot *slot)
 {
@@ -23,12 +24,6 @@ static int64_t now_of(const struct slot *slot)
 static bool is_alone(const struct slot *slot)
 {
     return slot->candidate_count == 1 && slot->model->keys->count == 1;
-}
-
-int64_t failover_look_ms(const struct slot *slot)
-{
-    int64_t look_ms = now_of(slot) + LOOK_MS, end_ms = slot->job->deadline_ms;
-    return is_alone(slot) || look_ms > end_ms ? end_ms : look_ms;
 }
 
 /* ---- keys ---- */
@@ -119,6 +114,23 @@ static struct candidate *another(const struct slot *slot, bool free, int64_t now
     return NULL;
 }
 
+/* Who could answer instead must have the time for it. */
+static int64_t end_for(const struct slot *slot, const struct candidate *other)
+{
+    return slot->job->deadline_ms - (other ? (int64_t)model_latency_ms(other->model) : 0);
+}
+
+int64_t failover_look_ms(const struct slot *slot)
+{
+    int64_t now_ms = now_of(slot), deadline_ms = slot->job->deadline_ms;
+    if (is_alone(slot))
+        return deadline_ms;
+    int64_t look_ms = now_ms + LOOK_MS, end_ms = end_for(slot, another(slot, false, now_ms));
+    if (look_ms > end_ms)
+        look_ms = end_ms > now_ms + LOOK_SOON_MS ? end_ms : now_ms + LOOK_SOON_MS;
+    return look_ms < deadline_ms ? look_ms : deadline_ms;
+}
+
 /* The gate is shut, or its limit was used up for as long as we look. */
 static bool is_shut(const struct slot *slot, const struct candidate *c, int64_t now_ms)
 {
@@ -160,7 +172,7 @@ static struct candidate *choose(const struct slot *slot, int64_t now_ms, int64_t
     other = another(slot, false, now_ms);
     if (other && (!usable || rests_long(mine, other, now_ms)))
         return other;
-    *ret_ms = other || !usable ? soonest(slot)->not_before_ms : mine->not_before_ms;
+    *ret_ms = usable ? mine->not_before_ms : soonest(slot)->not_before_ms;
     return NULL;
 }
 
@@ -295,6 +307,8 @@ static bool judge(struct slot *slot, struct candidate *c, const struct err *err)
     const struct retry_rule rule = {worker->conf->retry_base_ms, worker->conf->retry_cap_ms,
                                     c->model->attempts_max};
     int64_t now_ms = now_of(slot), pause_ms;
+    const struct candidate *other = another(slot, false, now_ms);
+    int64_t end_ms = end_for(slot, other);
     if (err->retry == RETRY_NEVER && !PLANTED(51))
         return false;
     c->named_time = err->code == ERR_PROVIDER_RATE && err->retry_after_ms > 0;
@@ -305,8 +319,8 @@ static bool judge(struct slot *slot, struct candidate *c, const struct err *err)
         c->attempts -= err->code == ERR_PROVIDER_AUTH;
         c->needs_token = false;
         c->not_before_ms = now_ms;
-    } else if (retry_pause(&rule, err, c->attempts, now_ms, slot->job->deadline_ms,
-                           loop_rand(worker->loop), &pause_ms)) {
+    } else if (retry_pause(&rule, err, c->attempts, now_ms, end_ms, loop_rand(worker->loop),
+                           &pause_ms)) {
         metric_add(METRIC_call_retries_total, 1);
         c->not_before_ms = now_ms + pause_ms;
     } else {

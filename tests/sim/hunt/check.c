@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "tests/sim/hunt/routes.h"
+
 const struct sim_final *check_final(const struct sim *sim, const char *id)
 {
     const struct sim_final *final = sim_final(sim, id);
@@ -137,7 +139,8 @@ static bool providers_were_well(const struct schedule *s)
         if (s->items[i].kind == ITEM_REPLY && !s->items[i].off &&
             (s->items[i].reply.reply.status != 200 || s->items[i].reply.reply.trouble))
             return false;
-    return !schedule_has(s, EVENT_PROVIDER_DOWN) && !schedule_has_fault(s, SIM_HTTP, SIM_WELL);
+    return !s->route.status && !schedule_has(s, EVENT_PROVIDER_DOWN) &&
+           !schedule_has_fault(s, SIM_HTTP, SIM_WELL);
 }
 
 static bool was_called(const struct play *play, int number)
@@ -218,6 +221,7 @@ void check_end(struct play *play)
     check_deadlines(play);
     check_limit(play);
     check_shares(play);
+    check_routes(play);
     check_books(play);
     check_ledger(play);
     if (sim_commit_went_back(play->sim))

@@ -5,6 +5,8 @@
 
 #include <string.h>
 
+#include "tests/sim/hunt/routes.h"
+
 /* ATTEMPTS_MAX: the default of a model's attempts. */
 enum { KEPT_MS = 100, TURNS_MAX = ITEMS_MAX, ATTEMPTS_MAX = 4 };
 /* HASTY_MS: the deadline that play.c gives. FINAL_MS: with the aggregator's grace and a retry. */
@@ -228,7 +230,8 @@ int check_came_twice(const struct schedule *s)
 static void check_attempts(struct play *play, const struct sim_call *first, int number, int slot)
 {
     struct str digit = str_slice(first->id, first->id.len - 1, first->id.len);
-    if (digit.data[0] > '0' + ATTEMPTS_MAX)
+    int most = routes_attempts_max(play, number, ATTEMPTS_MAX);
+    if (digit.data[0] > '0' + most)
         play_find(play, "I9 " STR_FMT ": one attempt too many", STR_ARG(first->id));
     if (check_times_published(play, number) > 1)
         return;
@@ -245,7 +248,7 @@ static void check_attempts(struct play *play, const struct sim_call *first, int 
             !partitions_may_move(play))
             play_find(play, "I9 r%d: asked again after an answer that will not change", number);
     }
-    if (attempts > ATTEMPTS_MAX + check_came_twice(play->schedule) && !partitions_may_move(play))
+    if (attempts > most + check_came_twice(play->schedule) && !partitions_may_move(play))
         play_find(play, "I9 r%d: slot %d was asked %d times", number, slot, attempts);
 }
 

@@ -14,6 +14,7 @@
 
 #include "common/base/must.h"
 #include "tests/sim/hunt/check.h"
+#include "tests/sim/hunt/routes.h"
 
 enum { BACK_MS = 120, REPLIES_MAX = 24, SETTLE_MS = 3600 * 1000, FREEZE_GRACE_MS = 1500 };
 /* The longest call; until its row is in the store; when its record got lost on the way. */
@@ -62,9 +63,15 @@ static void write_body(const struct ask *ask, bool other, struct buf *ret)
         buf_printf(ret, ",\"tenant\":\"%s\"", tenant_of(ask->tenant));
     if (ask->session >= 0)
         buf_printf(ret, ",\"session\":\"s%d\"", ask->session);
-    for (const char *comma = ",\"models\":["; str_split(&names, ',', &name); comma = ",")
-        buf_printf(ret, "%s\"" STR_FMT "\"", comma, STR_ARG(name));
-    buf_printf(ret, "]%s", ask->first ? ",\"merge\":{\"policy\":\"first\"}" : "");
+    if (ask->models == ROUTE_ROW) {
+        buf_printf(ret, ",\"route\":\"" STR_FMT "\"", STR_ARG(names));
+    } else {
+        for (const char *comma = ",\"models\":["; str_split(&names, ',', &name); comma = ",")
+            buf_printf(ret, "%s\"" STR_FMT "\"", comma, STR_ARG(name));
+        buf_add_char(ret, ']');
+    }
+    if (ask->first)
+        buf_printf(ret, ",\"merge\":{\"policy\":\"first\"}");
     if (ask->sort == SORT_LATE)
         buf_printf(ret, ",\"created_at\":1600000000000,\"deadline_ms\":1000");
     if (ask->sort == SORT_HASTY)
@@ -307,6 +314,7 @@ static void build(struct play *play)
     sim_redis_connect_ms(play->sim, s->redis_connect_ms);
     sim_partitions(play->sim, s->partitions);
     script_providers(play);
+    routes_build(play);
     for (size_t i = 0; i < s->count; i++)
         if (s->items[i].kind == ITEM_FAULT && !s->items[i].off)
             sim_fault(play->sim, s->items[i].fault);

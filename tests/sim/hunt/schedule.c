@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/base/must.h"
+#include "tests/sim/hunt/routes.h"
 
 static const struct {
     const char *name;
@@ -32,7 +33,7 @@ static const struct {
 };
 
 static const char *const MODELS[] = {
-    "alpha", "beta", "alpha,beta", "beta,alpha,alpha", "gamma", "alpha,beta,gamma"};
+    "alpha", "beta", "alpha,beta", "beta,alpha,alpha", "gamma", "alpha,beta,gamma", "pair"};
 static const char *const TENANT_NAMES[TENANTS] = {NULL, "bulk", "light"};
 static const char *const PROVIDER_NAMES[PROVIDERS] = {"alpha", "beta", "gamma"};
 
@@ -43,7 +44,7 @@ const char *models_of(int row)
 
 int models_rows(void)
 {
-    return (int)(sizeof(MODELS) / sizeof(MODELS[0]));
+    return ROUTE_ROW;
 }
 
 const char *tenant_of(int row)
@@ -265,6 +266,7 @@ void schedule_draw(struct schedule *ret, uint64_t seed)
     draw_faults(ret, &rand);
     draw_replies(ret, &rand);
     draw_knot(ret, &rand);
+    routes_draw(ret);
 }
 
 void schedule_ask(struct schedule *s, int64_t at_ms, int number, int session, int models,
@@ -365,6 +367,9 @@ void schedule_print(const struct schedule *s, FILE *file)
             "mended after %lld ms; %zu of %zu items:\n",
             s->partitions, s->workers, s->aggregators, s->max_in_flight, s->redis_connect_ms,
             (long long)s->end_ms, left, s->count);
+    if (s->route.on)
+        fprintf(file, "  route pair: alpha, beta; alpha says %d to all, %d to one key%s\n",
+                s->route.status, s->route.refused_key, s->route.calm ? "; else all is calm" : "");
     for (size_t i = 0; i < s->count; i++)
         if (!s->items[i].off)
             item_print(&s->items[i], file);

@@ -92,7 +92,12 @@ struct schedule {
     unsigned troubles; /* bit per event_kind that may happen */
     int redis_connect_ms;
     bool burst;     /* nothing but one tenant's very many, and a few of another's */
-    int64_t end_ms; /* then all that is broken is mended */
+    struct {
+        bool on, calm;
+        int status;      /* alpha's answer to all; 0: it answers */
+        int refused_key; /* the status that one of alpha's two keys gets; 0: it has one key */
+    } route;             /* routes.h */
+    int64_t end_ms;      /* then all that is broken is mended */
     struct item items[ITEMS_MAX];
     size_t count;
 };
@@ -110,7 +115,7 @@ void schedule_fault(struct schedule *s, enum sim_door door, uint64_t nth, enum s
 void schedule_print(const struct schedule *schedule, FILE *file);
 void item_print(const struct item *item, FILE *file);
 
-/* "alpha,beta", .. */
+/* "alpha,beta", ..; behind the rows that are drawn: a route */
 const char *models_of(int row);
 int models_rows(void);
 const char *provider_of(int number);
