@@ -108,6 +108,32 @@ static void when_none_is_left_the_error_names_all(void **state)
     sim_free(sim);
 }
 
+/* A key that was refused a moment ago is not tried by everybody. */
+static void a_model_whose_key_was_refused_is_the_last_to_be_asked(void **state)
+{
+    struct sim *sim = world(48);
+    (void)state;
+    fails(sim, "alpha", 401);
+    fails(sim, "beta", 404);
+    sim_worker(sim, "w1");
+    for (int i = 0; i < 3; i++) {
+        ask(sim, nth("r", i));
+        assert_true(sim_settle(sim));
+        const struct result *part = sim_part(sim, nth("r", i), 0);
+        assert_str(part->error.code, i ? "provider_auth" : "provider_not_found");
+        assert_non_null(strstr(part->error.message.data, "alpha provider_auth"));
+        assert_non_null(strstr(part->error.message.data, "beta provider_not_found"));
+    }
+    assert_int_equal(calls_to(sim, "alpha"), 1);
+    assert_int_equal(calls_to(sim, "beta"), 3);
+    sim_run_ms(sim, 31000);
+    sim_provider_now(sim, "alpha", (struct sim_reply){.after_ms = 20});
+    ask(sim, "later");
+    assert_true(sim_settle(sim));
+    assert_str(answered(sim, "later"), "alpha");
+    sim_free(sim);
+}
+
 static void nobody_waits_at_the_gate_of_an_away_provider(void **state)
 {
     struct sim *sim = world(11);
@@ -365,7 +391,8 @@ static void when_all_keys_are_refused_the_error_says_so_without_a_call(void **st
     assert_true(sim_settle(sim));
     assert_int_equal(sim_call_count(sim), 2);
     assert_str(sim_part(sim, "r2", 0)->error.code, "provider_auth");
-    assert_non_null(strstr(sim_part(sim, "r2", 0)->error.message.data, "the 2 keys"));
+    assert_non_null(
+        strstr(sim_part(sim, "r2", 0)->error.message.data, "every key (2) of model 'alpha'"));
     sim_provider_now(sim, "alpha", (struct sim_reply){.after_ms = 10});
     sim_run_ms(sim, 301000);
     sim_publish(sim, (struct sim_request){.id = "r3"});
@@ -498,6 +525,7 @@ int main(void)
         cmocka_unit_test(the_first_of_a_route_answers_and_nobody_else_is_asked),
         cmocka_unit_test(an_error_moves_on_as_its_class_says),
         cmocka_unit_test(when_none_is_left_the_error_names_all),
+        cmocka_unit_test(a_model_whose_key_was_refused_is_the_last_to_be_asked),
         cmocka_unit_test(nobody_waits_at_the_gate_of_an_away_provider),
         cmocka_unit_test(whoever_comes_back_first_answers),
         cmocka_unit_test(a_long_retry_after_is_not_waited_for),

@@ -8,7 +8,7 @@ from harness import expected, same, scenario, true, wait_until
 from program import free_port, http_get
 
 CANARY = "sk-canary-7f3a9c51e2d84b06"
-FLEET = {"models": {"m-secret": {"api_key": CANARY}, "fake-401": {"api_key": CANARY}}}
+FLEET = {"models": {"m-secret": {"api_key": CANARY}, "fake-401": {"api_keys": [CANARY, CANARY + "-second"]}}}
 
 NAME = re.compile(r"^[a-zA-Z_:][a-zA-Z0-9_:]*$")
 SAMPLE = re.compile(r'^([a-zA-Z_:][a-zA-Z0-9_:]*)(\{(?:[a-zA-Z_][a-zA-Z0-9_]*="(?:[^"\\\n]|\\.)*",?)+\})? (\S+)$')

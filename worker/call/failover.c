@@ -81,11 +81,18 @@ static bool all_refuse(const struct slot *slot, int64_t now_ms)
     return !is_alone(slot);
 }
 
-static void say_refused(const struct slot *slot, int64_t now_ms, struct err *ret)
+/* Of those that all_refuse() speaks of. */
+static void say_refused(struct slot *slot, int64_t now_ms, struct err *ret)
 {
     const struct model *model = slot->model;
+    for (unsigned i = 0; i < slot->candidate_count; i++) {
+        if (!candidate_usable(slot, &slot->candidates[i]))
+            continue;
+        model = slot->candidates[i].model;
+        slot->candidates[i].why = ERR_PROVIDER_AUTH;
+    }
     err_set(ret, ERR_PROVIDER_AUTH,
-            "the provider has refused the %zu keys of model '" STR_FMT
+            "the provider has refused every key (%zu) of model '" STR_FMT
             "'; they are tried again in %lld s",
             model->keys->count, STR_ARG(str_utf8_cut(model->dialect.name, 80)),
             (long long)(keys_next_ms(model->keys) - now_ms + 999) / 1000);
@@ -262,7 +269,7 @@ static void bench_key(struct slot *slot, const struct err *err)
         return;
     metric_add_for(METRIC_keys_benched_total, slot->model->dialect.name, 1);
     if (err->code == ERR_PROVIDER_AUTH)
-        log_warn("the provider refused a key, others are used meanwhile",
+        log_warn("the provider refused a key, other keys and models are used meanwhile",
                  LOG_S("model", slot->model->dialect.name), LOG_I("key", slot->key + 1),
                  LOG_I("of", keys->count), LOG_I("pause_ms", pause_ms));
 }
