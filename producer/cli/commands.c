@@ -20,6 +20,7 @@ static const struct option_row submit_options[] = {
     {"lines", 'L', "FILE", "each line is a request document in JSON; -: standard input"},
     {"raw", 0, "FILE", "publish the file's bytes as they are, unchecked"},
     {"model", 'm', "NAME", "configured model; several times: all of them are asked"},
+    {"route", 0, "NAME", "configured route instead of models: one of its models answers"},
     {"session", 'S', "ID", "conversation this turn belongs to"},
     {"tenant", 't', "NAME", "whose request it is"},
     {"user", 'u', "NAME", "who asks"},

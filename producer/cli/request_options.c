@@ -46,6 +46,7 @@ bool request_options(struct cli *cli, struct request *request, struct err *err)
     fill_text(cli, "tenant", &request->tenant);
     fill_text(cli, "user", &request->user);
     fill_text(cli, "reply-to", &request->reply_to);
+    fill_text(cli, "route", &request->route);
     fill_models(cli, request);
     request->stream |= cli_has(cli, "stream");
     if (policy.data)

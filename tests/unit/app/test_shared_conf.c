@@ -231,6 +231,74 @@ static void default_model_must_be_one_of_the_models(void **state)
     assert_true(shared_conf_check(&conf.shared, &err));
 }
 
+/* Two models, and one route with sound members but for what the case changes. */
+static void routes_are_checked_one_by_one(void **state)
+{
+    (void)state;
+    struct str a[] = {STR("a")}, none[] = {STR("c")}, twice[] = {STR("a"), STR("a=2")},
+               weights[] = {STR("a = 2.5"), STR("b=0")}, bad[] = {STR("a=-1")},
+               word[] = {STR("a=much")}, many[17];
+    for (size_t i = 0; i < 17; i++)
+        many[i] = STR("a");
+    const struct {
+        struct route_conf route;
+        const char *say; /* NULL: taken */
+    } cases[] = {
+        {{.models = {a, 1}}, NULL},
+        {{.models = {weights, 2}}, NULL},
+        {{.models = {a, 1}, .context_models = {a, 1}}, NULL},
+        {{.models = {a, 0}}, "'routes.r.models' is empty"},
+        {{.models = {none, 1}}, "'routes.r.models': no model 'c' is configured"},
+        {{.models = {twice, 2}}, "'routes.r.models': 'a' stands there twice"},
+        {{.models = {bad, 1}}, "'routes.r.models': 'a=-1' must be a model, or"},
+        {{.models = {word, 1}}, "'routes.r.models': 'a=much' must be a model, or"},
+        {{.models = {many, 17}}, "'routes.r.models' has more than 16 models"},
+        {{.models = {a, 1}, .context_models = {none, 1}}, "'routes.r.context_models': no model"},
+        {{.models = {a, 1}, .filter_models = {weights, 1}}, "'routes.r.filter_models': no model"},
+    };
+    struct model_conf models[] = {{.name = STR("a")}, {.name = STR("b")}};
+    assert_true(load(NULL, NULL));
+    conf.shared.models = (struct conf_items){models, 2};
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct route_conf route = cases[i].route;
+        route.name = STR("r");
+        conf.shared.routes = (struct conf_items){&route, 1};
+        bool good = shared_conf_check(&conf.shared, &err);
+        assert_int_equal(good, cases[i].say == NULL);
+        if (cases[i].say && !strstr(err.text, cases[i].say))
+            fail_msg("%s is not in %s", cases[i].say, err.text);
+    }
+}
+
+static void fallbacks_and_default_routes_are_checked(void **state)
+{
+    (void)state;
+    struct str self[] = {STR("a")}, none[] = {STR("c")}, other[] = {STR("b")};
+    struct model_conf models[] = {{.name = STR("a")}, {.name = STR("b")}};
+    struct route_conf route = {.name = STR("r"), .models = {other, 1}};
+    assert_true(load(NULL, NULL));
+    conf.shared.models = (struct conf_items){models, 2};
+    conf.shared.routes = (struct conf_items){&route, 1};
+    models[0].fallback = (struct conf_strs){other, 1};
+    assert_true(shared_conf_check(&conf.shared, &err));
+    models[0].fallback = (struct conf_strs){self, 1};
+    assert_false(shared_conf_check(&conf.shared, &err));
+    assert_string_equal(err.text, "'models.a.fallback' names the model itself");
+    models[0].fallback = (struct conf_strs){none, 1};
+    assert_false(shared_conf_check(&conf.shared, &err));
+    assert_string_equal(err.text, "'models.a.fallback': no model 'c' is configured");
+    models[0].fallback = (struct conf_strs){0};
+    conf.shared.default_route = STR("r");
+    assert_true(shared_conf_check(&conf.shared, &err));
+    conf.shared.default_model = STR("a");
+    assert_false(shared_conf_check(&conf.shared, &err));
+    assert_non_null(strstr(err.text, "are both set"));
+    conf.shared.default_model = STR("");
+    conf.shared.default_route = STR("s");
+    assert_false(shared_conf_check(&conf.shared, &err));
+    assert_string_equal(err.text, "'default_route': no route 's' is configured");
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -244,6 +312,8 @@ int main(void)
         T(every_provider_may_be_chosen),
         T(a_missing_key_is_told_but_not_refused),
         T(default_model_must_be_one_of_the_models),
+        T(routes_are_checked_one_by_one),
+        T(fallbacks_and_default_routes_are_checked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

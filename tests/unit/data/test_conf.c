@@ -18,6 +18,7 @@
 
 struct item {
     struct str name, key;
+    struct conf_strs keys;
     int64_t timeout_ms;
     double price;
     struct conf_props headers;
@@ -44,6 +45,7 @@ struct settings {
 static const struct conf_row item_rows[] = {
     ROW(struct item, "name", CONF_STR, NULL, 0, 0, NULL, true, name),
     ROW(struct item, "api_key", CONF_SECRET, "", 0, 0, NULL, true, key),
+    ROW(struct item, "keys", CONF_SECRETS, "", 0, 0, NULL, true, keys),
     ROW(struct item, "timeout", CONF_DURATION, "2m", 10, 600000, NULL, true, timeout_ms),
     ROW(struct item, "price", CONF_REAL, "", 0, 100, NULL, true, price),
     ROW(struct item, "headers", CONF_PROPS, "", 0, 0, "-", true, headers),
@@ -411,6 +413,37 @@ static void secrets_come_from_files_without_their_line_end(void **state)
     assert_str(conf.password, "");
 }
 
+static void add_secret(struct str secret, void *context)
+{
+    buf_add_str(context, secret);
+    buf_add_char(context, '\n');
+}
+
+static void lists_of_secrets_come_as_lists_lines_of_files_and_are_hidden(void **state)
+{
+    static const char *const files[] = {"models: {a: {keys: [one, '${K}', two]}}",
+                                        "models: {a: {keys: 'one, see , two'}}",
+                                        "models: {a: {keys_file: keys}}"};
+    (void)state;
+    struct buf text;
+    buf_init(&text, 65536);
+    write_file("keys", "one\nsee\r\ntwo\n\n");
+    for (size_t i = 0; i < 3; i++) {
+        assert_loaded(load(files[i], ENVIRONMENT("K=see"), NULL, 0));
+        assert_int_equal(item(0)->keys.count, 3);
+        assert_str(item(0)->keys.items[1], "see");
+        assert_str(item(0)->keys.items[2], "two");
+        buf_clear(&text);
+        conf_each_secret(rows, &conf, add_secret, &text);
+        assert_string_equal(text.data, "one\nsee\ntwo\n");
+        buf_clear(&text);
+        conf_print(rows, &conf, &text);
+        assert_non_null(strstr(text.data, "keys: [\"***\", \"***\", \"***\"]"));
+        assert_null(strstr(text.data, "see"));
+    }
+    buf_done(&text);
+}
+
 static void overruled_source_is_not_looked_at(void **state)
 {
     (void)state;
@@ -607,12 +640,6 @@ static void fixed_rows_keep_their_old_values(void **state)
 
 /* Secrets and pages */
 
-static void add_secret(struct str secret, void *context)
-{
-    buf_add_str(context, secret);
-    buf_add_char(context, '\n');
-}
-
 static const char with_secrets[] =
     "server: {password: 'postgres://u:geheim1@h/db'}\n"
     "bus: {properties: {sasl.password: geheim2, linger.ms: 5}}\n"
@@ -750,6 +777,7 @@ int main(void)
         T(items_come_as_map_or_list_and_take_environment_by_name),
         T(texts_take_names_of_the_environment),
         T(secrets_come_from_files_without_their_line_end),
+        T(lists_of_secrets_come_as_lists_lines_of_files_and_are_hidden),
         T(overruled_source_is_not_looked_at),
         T(messages_name_the_place_and_the_reason),
         T(messages_about_flags_and_environment_say_so),
