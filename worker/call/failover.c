@@ -14,7 +14,7 @@
 #include "worker/call/retry.h"
 
 /* How often who waits looks around; when the time gets short; what is too long a pause. */
-enum { LOOK_MS = 1000, LOOK_SOON_MS = 50, LONG_MS = 5000 };
+enum { LOOK_MS = 1000, LOOK_SOON_MS = 50, LONG_MS = 5000, SPARE_MS = 100 };
 
 static int64_t now_of(const struct slot *slot)
 {
@@ -121,10 +121,12 @@ static struct candidate *another(const struct slot *slot, bool free, int64_t now
     return NULL;
 }
 
-/* Who could answer instead must have the time for it. */
+/* Who could answer instead must have the time for it, though it takes longer than it does usually,
+ * and though the next call here fails, too. */
 static int64_t end_for(const struct slot *slot, const struct candidate *other)
 {
-    return slot->job->deadline_ms - (other ? (int64_t)model_latency_ms(other->model) : 0);
+    int64_t usual_ms = other ? (int64_t)model_latency_ms(other->model) : 0;
+    return slot->job->deadline_ms - (other ? 2 * usual_ms + SPARE_MS : 0);
 }
 
 int64_t failover_look_ms(const struct slot *slot)

@@ -3,21 +3,18 @@
  */
 #include "worker/call/keys.h"
 
-#include <string.h>
-
 #include "common/base/must.h"
 #include "common/base/plant.h"
 
-void keys_init(struct keys *keys, size_t count)
+void keys_add(struct keys *keys, struct key_state *state)
 {
-    must(count >= 1 && count <= KEYS_MAX);
-    memset(keys, 0, sizeof(*keys));
-    keys->count = count;
+    must(keys->count < KEYS_MAX);
+    keys->of[keys->count++] = state;
 }
 
 bool keys_benched(const struct keys *keys, int key, int64_t now_ms)
 {
-    return now_ms < keys->of[key].until_ms && !PLANTED(54);
+    return now_ms < keys->of[key]->until_ms && !PLANTED(54);
 }
 
 int keys_pick(struct keys *keys, int64_t now_ms)
@@ -27,7 +24,7 @@ int keys_pick(struct keys *keys, int64_t now_ms)
         int key = (int)((keys->next + i) % keys->count);
         if (keys_benched(keys, key, now_ms))
             continue;
-        if (best < 0 || keys->of[key].in_flight < keys->of[best].in_flight)
+        if (best < 0 || keys->of[key]->in_flight < keys->of[best]->in_flight)
             best = key;
     }
     if (best >= 0)
@@ -37,20 +34,20 @@ int keys_pick(struct keys *keys, int64_t now_ms)
 
 void keys_began(struct keys *keys, int key)
 {
-    keys->of[key].in_flight++;
+    keys->of[key]->in_flight++;
 }
 
 void keys_ended(struct keys *keys, int key)
 {
-    must(keys->of[key].in_flight > 0);
-    keys->of[key].in_flight--;
+    must(keys->of[key]->in_flight > 0);
+    keys->of[key]->in_flight--;
 }
 
 static size_t others_free(const struct keys *keys, int key, int64_t now_ms)
 {
     size_t count = 0;
     for (size_t i = 0; i < keys->count; i++)
-        count += (int)i != key && now_ms >= keys->of[i].until_ms;
+        count += (int)i != key && now_ms >= keys->of[i]->until_ms;
     return count;
 }
 
@@ -67,27 +64,27 @@ int64_t keys_refused(struct keys *keys, int key, int status, int64_t now_ms)
     bool last = !others_free(keys, key, now_ms);
     if (last && status == 403)
         return 0;
-    return bench(&keys->of[key], last ? KEY_LAST_MS : KEY_REFUSED_MS, true, now_ms);
+    return bench(keys->of[key], last ? KEY_LAST_MS : KEY_REFUSED_MS, true, now_ms);
 }
 
 int64_t keys_slowed(struct keys *keys, int key, int64_t pause_ms, int64_t now_ms)
 {
-    return bench(&keys->of[key], pause_ms > 0 ? pause_ms : KEY_SLOW_MS, false, now_ms);
+    return bench(keys->of[key], pause_ms > 0 ? pause_ms : KEY_SLOW_MS, false, now_ms);
 }
 
 bool keys_all_refused(const struct keys *keys, int64_t now_ms)
 {
     for (size_t i = 0; i < keys->count; i++)
-        if (!keys->of[i].refused || now_ms >= keys->of[i].until_ms)
+        if (!keys->of[i]->refused || now_ms >= keys->of[i]->until_ms)
             return false;
     return true;
 }
 
 int64_t keys_next_ms(const struct keys *keys)
 {
-    int64_t next = keys->of[0].until_ms;
+    int64_t next = keys->of[0]->until_ms;
     for (size_t i = 1; i < keys->count; i++)
-        if (keys->of[i].until_ms < next)
-            next = keys->of[i].until_ms;
+        if (keys->of[i]->until_ms < next)
+            next = keys->of[i]->until_ms;
     return next;
 }

@@ -21,7 +21,9 @@
 #define KEY_LAST_MS    30000
 #define KEY_SLOW_MS    1000 /* a 429 that names no time */
 
+/* Tables of models that have the same key share what is known of it: holders are counted there. */
 struct key_state {
+    unsigned holders;
     int64_t until_ms; /* benched until then */
     bool refused;     /* .. because the provider does not take it */
     uint32_t in_flight;
@@ -30,10 +32,11 @@ struct key_state {
 struct keys {
     size_t count; /* at least 1, also for a model without a key */
     size_t next;
-    struct key_state of[KEYS_MAX];
+    struct key_state *of[KEYS_MAX];
 };
 
-void keys_init(struct keys *keys, size_t count);
+/* `keys` is zeroed at first; the state is the caller's, and outlives it. */
+void keys_add(struct keys *keys, struct key_state *state);
 /* The key for a call; -1: all are benched. Does not count it yet. */
 int keys_pick(struct keys *keys, int64_t now_ms);
 bool keys_benched(const struct keys *keys, int key, int64_t now_ms);

@@ -17,6 +17,7 @@
 #define LATENCY_STALE_MS 30000
 
 struct latency {
+    unsigned holders; /* tables of models that share it; the caller's */
     double mean_ms;   /* 0: nothing seen yet */
     int64_t asked_ms; /* INT64_MIN: never */
     uint32_t count;

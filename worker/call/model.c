@@ -40,8 +40,8 @@ static void fill_keys(struct model *model, const struct model_conf *conf, struct
     model->dialect.api_key = secrets[0];
     model->lacks_key = model_conf_lacks_key(conf);
     model->keys = arena_new(arena, struct keys);
-    keys_init(model->keys, count ? count : 1);
-    model->limits = arena_array(arena, struct limit *, model->keys->count);
+    model->key_count = count ? count : 1;
+    model->limits = arena_array(arena, struct limit *, model->key_count);
 }
 
 static int64_t usual_ms(struct str latency_class)
@@ -82,8 +82,6 @@ static bool fill(struct model *model, const struct model_conf *conf, struct aren
         .header_count = conf->headers.count,
     };
     fill_keys(model, conf, arena);
-    model->latency = arena_new(arena, struct latency);
-    latency_init(model->latency);
     model->local = conf->local;
     model->context_tokens = conf->context_tokens;
     model->usual_ms = usual_ms(conf->latency_class);
@@ -98,20 +96,40 @@ static bool fill(struct model *model, const struct model_conf *conf, struct aren
     return true;
 }
 
-/* Calls in flight are counted in the table they began with. */
-static void remember(const struct model *model, const struct model *old)
+static struct key_state *key_of(const struct model *old, struct str secret)
 {
-    *model->latency = *old->latency;
+    for (size_t i = 0; old && i < old->keys->count; i++)
+        if (str_eq(old->secrets[i], secret))
+            return old->keys->of[i];
+    return xzalloc(sizeof(struct key_state));
+}
+
+/* What is known of the model's keys and of its latency, shared with the old table: calls that began
+ * with that one are under way. */
+static void remember(struct model *model, const struct model *old)
+{
+    model->latency = old ? old->latency : xzalloc(sizeof(*model->latency));
+    if (!old)
+        latency_init(model->latency);
+    model->latency->holders++;
+    for (size_t i = 0; i < model->key_count; i++) {
+        struct key_state *state = key_of(old, model->secrets[i]);
+        state->holders++;
+        keys_add(model->keys, state);
+    }
+}
+
+static void forget(const struct model *model)
+{
     for (size_t i = 0; i < model->keys->count; i++)
-        for (size_t k = 0; k < old->keys->count; k++)
-            if (str_eq(model->secrets[i], old->secrets[k])) {
-                model->keys->of[i] = old->keys->of[k];
-                model->keys->of[i].in_flight = 0;
-            }
+        if (--model->keys->of[i]->holders == 0)
+            free(model->keys->of[i]);
+    if (--model->latency->holders == 0)
+        free(model->latency);
 }
 
 /* The gate of the same model of the table before, if there is one, else a new one. */
-static struct gate *gate_of(const struct model *model, const struct model_conf *conf,
+static struct gate *gate_of(struct model *model, const struct model_conf *conf,
                             const struct model_table *before)
 {
     const struct gate_rule rule = {
@@ -125,6 +143,7 @@ static struct gate *gate_of(const struct model *model, const struct model_conf *
         remember(model, old);
         return gate_hold(old->gate, &rule);
     }
+    remember(model, NULL);
     return gate_new(model->dialect.name, &rule);
 }
 
@@ -231,8 +250,10 @@ void model_table_release(struct model_table *table)
 {
     if (!table || --table->holders)
         return;
-    for (size_t i = 0; i < table->count; i++)
+    for (size_t i = 0; i < table->count; i++) {
         gate_release(table->models[i].gate);
+        forget(&table->models[i]);
+    }
     map_done(&table->by_name);
     map_done(&table->routes);
     arena_done(&table->arena);

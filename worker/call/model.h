@@ -4,7 +4,7 @@
  * Built from the configuration's `models` section at start and at each reload; a job keeps the
  * table it began with until it ends (tables are counted). A model whose provider, address and name
  * there stay the same keeps its gate (breaker, budget of retries) and what was learned of its
- * latency across a reload; a key that stays keeps its bench.
+ * latency across a reload, and a key that stays what is known of it; both tables share these.
  */
 #ifndef QUERN_WORKER_CALL_MODEL_H
 #define QUERN_WORKER_CALL_MODEL_H
@@ -26,7 +26,8 @@ struct model {
     struct limit **limits; /* of each key; NULL: none */
     struct provider_model dialect;
     const struct str *secrets; /* the keys; dialect.api_key is the first */
-    struct keys *keys;         /* at least one, also where none is set */
+    size_t key_count;          /* at least one, also where none is set */
+    struct keys *keys;
     struct latency *latency;
     bool lacks_key, local;
     int64_t context_tokens, usual_ms; /* 0: not known; what its latency class stands for */

@@ -115,11 +115,20 @@ static void who_was_not_asked_lately_is_looked_at_now_and_then(void **state)
     assert_in_range(explored, 850, 1150);
 }
 
+static void fill(struct keys *keys, size_t count)
+{
+    static struct key_state states[KEYS_MAX];
+    memset(states, 0, sizeof(states));
+    *keys = (struct keys){0};
+    for (size_t i = 0; i < count; i++)
+        keys_add(keys, &states[i]);
+}
+
 static void keys_are_taken_in_turn_and_the_idle_one_first(void **state)
 {
     struct keys keys;
     (void)state;
-    keys_init(&keys, 3);
+    fill(&keys, 3);
     for (int i = 0; i < 6; i++)
         assert_int_equal(keys_pick(&keys, 0), i % 3);
     keys_began(&keys, 0);
@@ -134,7 +143,7 @@ static void refused_keys_are_benched_the_last_one_shortly(void **state)
 {
     struct keys keys;
     (void)state;
-    keys_init(&keys, 3);
+    fill(&keys, 3);
     assert_int_equal(keys_refused(&keys, 0, 401, 1000), KEY_REFUSED_MS);
     assert_int_equal(keys_refused(&keys, 1, 403, 1000), KEY_REFUSED_MS);
     assert_int_equal(keys_pick(&keys, 1000), 2);
@@ -153,7 +162,7 @@ static void a_slowed_key_is_benched_for_as_long_as_was_asked(void **state)
 {
     struct keys keys;
     (void)state;
-    keys_init(&keys, 2);
+    fill(&keys, 2);
     assert_int_equal(keys_slowed(&keys, 0, 7000, 0), 7000);
     assert_int_equal(keys_slowed(&keys, 1, 0, 0), KEY_SLOW_MS);
     assert_int_equal(keys_pick(&keys, 0), -1);
