@@ -54,9 +54,9 @@ static int64_t budget_ms(const struct job *job)
 
 static double cost_of(const struct model *model, const struct route_ask *ask, int64_t output)
 {
-    if (isnan(model->price_input) || isnan(model->price_output))
+    if (isnan(model->price.input) || isnan(model->price.output))
         return model->local ? 0 : NAN;
-    return (double)ask->tokens * model->price_input + (double)output * model->price_output;
+    return (double)ask->tokens * model->price.input + (double)output * model->price.output;
 }
 
 static void facts_of(const struct route_model *given, const struct route_ask *ask, int64_t output,

@@ -91,7 +91,7 @@ struct schedule {
     int partitions, workers, aggregators, sessions, max_in_flight;
     unsigned troubles; /* bit per event_kind that may happen */
     int redis_connect_ms;
-    bool burst;     /* nothing but one tenant's very many, and a few of another's */
+    bool burst; /* nothing but one tenant's very many, and a few of another's */
     struct {
         bool on, calm;
         int status;      /* alpha's answer to all; 0: it answers */
