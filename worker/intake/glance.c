@@ -129,7 +129,7 @@ static bool json_member(struct view *v, struct str name, void *context)
 {
     struct glance *ret = context;
     if (str_is(name, "tenant") && json_peek(v) == '"')
-        return json_string(v, &ret->tenant) && !has_escape(ret->tenant);
+        return !ret->tenant.data && json_string(v, &ret->tenant) && !has_escape(ret->tenant);
     if (str_is(name, "created_at"))
         return json_int(v, &ret->created_at);
     if (str_is(name, "deadline_ms"))
@@ -255,7 +255,7 @@ static bool pack_member(struct view *v, struct str name, void *context)
 {
     struct glance *ret = context;
     if (str_is(name, "tenant"))
-        return pack_text(v, &ret->tenant);
+        return !ret->tenant.data && pack_text(v, &ret->tenant);
     if (str_is(name, "created_at"))
         return pack_int(v, &ret->created_at);
     if (str_is(name, "deadline_ms"))

@@ -3,8 +3,8 @@
  * all of it. Pure.
  *
  * It walks over the bytes once, makes nothing, and is not a check: what is no request is found out
- * when it is read. False: the bytes are not as plain as nearly all are (an escape in a name, a
- * CloudEvent in structured mode, no map, cut off); whoever wants to know parses them.
+ * when it is read. False: the bytes are not as plain as nearly all are (an escape in a name, two
+ * tenants, a CloudEvent in structured mode, no map, cut off); whoever wants to know parses them.
  */
 #ifndef QUERN_WORKER_INTAKE_GLANCE_H
 #define QUERN_WORKER_INTAKE_GLANCE_H

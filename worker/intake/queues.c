@@ -18,6 +18,9 @@ enum {
     GLANCE_BYTES_MAX = 1 << 26
 };
 
+/* Whose a request is that cannot be read. */
+static const struct str nobody = {"", 0};
+
 static size_t lane_number(const struct intake *intake, const struct lane *lane)
 {
     return (size_t)(lane - intake->lanes);
@@ -177,7 +180,7 @@ static void look_whole(struct intake *intake, const struct kafka_record *record,
     struct value document;
     struct err err;
     static char tenant[64];
-    *ret = (struct glance){STR(""), INT_ABSENT, INT_ABSENT, INT_ABSENT};
+    *ret = (struct glance){nobody, INT_ABSENT, INT_ABSENT, INT_ABSENT};
     arena_init(&arena, intake->worker->pool, GLANCE_BYTES_MAX);
     if (contract_parse(record->value, encoding, &arena, &document, &err)) {
         glance_parsed(&document, ret);
@@ -195,13 +198,13 @@ static void look_at(struct intake *intake, const struct kafka_record *record, st
 {
     enum encoding encoding;
     if (!encoding_by_type(kafka_record_header(record, HEADER_CONTENT_TYPE), &encoding))
-        *ret = (struct glance){STR(""), INT_ABSENT, INT_ABSENT, INT_ABSENT};
+        *ret = (struct glance){nobody, INT_ABSENT, INT_ABSENT, INT_ABSENT};
     else if (!glance_at(record->value, encoding, ret))
         look_whole(intake, record, encoding, ret);
-    if (!ret->tenant.data)
+    if (str_empty(ret->tenant) && ret->tenant.data != nobody.data) /* as admit.c */
         ret->tenant = STR("default");
     else if (!request_name_ok(ret->tenant, 64))
-        ret->tenant = STR("");
+        ret->tenant = nobody;
 }
 
 static int64_t deadline_of(const struct intake *intake, const struct kafka_record *record,

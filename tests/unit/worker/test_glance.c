@@ -103,6 +103,7 @@ static void what_is_not_plain_is_left_to_the_parser(void **state)
     static const char *const odd[] = {
         "{\"ten\\u0061nt\":\"x\"}",
         "{\"tenant\":\"a\\u0062\"}",
+        "{\"tenant\":\"a\",\"tenant\":\"b\"}",
         "[1]",
         "",
         "nonsense",
