@@ -67,6 +67,12 @@ static bool left_unheard(const struct play *play, const struct sim_call *call)
     return false;
 }
 
+/* The caller hung up before it was told that the call had left twice: it knows of one. */
+static bool was_left_twice(const struct play *play, const struct sim_call *call)
+{
+    return call->status < 0 && schedule_has_fault(play->schedule, SIM_HTTP, SIM_TWICE);
+}
+
 /* Who was taken for dead came back and answered while the call of the new holder was under way:
  * then all is final, and nobody takes over from that one. */
 static bool was_overtaken(const struct play *play, const struct sim_call *call)
@@ -104,7 +110,8 @@ static void check_sends(struct play *play, const struct sim_call *call)
         if (!str_eq(send->id, call->id))
             continue;
         gone += was_gone(play, send);
-        excused += left_unheard(play, send) || was_overtaken(play, send);
+        excused +=
+            left_unheard(play, send) || was_overtaken(play, send) || was_left_twice(play, send);
     }
     if (rows + gone + excused < sends)
         play_find(play, "I6 " STR_FMT ": %zu rows for %zu sends", STR_ARG(call->id), rows, sends);
