@@ -5,9 +5,11 @@
 
 #include <ctype.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "common/base/must.h"
 #include "common/base/xalloc.h"
+#include "common/io/http_shard.h"
 
 #define CONNECT_TIMEOUT_MS 10000
 #define TOTAL_TIMEOUT_MS   600000
@@ -19,8 +21,9 @@
 #define RECEIVE_BYTES 2048L
 #define UPLOAD_BYTES  16384L /* TLS only; the least libcurl accepts */
 
-#define OWN_HEADERS_MAX 2
-#define LONG_BODY_BYTES 65536 /* libcurl draws its own line somewhere above */
+#define OWN_HEADERS_MAX   2
+#define REFUSED_SENDS_MAX 4
+#define LONG_BODY_BYTES   65536 /* libcurl draws its own line somewhere above */
 
 #define BUFFER_BYTES_FIRST 4096
 #define BUFFER_BYTES_KEEP  65536
@@ -143,15 +146,30 @@ static size_t body_came(char *data, size_t size, size_t count, void *context)
     return len;
 }
 
+/* libcurl sends a request again when its connection is lost before the first byte of a reply. On a
+ * connection that many share it may have been at work for long, so it is sent again only when the
+ * server refused it (RST_STREAM or GOAWAY say that it was not begun). libcurl does not tell which
+ * it was; but after a refusal the connection is still there for the others. */
+static bool may_send(const struct http_call *call)
+{
+    if (call->sends == 0)
+        return true;
+    if (call->version == HTTP_2)
+        return call->sends < REFUSED_SENDS_MAX &&
+               http_shard_still_connected(call->shard, call->sent_port);
+    return !call->once && call->sends < 2;
+}
+
 /* libcurl is about to send the request, for the first time or again. */
 static int before_sending(void *context, char *remote_ip, char *local_ip, int remote_port,
                           int local_port)
 {
     struct http_call *call = context;
-    (void)remote_ip, (void)local_ip, (void)remote_port, (void)local_port;
-    if (call->sends == (call->once ? 1 : 2))
+    (void)remote_ip, (void)local_ip, (void)remote_port;
+    if (!may_send(call))
         return CURL_PREREQFUNC_ABORT;
     call->sends++;
+    call->sent_port = local_port;
     return CURL_PREREQFUNC_OK;
 }
 
@@ -184,7 +202,6 @@ static void set_transport(CURL *easy)
     /* libcurl undoes an encoding only when it has asked for some: servers send gzip unasked, too.
      */
     curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, "identity");
-    curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1);
     curl_easy_setopt(easy, CURLOPT_TCP_NODELAY, 1L);
     curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
     curl_easy_setopt(easy, CURLOPT_TCP_KEEPIDLE, KEEP_IDLE_S);
@@ -231,6 +248,7 @@ void http_call_free(struct http_call *call)
     http_call_forget(call);
     free(call->lines);
     free(call->url);
+    free(call->ca_file);
     call->magic = 0;
     free(call);
 }
@@ -321,6 +339,41 @@ static void set_timeouts(struct http_call *call, const struct http_request *requ
         curl_easy_setopt(call->easy, CURLOPT_TIMEOUT_MS, (long)total_ms);
     call->connect_timeout_ms = connect_ms;
     call->total_timeout_ms = total_ms;
+}
+
+/* PIPEWAIT: a call waits for the connection that another one opens, to share it. */
+static void set_version(struct http_call *call, const struct http_request *request)
+{
+    bool two = request->version == HTTP_2;
+    long option = CURL_HTTP_VERSION_1_1;
+    if (two)
+        option = strncmp(call->url, "https:", 6) == 0 ? CURL_HTTP_VERSION_2TLS
+                                                      : CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE;
+    if (call->version_option != option) {
+        curl_easy_setopt(call->easy, CURLOPT_HTTP_VERSION, option);
+        curl_easy_setopt(call->easy, CURLOPT_PIPEWAIT, two ? 1L : 0L);
+    }
+    call->version_option = option;
+    call->version = request->version;
+}
+
+static bool set_ca_file(struct http_call *call, struct str file, struct err *err)
+{
+    struct str now = call->ca_file ? str_of(call->ca_file) : (struct str){0};
+    if (str_eq(file, now))
+        return true;
+    free(call->ca_file);
+    call->ca_file = str_empty(file) ? NULL : xstrndup(file);
+    bool good = !call->ca_file || access(call->ca_file, R_OK) == 0;
+    if (!good) {
+        err_set(err, ERR_CONFIG, "the certificate file '%.200s' cannot be read", call->ca_file);
+        free(call->ca_file);
+        call->ca_file = NULL;
+    }
+    const char *otherwise = call->conf->ca_file.data ? call->conf->ca_file.data
+                                                     : curl_version_info(CURLVERSION_NOW)->cainfo;
+    curl_easy_setopt(call->easy, CURLOPT_CAINFO, call->ca_file ? call->ca_file : otherwise);
+    return good;
 }
 
 /* A line break in a header would be a second header of somebody else's choice. */
@@ -419,8 +472,9 @@ bool http_call_prepare(struct http_call *call, const struct http_request *reques
 {
     must(!call->data);
     if (!set_url(call, request->url, err) || !set_method(call, request, err) ||
-        !set_lines(call, request, err))
+        !set_lines(call, request, err) || !set_ca_file(call, request->ca_file, err))
         return false;
+    set_version(call, request);
     set_timeouts(call, request);
     call->once = request->once;
     call->piece = request->piece;
@@ -434,10 +488,11 @@ bool http_call_prepare(struct http_call *call, const struct http_request *reques
 
 static void outcome_reply(const struct http_call *call, struct http_reply *ret)
 {
-    long status = 0, connects = 0;
+    long status = 0, connects = 0, version = 0;
     curl_off_t connect_us = 0, first_us = 0, total_us = 0;
     curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
     curl_easy_getinfo(call->easy, CURLINFO_NUM_CONNECTS, &connects);
+    curl_easy_getinfo(call->easy, CURLINFO_HTTP_VERSION, &version);
     curl_easy_getinfo(call->easy, CURLINFO_CONNECT_TIME_T, &connect_us);
     curl_easy_getinfo(call->easy, CURLINFO_STARTTRANSFER_TIME_T, &first_us);
     curl_easy_getinfo(call->easy, CURLINFO_TOTAL_TIME_T, &total_us);
@@ -449,6 +504,7 @@ static void outcome_reply(const struct http_call *call, struct http_reply *ret)
         .first_byte_us = first_us,
         .total_us = total_us,
         .sends = call->sends,
+        .version = version == CURL_HTTP_VERSION_2_0 ? HTTP_2 : HTTP_1_1,
     };
 }
 
@@ -485,6 +541,11 @@ static void outcome_error(const struct http_call *call, struct err *err)
         return;
     case CURLE_ABORTED_BY_CALLBACK: /* before_sending() said no */
         err_set(err, ERR_PROVIDER_DOWN, "the connection was closed before an answer came");
+        return;
+    case CURLE_PEER_FAILED_VERIFICATION:
+    case CURLE_SSL_CACERT_BADFILE:
+    case CURLE_SSL_ISSUER_ERROR:
+        outcome_said(call, ERR_PROVIDER_TLS, err);
         return;
     case CURLE_UNSUPPORTED_PROTOCOL: /* the URL was looked at before, so it is the reply */
     case CURLE_WEIRD_SERVER_REPLY:

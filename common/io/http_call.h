@@ -19,6 +19,7 @@
 #define HTTP_CALL_MAGIC 0x68747443u
 
 struct http_shard;
+struct http_pool;
 struct http_gate;
 
 /* Reply buffers in reserve. */
@@ -39,8 +40,10 @@ enum http_call_state {
 struct http_call {
     uint32_t magic;
     enum http_call_state state;
-    struct list_node node; /* in the list of its state */
+    struct list_node node;  /* in the list of its state */
+    struct http_pool *pool; /* held until it is idle again */
     struct http_shard *shard;
+    int64_t started_ms; /* in its shard */
     struct http_gate *gate;
     bool looking_up, sent_back; /* see http_gate.h */
     const struct http_client_conf *conf;
@@ -54,6 +57,9 @@ struct http_call {
     char *url;
     const char *method;
     int64_t connect_timeout_ms, total_timeout_ms;
+    enum http_version version;
+    long version_option;      /* libcurl's; 0: not set yet */
+    char *ca_file;            /* NULL: the client's, or the system's */
     struct curl_slist *lines; /* the block: nodes, then text */
     size_t lines_bytes;
 
@@ -61,6 +67,7 @@ struct http_call {
     char *data;
     size_t len, cap, header_len;
     unsigned sends;
+    int sent_port; /* our end of the connection it was sent on */
     bool once, head_ended, too_big;
     bool is_heard; /* `piece` is at work */
     int status;    /* for `piece`, from its first on */

@@ -111,6 +111,8 @@ struct http_client *http_client_new(struct loop *loop, const struct http_client_
 static void call_rest(struct http_client *http, struct http_call *call)
 {
     http_call_forget(call);
+    http_pool_release(call->pool);
+    call->pool = NULL;
     if (call->in_doubt) {
         http_call_free(call);
         http->stats.handles--;
@@ -124,9 +126,10 @@ void http_client_free(struct http_client *http)
 {
     if (!http)
         return;
-    for (size_t i = 0; i < http->shards.count; i++)
-        for (struct list_node *node; (node = list_first(&http->shards.all[i].calls));)
-            http_cancel(http, container_of(node, struct http_call, node));
+    for (struct list_node *use; (use = list_first(&http->shards.busy));) {
+        struct http_shard *shard = container_of(use, struct http_shard, use);
+        http_cancel(http, container_of(list_first(&shard->calls), struct http_call, node));
+    }
     for (struct list_node *node; (node = list_first(&http->shards.gate.waiting));)
         http_cancel(http, container_of(node, struct http_call, node));
     for (struct list_node *node; (node = list_first(&http->shards.finished));)
@@ -167,13 +170,22 @@ struct http_call *http_call(struct http_client *http, const struct http_request 
     struct http_call *call = call_take(http);
     call->done = done;
     call->context = context;
-    if (!http_call_prepare(call, request, err) || !http_shards_start(&http->shards, call, err)) {
-        call_rest(http, call);
-        return NULL;
+    if (!http_call_prepare(call, request, err))
+        goto fail;
+    call->pool = http_pool_hold(&http->shards, request);
+    if (!call->pool) {
+        err_set(err, ERR_INVALID_REQUEST, "the pool's name is too long");
+        goto fail;
     }
+    if (!http_shards_start(&http->shards, call, err))
+        goto fail;
     http->stats.in_flight++;
     http->stats.calls++;
     return call;
+
+fail:
+    call_rest(http, call);
+    return NULL;
 }
 
 void http_cancel(struct http_client *http, struct http_call *call)
@@ -223,6 +235,8 @@ size_t http_in_flight(const struct http_client *http)
 void http_client_stats(const struct http_client *http, struct http_client_stats *ret)
 {
     *ret = http->stats;
+    ret->pools = http->shards.pools.count;
+    ret->shards = http->shards.busy.count + http->shards.unused.count;
 }
 
 /* Cuts the value out of "name: value" when the name is this one. */

@@ -3,7 +3,10 @@
  *
  * Easy handles are pooled and reused; transfers are spread over several multi handles (a single one
  * with 8,000 transfers costs six times the CPU of 64 with 125 each), the lowest-numbered one with
- * room first, so that few calls use few connections. Connections are kept alive per origin and key.
+ * room first, so that few calls use few connections. Connections are kept alive per origin and
+ * pool; calls of two pools never share one, so who names a pool after a key has connections of that
+ * key alone. A call may ask for HTTP/2: then up to 100 calls of a pool share one connection.
+ *
  * HTTP and HTTPS only, redirects are not followed, certificates are verified, every reply has a
  * ceiling, every call has a connect and a total time-out measured by the library.
  *
@@ -44,6 +47,11 @@ struct http_reply;
  * are kept for `done`, as without `piece`. Whoever has taken one takes all that follow. It runs in
  * the midst of the library's work: no call may be begun or cancelled from inside. */
 typedef bool http_piece(const struct http_reply *head, struct str bytes, void *context);
+enum http_version {
+    HTTP_1_1,
+    /* https: where the server agrees (ALPN), else HTTP/1.1. http: spoken without asking. */
+    HTTP_2,
+};
 
 struct http_request {
     struct str method; /* "POST", "GET" */
@@ -56,8 +64,11 @@ struct http_request {
     /* A kept connection may turn out to be closed just when the request is written to it. Then it
      * is sent once more on another one, unless `once` says that the server may never see it twice.
      */
-    bool once;
     http_piece *piece; /* NULL: the body comes whole, with `done`; same context */
+    bool once; /* HTTP/2: always, but for what the server says it has not begun */
+    enum http_version version;
+    struct str pool;    /* whose connections; absent: nobody's in particular */
+    struct str ca_file; /* absent: that of the client's conf */
 };
 
 struct http_reply {
@@ -67,7 +78,8 @@ struct http_reply {
     int64_t connect_us;    /* until connected, 0 on a kept connection */
     int64_t first_byte_us; /* until the first byte of the reply */
     int64_t total_us;
-    unsigned sends; /* 0: the request never left; 2: see `once` */
+    unsigned sends;            /* 0: the request never left; 2: see `once` */
+    enum http_version version; /* of the reply; HTTP_1_1 when there was none */
 };
 
 /* First header of this name, any case; absent when missing. */
@@ -75,7 +87,8 @@ struct str http_reply_header(const struct http_reply *reply, const char *name);
 
 /* reply and its bytes are valid during the call. err is NULL when a complete reply came, whatever
  * its status. Else: ERR_PROVIDER_TIMEOUT, ERR_PROVIDER_DOWN (could not connect, cut before the
- * first byte), ERR_PROVIDER_BAD_REPLY (cut in the middle, not HTTP), ERR_TOO_BIG. */
+ * first byte), ERR_PROVIDER_TLS (its certificate is not good), ERR_PROVIDER_BAD_REPLY (cut in the
+ * middle, not HTTP), ERR_TOO_BIG. */
 typedef void http_done(const struct http_reply *reply, const struct err *err, void *context);
 
 struct http_client *http_client_new(struct loop *loop, const struct http_client_conf *conf,
@@ -92,6 +105,7 @@ size_t http_in_flight(const struct http_client *http);
 struct http_client_stats {
     uint64_t calls, connections; /* since the start */
     size_t in_flight, handles;
+    size_t pools, shards; /* that hold connections, or may */
 };
 void http_client_stats(const struct http_client *http, struct http_client_stats *ret);
 

@@ -10,6 +10,8 @@
  */
 #include "common/io/http_shard.h"
 
+#include <errno.h>
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -17,7 +19,7 @@
 #include "common/base/must.h"
 #include "common/base/xalloc.h"
 
-enum { REST_MS = 60000 };
+enum { REST_MS = 60000, GUARD_MS = 1000, UNUSED_MIN = 16 };
 
 struct http_socket {
     struct loop_watch *watch;
@@ -34,13 +36,10 @@ void http_shards_init(struct http_shards *set, struct loop *loop, size_t calls_m
                       size_t calls_per_shard)
 {
     *set = (struct http_shards){.loop = loop, .calls_per_shard = calls_per_shard};
-    set->count = (calls_max + calls_per_shard - 1) / calls_per_shard;
-    set->all = xcalloc(set->count, sizeof(*set->all));
-    for (size_t i = 0; i < set->count; i++) {
-        set->all[i].set = set;
-        set->all[i].number = i;
-        list_init(&set->all[i].calls);
-    }
+    set->unused_max = calls_max / calls_per_shard + UNUSED_MIN;
+    map_init(&set->pools);
+    list_init(&set->busy);
+    list_init(&set->unused);
     http_gate_init(&set->gate);
     list_init(&set->due);
     list_init(&set->finished);
@@ -160,6 +159,30 @@ void http_shards_adopt(struct http_shards *set, struct http_call *call)
     curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, set);
 }
 
+static int own_port(int fd)
+{
+    struct sockaddr_storage at;
+    socklen_t len = sizeof(at);
+    if (getsockname(fd, (struct sockaddr *)&at, &len) != 0)
+        return -1;
+    return ntohs(at.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&at)->sin6_port
+                                          : ((struct sockaddr_in *)&at)->sin_port);
+}
+
+bool http_shard_still_connected(const struct http_shard *shard, int port)
+{
+    const struct http_shards *set = shard->set;
+    for (size_t fd = 0; fd < set->socket_count; fd++) {
+        const struct http_socket *socket = &set->sockets[fd];
+        char byte;
+        if (!socket->opened || socket->shard != shard || own_port((int)fd) != port)
+            continue;
+        ssize_t n = recv((int)fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+        return n > 0 || (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK));
+    }
+    return false;
+}
+
 /* ---- a shard's life ---- */
 
 static void shard_due(struct http_shard *shard)
@@ -189,10 +212,15 @@ static int timer_wanted(CURLM *multi, long wait_ms, void *context)
     return 0;
 }
 
+static void shard_close(struct http_shard *shard);
+
 static bool shard_open(struct http_shard *shard, struct err *err)
 {
+    struct http_shards *set = shard->set;
     if (shard->multi)
         return true;
+    while (set->unused.count > set->unused_max)
+        shard_close(container_of(list_first(&set->unused), struct http_shard, use));
     CURLM *multi = curl_multi_init();
     if (!multi) {
         err_set(err, ERR_INTERNAL, "curl_multi_init() returned nothing");
@@ -202,9 +230,13 @@ static bool shard_open(struct http_shard *shard, struct err *err)
     curl_multi_setopt(multi, CURLMOPT_SOCKETDATA, shard);
     curl_multi_setopt(multi, CURLMOPT_TIMERFUNCTION, timer_wanted);
     curl_multi_setopt(multi, CURLMOPT_TIMERDATA, shard);
-    curl_multi_setopt(multi, CURLMOPT_PIPELINING, CURLPIPE_NOTHING);
-    curl_multi_setopt(multi, CURLMOPT_MAXCONNECTS, (long)shard->set->calls_per_shard);
+    curl_multi_setopt(multi, CURLMOPT_PIPELINING,
+                      shard->pool->version == HTTP_2 ? CURLPIPE_MULTIPLEX : CURLPIPE_NOTHING);
+    curl_multi_setopt(multi, CURLMOPT_MAX_CONCURRENT_STREAMS, (long)HTTP_2_CALLS_PER_SHARD);
+    curl_multi_setopt(multi, CURLMOPT_MAXCONNECTS, (long)shard->pool->calls_per_shard);
     shard->multi = multi;
+    shard->pool->open++;
+    list_append(&set->unused, &shard->use);
     return true;
 }
 
@@ -220,7 +252,10 @@ static void shard_close(struct http_shard *shard)
             socket_unwatch(&set->sockets[i]);
     timer_cancel(set->loop, &shard->timer);
     timer_cancel(set->loop, &shard->rest);
+    timer_cancel(set->loop, &shard->guard);
     list_remove(&set->due, &shard->due);
+    list_remove(&set->unused, &shard->use);
+    http_pool_closed_one(shard->pool); /* the shard may be gone now */
 }
 
 static void shard_rest(void *context)
@@ -238,28 +273,40 @@ static void shard_rest(void *context)
 
 void http_shards_done(struct http_shards *set)
 {
-    for (size_t i = 0; i < set->count; i++) {
-        must(list_empty(&set->all[i].calls));
-        shard_close(&set->all[i]);
-    }
+    must(list_empty(&set->busy));
+    for (struct list_node *node; (node = list_first(&set->unused));)
+        shard_close(container_of(node, struct http_shard, use));
+    must(set->pools.count == 0);
+    map_done(&set->pools);
     loop_remove_hook(set->loop, &set->turn_end);
     free(set->sockets);
-    free(set->all);
 }
 
 /* ---- calls ---- */
 
-static struct http_shard *shard_with_room(struct http_shards *set)
+static void guard_set(struct http_shard *shard);
+
+static void shard_takes(struct http_shard *shard, struct http_call *call)
 {
-    while (set->lowest < set->count && set->all[set->lowest].calls.count >= set->calls_per_shard)
-        set->lowest++;
-    must(set->lowest < set->count); /* the client counts its calls */
-    return &set->all[set->lowest];
+    struct http_shards *set = shard->set;
+    if (list_empty(&shard->calls)) {
+        list_remove(&set->unused, &shard->use);
+        list_append(&set->busy, &shard->use);
+    }
+    call->shard = shard;
+    call->state = HTTP_CALL_FLYING;
+    list_append(&shard->calls, &call->node);
+    call->started_ms = shard->last_used_ms = loop_now_ms(set->loop);
+    if (!timer_is_set(&shard->rest))
+        timer_set(set->loop, &shard->rest, shard->last_used_ms + REST_MS, shard_rest, shard);
+    if (shard->pool->version == HTTP_2 && !timer_is_set(&shard->guard))
+        guard_set(shard);
 }
 
 bool http_shards_start(struct http_shards *set, struct http_call *call, struct err *err)
 {
-    struct http_shard *shard = shard_with_room(set);
+    struct http_shard *shard = http_pool_shard(call->pool);
+    (void)set;
     if (!shard_open(shard, err))
         return false;
     CURLMcode code = curl_multi_add_handle(shard->multi, call->easy);
@@ -267,12 +314,7 @@ bool http_shards_start(struct http_shards *set, struct http_call *call, struct e
         err_set(err, ERR_INTERNAL, "curl_multi_add_handle() failed: %s", curl_multi_strerror(code));
         return false;
     }
-    call->shard = shard;
-    call->state = HTTP_CALL_FLYING;
-    list_append(&shard->calls, &call->node);
-    shard->last_used_ms = loop_now_ms(set->loop);
-    if (!timer_is_set(&shard->rest))
-        timer_set(set->loop, &shard->rest, shard->last_used_ms + REST_MS, shard_rest, shard);
+    shard_takes(shard, call);
     return true;
 }
 
@@ -283,9 +325,12 @@ static void shard_let_go(struct http_call *call)
     curl_multi_remove_handle(shard->multi, call->easy);
     list_remove(&shard->calls, &call->node);
     shard->last_used_ms = loop_now_ms(shard->set->loop);
-    if (shard->number < shard->set->lowest)
-        shard->set->lowest = shard->number;
+    http_pool_has_room(shard);
     call->shard = NULL;
+    if (list_empty(&shard->calls)) {
+        list_remove(&shard->set->busy, &shard->use);
+        list_append(&shard->set->unused, &shard->use);
+    }
 }
 
 void http_shards_drop(struct http_call *call)
@@ -310,6 +355,37 @@ static void shard_finish(struct http_call *call, CURLcode code)
     call->state = HTTP_CALL_FINISHED;
     call->code = code;
     list_append(&set->finished, &call->node);
+}
+
+/* libcurl had a second more than it was given. */
+static bool overdue(const struct http_call *call, int64_t now_ms)
+{
+    int64_t flying_ms = now_ms - call->started_ms - GUARD_MS;
+    return flying_ms > call->total_timeout_ms ||
+           (call->sends == 0 && flying_ms > call->connect_timeout_ms);
+}
+
+static void guard_fired(void *context)
+{
+    struct http_shard *shard = context;
+    int64_t now_ms = loop_now_ms(shard->set->loop);
+    size_t ended = shard->set->finished.count;
+    LIST_EACH(&shard->calls, node)
+    {
+        struct http_call *call = container_of(node, struct http_call, node);
+        if (overdue(call, now_ms))
+            shard_finish(call, CURLE_OPERATION_TIMEDOUT);
+    }
+    if (shard->set->finished.count > ended)
+        loop_again(shard->set->loop);
+    if (!list_empty(&shard->calls))
+        guard_set(shard);
+}
+
+static void guard_set(struct http_shard *shard)
+{
+    struct loop *loop = shard->set->loop;
+    timer_set(loop, &shard->guard, loop_now_ms(loop) + GUARD_MS, guard_fired, shard);
 }
 
 bool http_shards_start_waiting(struct http_shards *set, size_t max)

@@ -3,8 +3,12 @@
  *
  * libcurl looks through the connections of a host for every request, so one multi handle with
  * thousands of them spends its time walking a list. A shard is a multi handle with few calls; a
- * call goes to the lowest-numbered shard with room, which keeps connections busy when calls are
- * few. A shard without calls for a minute closes its connections and gives its memory back.
+ * call goes to the lowest-numbered shard of its pool with room, which keeps connections busy when
+ * calls are few. A shard without calls for a minute closes its connections and gives its memory
+ * back; so does the one that rests longest when too many do, for there may be many pools.
+ *
+ * libcurl does not watch the time of a call that waits for another one's HTTP/2 connection, and
+ * 7.88 has been seen to forget streams. So the shards of HTTP/2 look at the clock themselves.
  *
  * Sockets are watched for as long as they are open, not only while a request is on them: libcurl
  * takes its interest back after each reply and shows it again with the next request, and following
@@ -19,28 +23,34 @@
 
 #include <curl/curl.h>
 
+#include "common/base/map.h"
 #include "common/io/http_gate.h"
+#include "common/io/http_pool.h"
 #include "common/loop/loop.h"
 
-struct http_shards;
 struct http_socket;
 
 struct http_shard {
     struct http_shards *set;
-    size_t number;
+    struct http_pool *pool;
+    size_t number;        /* in its pool */
     CURLM *multi;         /* NULL until it is used */
     struct list calls;    /* in flight */
     struct timer timer;   /* libcurl's */
     struct timer rest;    /* to close what nobody uses */
+    struct timer guard;   /* HTTP/2: looks after calls that libcurl has lost */
+    struct list_node use; /* in set->busy or set->unused while it is open */
     struct list_node due; /* in set->due: wants to run at the end of the turn */
     int64_t last_used_ms;
 };
 
 struct http_shards {
     struct loop *loop;
-    struct http_shard *all;
-    size_t count, calls_per_shard;
-    size_t lowest; /* no shard below has room */
+    struct map pools;
+    size_t calls_per_shard; /* of HTTP/1.1 */
+    struct list busy;       /* open shards with calls */
+    struct list unused;     /* open shards without, the one that rests longest first */
+    size_t unused_max;
     struct http_gate gate;
     struct list due;
     struct list finished;
@@ -61,5 +71,8 @@ bool http_shards_start(struct http_shards *set, struct http_call *call, struct e
 bool http_shards_start_waiting(struct http_shards *set, size_t max);
 /* Ends a call in flight, whose connection is closed, or one that waits. */
 void http_shards_drop(struct http_call *call);
+
+/* Whether the connection whose end at our side has this port is open at both ends. */
+bool http_shard_still_connected(const struct http_shard *shard, int port);
 
 #endif
