@@ -9,7 +9,7 @@
 
 #include "common/base/must.h"
 #include "common/base/xalloc.h"
-#include "common/io/http_shard.h"
+#include "common/io/http_opener.h"
 
 #define CONNECT_TIMEOUT_MS 10000
 #define TOTAL_TIMEOUT_MS   600000
@@ -19,11 +19,17 @@
  * of 4 KiB costs two wake-ups more than with a buffer of 16 KiB, 10,000 waiting calls 140 MB less.
  */
 #define RECEIVE_BYTES 2048L
-#define UPLOAD_BYTES  16384L /* TLS only; the least libcurl accepts */
+/* Over HTTP/2 a reply may come while another call reads. libcurl puts it into the buffer of its own
+ * call; before 8.1, when it does not fit, it stops reading, and when that was the reply's last
+ * piece it forgets to tell that it is whole, until something else comes on the connection. So there
+ * the buffer is as large as libcurl allows. Only what is used of it becomes memory: from the kernel
+ * at each call, see library_init(). */
+#define RECEIVE_2_BYTES     16384L
+#define RECEIVE_2_BYTES_OLD 524288L
+#define UPLOAD_BYTES        16384L /* TLS only; the least libcurl accepts */
 
-#define OWN_HEADERS_MAX   2
-#define REFUSED_SENDS_MAX 4
-#define LONG_BODY_BYTES   65536 /* libcurl draws its own line somewhere above */
+#define OWN_HEADERS_MAX 2
+#define LONG_BODY_BYTES 65536 /* libcurl draws its own line somewhere above */
 
 #define BUFFER_BYTES_FIRST 4096
 #define BUFFER_BYTES_KEEP  65536
@@ -146,27 +152,14 @@ static size_t body_came(char *data, size_t size, size_t count, void *context)
     return len;
 }
 
-/* libcurl sends a request again when its connection is lost before the first byte of a reply. On a
- * connection that many share it may have been at work for long, so it is sent again only when the
- * server refused it (RST_STREAM or GOAWAY say that it was not begun). libcurl does not tell which
- * it was; but after a refusal the connection is still there for the others. */
-static bool may_send(const struct http_call *call)
-{
-    if (call->sends == 0)
-        return true;
-    if (call->version == HTTP_2)
-        return call->sends < REFUSED_SENDS_MAX &&
-               http_shard_still_connected(call->shard, call->sent_port);
-    return !call->once && call->sends < 2;
-}
-
 /* libcurl is about to send the request, for the first time or again. */
 static int before_sending(void *context, char *remote_ip, char *local_ip, int remote_port,
                           int local_port)
 {
     struct http_call *call = context;
     (void)remote_ip, (void)local_ip, (void)remote_port;
-    if (!may_send(call))
+    http_opener_connected(call);
+    if (!http_opener_may_send(call))
         return CURL_PREREQFUNC_ABORT;
     call->sends++;
     call->sent_port = local_port;
@@ -206,7 +199,6 @@ static void set_transport(CURL *easy)
     curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
     curl_easy_setopt(easy, CURLOPT_TCP_KEEPIDLE, KEEP_IDLE_S);
     curl_easy_setopt(easy, CURLOPT_TCP_KEEPINTVL, KEEP_IDLE_S);
-    curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, RECEIVE_BYTES);
     curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, UPLOAD_BYTES);
 }
 
@@ -341,20 +333,23 @@ static void set_timeouts(struct http_call *call, const struct http_request *requ
     call->total_timeout_ms = total_ms;
 }
 
-/* PIPEWAIT: a call waits for the connection that another one opens, to share it. */
+static long receive_2_bytes(void)
+{
+    bool old = curl_version_info(CURLVERSION_NOW)->version_num < 0x080100;
+    return old ? RECEIVE_2_BYTES_OLD : RECEIVE_2_BYTES;
+}
+
 static void set_version(struct http_call *call, const struct http_request *request)
 {
-    bool two = request->version == HTTP_2;
-    long option = CURL_HTTP_VERSION_1_1;
-    if (two)
-        option = strncmp(call->url, "https:", 6) == 0 ? CURL_HTTP_VERSION_2TLS
-                                                      : CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE;
-    if (call->version_option != option) {
-        curl_easy_setopt(call->easy, CURLOPT_HTTP_VERSION, option);
-        curl_easy_setopt(call->easy, CURLOPT_PIPEWAIT, two ? 1L : 0L);
-    }
-    call->version_option = option;
-    call->version = request->version;
+    enum http_version version = http_version_of(request);
+    bool two = version == HTTP_2;
+    if (call->version_set && call->version == version)
+        return;
+    curl_easy_setopt(call->easy, CURLOPT_HTTP_VERSION,
+                     two ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1);
+    curl_easy_setopt(call->easy, CURLOPT_BUFFERSIZE, two ? receive_2_bytes() : RECEIVE_BYTES);
+    call->version = version;
+    call->version_set = true;
 }
 
 static bool set_ca_file(struct http_call *call, struct str file, struct err *err)
@@ -480,6 +475,8 @@ bool http_call_prepare(struct http_call *call, const struct http_request *reques
     call->piece = request->piece;
     call->sends = 0;
     call->status = 0;
+    call->started_ms = 0;
+    call->must_wait = call->refused = call->lost = false;
     call->head_ended = call->too_big = false;
     return true;
 }

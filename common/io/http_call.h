@@ -32,7 +32,7 @@ void http_buffers_done(struct http_buffers *buffers);
 enum http_call_state {
     HTTP_CALL_IDLE,
     HTTP_CALL_FLYING,  /* in a shard */
-    HTTP_CALL_WAITING, /* at the gate, for a host's address */
+    HTTP_CALL_WAITING, /* at the gate for a host's address, or for another call's connection */
     HTTP_CALL_FINISHED,
     HTTP_CALL_DELIVERED,
 };
@@ -43,9 +43,11 @@ struct http_call {
     struct list_node node;  /* in the list of its state */
     struct http_pool *pool; /* held until it is idle again */
     struct http_shard *shard;
-    int64_t started_ms; /* in its shard */
+    int64_t started_ms; /* for the first time; 0: not yet */
     struct http_gate *gate;
     bool looking_up, sent_back; /* see http_gate.h */
+    struct list *queue;         /* where it waits for a connection; see http_opener.h */
+    bool must_wait, refused, lost;
     const struct http_client_conf *conf;
     struct http_buffers *buffers;
     CURL *easy;
@@ -58,7 +60,7 @@ struct http_call {
     const char *method;
     int64_t connect_timeout_ms, total_timeout_ms;
     enum http_version version;
-    long version_option;      /* libcurl's; 0: not set yet */
+    bool version_set;
     char *ca_file;            /* NULL: the client's, or the system's */
     struct curl_slist *lines; /* the block: nodes, then text */
     size_t lines_bytes;

@@ -9,6 +9,7 @@
  */
 #include "common/io/http_client.h"
 
+#include <malloc.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -22,6 +23,7 @@
 #define CALLS_PER_SHARD        125
 #define REPLY_BYTES_MAX        (8u << 20)
 #define REPLY_HEADER_BYTES_MAX (64u << 10)
+#define KERNEL_PIECE_BYTES     (256 << 10)
 #define DELIVERIES_PER_TURN    512
 #define STARTS_PER_TURN        512 /* of calls that waited for an address */
 
@@ -39,8 +41,11 @@ struct http_client {
 
 static bool deliver(void *context);
 
+/* malloc() would move its line between the heap and the kernel upwards with the first large piece
+ * it gets back, and the heap keeps what was used once. */
 static void library_init(void)
 {
+    mallopt(M_MMAP_THRESHOLD, KERNEL_PIECE_BYTES);
     must(curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK);
 }
 
@@ -131,6 +136,8 @@ void http_client_free(struct http_client *http)
         http_cancel(http, container_of(list_first(&shard->calls), struct http_call, node));
     }
     for (struct list_node *node; (node = list_first(&http->shards.gate.waiting));)
+        http_cancel(http, container_of(node, struct http_call, node));
+    for (struct list_node *node; (node = list_first(&http->shards.again));)
         http_cancel(http, container_of(node, struct http_call, node));
     for (struct list_node *node; (node = list_first(&http->shards.finished));)
         http_cancel(http, container_of(node, struct http_call, node));

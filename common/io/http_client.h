@@ -49,8 +49,7 @@ struct http_reply;
 typedef bool http_piece(const struct http_reply *head, struct str bytes, void *context);
 enum http_version {
     HTTP_1_1,
-    /* https: where the server agrees (ALPN), else HTTP/1.1. http: spoken without asking. */
-    HTTP_2,
+    HTTP_2, /* where the server agrees (ALPN), else HTTP/1.1; so always without TLS */
 };
 
 struct http_request {
@@ -65,7 +64,7 @@ struct http_request {
      * is sent once more on another one, unless `once` says that the server may never see it twice.
      */
     http_piece *piece; /* NULL: the body comes whole, with `done`; same context */
-    bool once; /* HTTP/2: always, but for what the server says it has not begun */
+    bool once;         /* HTTP/2: always, but for what the server says it has not begun */
     enum http_version version;
     struct str pool;    /* whose connections; absent: nobody's in particular */
     struct str ca_file; /* absent: that of the client's conf */

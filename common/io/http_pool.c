@@ -25,19 +25,30 @@ static struct http_pool *pool_new(struct http_shards *set, struct str key,
     return pool;
 }
 
+/* libcurl 7.88 cannot share a connection that speaks HTTP/2 without TLS: it begins the protocol
+ * anew with each request. */
+enum http_version http_version_of(const struct http_request *request)
+{
+    struct str scheme = STR("https:");
+    bool tls = request->url.len > scheme.len &&
+               str_eq_nocase(str_slice(request->url, 0, scheme.len), scheme);
+    return tls ? request->version : HTTP_1_1;
+}
+
 /* Lengths tell where a part ends, so no two requests' parts make one key. */
 struct http_pool *http_pool_hold(struct http_shards *set, const struct http_request *request)
 {
+    enum http_version version = http_version_of(request);
     struct buf key;
     buf_init(&key, KEY_BYTES_MAX);
-    buf_printf(&key, "%d %zu ", (int)request->version, request->ca_file.len);
+    buf_printf(&key, "%d %zu ", (int)version, request->ca_file.len);
     buf_add(&key, request->ca_file.data, request->ca_file.len);
     buf_add(&key, request->pool.data, request->pool.len);
     struct http_pool *pool = NULL;
     if (!key.overflowed) {
         struct map_node *node = map_find(&set->pools, buf_str(&key));
         pool = node ? container_of(node, struct http_pool, node)
-                    : pool_new(set, buf_str(&key), request->version);
+                    : pool_new(set, buf_str(&key), version);
         pool->holders++;
     }
     buf_done(&key);
@@ -78,15 +89,20 @@ static struct http_shard *shard_new(struct http_pool *pool)
     shard->pool = pool;
     shard->number = pool->count;
     list_init(&shard->calls);
+    list_init(&shard->waiting);
     pool->all = xrealloc(pool->all, (pool->count + 1) * sizeof(struct http_shard *));
     pool->all[pool->count++] = shard;
     return shard;
 }
 
+static bool is_full(const struct http_shard *shard)
+{
+    return shard->calls.count + shard->waiting.count >= shard->pool->calls_per_shard;
+}
+
 struct http_shard *http_pool_shard(struct http_pool *pool)
 {
-    while (pool->lowest < pool->count &&
-           pool->all[pool->lowest]->calls.count >= pool->calls_per_shard)
+    while (pool->lowest < pool->count && is_full(pool->all[pool->lowest]))
         pool->lowest++;
     return pool->lowest < pool->count ? pool->all[pool->lowest] : shard_new(pool);
 }

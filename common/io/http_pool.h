@@ -36,6 +36,9 @@ struct http_pool {
     char key[];
 };
 
+/* The version that is asked for: HTTP/1.1 without TLS. */
+enum http_version http_version_of(const struct http_request *request);
+
 /* The request's pool, made when there is none. Each hold is followed by one release. */
 struct http_pool *http_pool_hold(struct http_shards *set, const struct http_request *request);
 void http_pool_release(struct http_pool *pool); /* takes NULL */

@@ -18,6 +18,7 @@
 
 #include "common/base/must.h"
 #include "common/base/xalloc.h"
+#include "common/io/http_opener.h"
 
 enum { REST_MS = 60000, GUARD_MS = 1000, UNUSED_MIN = 16 };
 
@@ -42,6 +43,7 @@ void http_shards_init(struct http_shards *set, struct loop *loop, size_t calls_m
     list_init(&set->unused);
     http_gate_init(&set->gate);
     list_init(&set->due);
+    list_init(&set->again);
     list_init(&set->finished);
     set->turn_end = (struct loop_hook){.run = run_due, .context = set};
     loop_add_turn_end(loop, &set->turn_end);
@@ -65,9 +67,11 @@ static struct http_socket *socket_of(struct http_shards *set, int fd)
     return &set->sockets[place];
 }
 
-static void socket_unwatch(struct http_socket *socket)
+static void socket_forget(struct http_socket *socket)
 {
     loop_watch_free(socket->watch);
+    if (socket->opened)
+        socket->shard->socket_count--;
     *socket = (struct http_socket){0};
 }
 
@@ -114,7 +118,9 @@ static int socket_wanted(CURL *easy, curl_socket_t fd, int what, void *context, 
         socket->lasting |= socket->opened && what == CURL_POLL_IN;
         socket_watch(shard, fd, socket, watch_what(what));
     } else if (!socket->lasting) {
-        socket_unwatch(socket);
+        loop_watch_free(socket->watch);
+        socket->watch = NULL;
+        socket->what = 0;
     } else if (socket->what & LOOP_WRITE) {
         socket_watch(shard, fd, socket, LOOP_READ);
     }
@@ -128,13 +134,17 @@ static curl_socket_t socket_open(void *context, curlsocktype purpose, struct cur
     struct http_call *call = context;
     (void)purpose;
     http_gate_answered(call);
+    if (!http_opener_may_open(call))
+        return CURL_SOCKET_BAD;
     int fd = socket(address->family, address->socktype | SOCK_CLOEXEC | SOCK_NONBLOCK,
                     address->protocol);
     if (fd < 0)
         return CURL_SOCKET_BAD;
     struct http_socket *socket = socket_of(call->shard->set, fd), old = *socket;
-    socket_unwatch(socket);
+    socket_forget(socket);
     socket->opened = true;
+    socket->shard = call->shard;
+    socket->shard->socket_count++;
     if (old.watch && old.wanted) {
         socket_watch(old.shard, fd, socket, old.what);
         socket->wanted = true;
@@ -144,7 +154,7 @@ static curl_socket_t socket_open(void *context, curlsocktype purpose, struct cur
 
 static int socket_close(void *context, curl_socket_t fd)
 {
-    socket_unwatch(socket_of(context, fd));
+    socket_forget(socket_of(context, fd));
     return close(fd);
 }
 
@@ -249,7 +259,7 @@ static void shard_close(struct http_shard *shard)
     shard->multi = NULL;
     for (size_t i = 0; i < set->socket_count; i++)
         if (set->sockets[i].shard == shard)
-            socket_unwatch(&set->sockets[i]);
+            socket_forget(&set->sockets[i]);
     timer_cancel(set->loop, &shard->timer);
     timer_cancel(set->loop, &shard->rest);
     timer_cancel(set->loop, &shard->guard);
@@ -296,7 +306,7 @@ static void shard_takes(struct http_shard *shard, struct http_call *call)
     call->shard = shard;
     call->state = HTTP_CALL_FLYING;
     list_append(&shard->calls, &call->node);
-    call->started_ms = shard->last_used_ms = loop_now_ms(set->loop);
+    shard->last_used_ms = loop_now_ms(set->loop);
     if (!timer_is_set(&shard->rest))
         timer_set(set->loop, &shard->rest, shard->last_used_ms + REST_MS, shard_rest, shard);
     if (shard->pool->version == HTTP_2 && !timer_is_set(&shard->guard))
@@ -306,12 +316,16 @@ static void shard_takes(struct http_shard *shard, struct http_call *call)
 bool http_shards_start(struct http_shards *set, struct http_call *call, struct err *err)
 {
     struct http_shard *shard = http_pool_shard(call->pool);
-    (void)set;
+    if (!call->started_ms)
+        call->started_ms = loop_now_ms(set->loop);
     if (!shard_open(shard, err))
         return false;
+    if (http_opener_queues(shard, call))
+        return true;
     CURLMcode code = curl_multi_add_handle(shard->multi, call->easy);
     if (code != CURLM_OK) {
         err_set(err, ERR_INTERNAL, "curl_multi_add_handle() failed: %s", curl_multi_strerror(code));
+        http_opener_left(shard, call);
         return false;
     }
     shard_takes(shard, call);
@@ -326,6 +340,7 @@ static void shard_let_go(struct http_call *call)
     list_remove(&shard->calls, &call->node);
     shard->last_used_ms = loop_now_ms(shard->set->loop);
     http_pool_has_room(shard);
+    http_opener_left(shard, call);
     call->shard = NULL;
     if (list_empty(&shard->calls)) {
         list_remove(&shard->set->busy, &shard->use);
@@ -336,6 +351,10 @@ static void shard_let_go(struct http_call *call)
 void http_shards_drop(struct http_call *call)
 {
     must_be(call, HTTP_CALL_MAGIC);
+    if (call->state == HTTP_CALL_WAITING && call->queue) {
+        http_opener_forget(call);
+        return;
+    }
     if (call->state == HTTP_CALL_WAITING) {
         http_gate_forget(call);
         return;
@@ -348,17 +367,22 @@ void http_shards_drop(struct http_call *call)
 
 static void shard_finish(struct http_call *call, CURLcode code)
 {
-    struct http_shards *set = call->shard->set;
+    struct http_shard *shard = call->shard;
+    struct http_shards *set = shard->set;
+    http_opener_ends(call, code);
     shard_let_go(call);
     if (http_gate_ended(call, code, &set->finished))
         return;
+    if (call->must_wait && !call->in_doubt) {
+        http_opener_wait(shard, call);
+        return;
+    }
     call->state = HTTP_CALL_FINISHED;
-    call->code = code;
+    call->code = call->lost ? CURLE_ABORTED_BY_CALLBACK : code;
     list_append(&set->finished, &call->node);
 }
 
-/* libcurl had a second more than it was given. */
-static bool overdue(const struct http_call *call, int64_t now_ms)
+bool http_shard_overdue(const struct http_call *call, int64_t now_ms)
 {
     int64_t flying_ms = now_ms - call->started_ms - GUARD_MS;
     return flying_ms > call->total_timeout_ms ||
@@ -370,10 +394,11 @@ static void guard_fired(void *context)
     struct http_shard *shard = context;
     int64_t now_ms = loop_now_ms(shard->set->loop);
     size_t ended = shard->set->finished.count;
+    http_opener_guard(shard, now_ms);
     LIST_EACH(&shard->calls, node)
     {
         struct http_call *call = container_of(node, struct http_call, node);
-        if (overdue(call, now_ms))
+        if (http_shard_overdue(call, now_ms))
             shard_finish(call, CURLE_OPERATION_TIMEDOUT);
     }
     if (shard->set->finished.count > ended)
@@ -388,14 +413,23 @@ static void guard_set(struct http_shard *shard)
     timer_set(loop, &shard->guard, loop_now_ms(loop) + GUARD_MS, guard_fired, shard);
 }
 
+static void start_again(struct http_shards *set, struct http_call *call)
+{
+    if (http_shards_start(set, call, NULL))
+        return;
+    call->in_doubt = true;
+    call->state = HTTP_CALL_FINISHED;
+    list_append(&set->finished, &call->node);
+}
+
 bool http_shards_start_waiting(struct http_shards *set, size_t max)
 {
-    for (struct http_call *call; max > 0 && (call = http_gate_next(&set->gate)); max--) {
-        if (http_shards_start(set, call, NULL))
-            continue;
-        call->in_doubt = true;
-        call->state = HTTP_CALL_FINISHED;
-        list_append(&set->finished, &call->node);
+    for (struct http_call *call; max > 0 && (call = http_gate_next(&set->gate)); max--)
+        start_again(set, call);
+    for (; max > 0 && !list_empty(&set->again); max--) {
+        struct http_call *call = container_of(list_pop(&set->again), struct http_call, node);
+        call->queue = NULL;
+        start_again(set, call);
     }
     return max == 0;
 }

@@ -7,14 +7,7 @@
  * calls are few. A shard without calls for a minute closes its connections and gives its memory
  * back; so does the one that rests longest when too many do, for there may be many pools.
  *
- * libcurl does not watch the time of a call that waits for another one's HTTP/2 connection, and
- * 7.88 has been seen to forget streams. So the shards of HTTP/2 look at the clock themselves.
- *
- * Sockets are watched for as long as they are open, not only while a request is on them: libcurl
- * takes its interest back after each reply and shows it again with the next request, and following
- * it would cost two system calls per request. A socket that becomes readable without a request
- * (the server closed it) is no longer watched until it is wanted; libcurl sees it by itself when it
- * takes it up.
+ * libcurl 7.88 may forget a call over HTTP/2, so those shards have a guard that looks at the clock.
  *
  * libcurl's callbacks only record. Transfers that ended stand in `finished` for the client.
  */
@@ -33,14 +26,18 @@ struct http_socket;
 struct http_shard {
     struct http_shards *set;
     struct http_pool *pool;
-    size_t number;        /* in its pool */
-    CURLM *multi;         /* NULL until it is used */
-    struct list calls;    /* in flight */
-    struct timer timer;   /* libcurl's */
-    struct timer rest;    /* to close what nobody uses */
-    struct timer guard;   /* HTTP/2: looks after calls that libcurl has lost */
-    struct list_node use; /* in set->busy or set->unused while it is open */
-    struct list_node due; /* in set->due: wants to run at the end of the turn */
+    size_t number;       /* in its pool */
+    CURLM *multi;        /* NULL until it is used */
+    struct list calls;   /* in flight */
+    size_t socket_count; /* open */
+    /* HTTP/2: */
+    struct http_call *opener; /* NULL: nobody opens a connection */
+    struct list waiting;      /* for the opener; only while there is one */
+    struct timer timer;       /* libcurl's */
+    struct timer rest;        /* to close what nobody uses */
+    struct timer guard;       /* HTTP/2: looks after calls that were forgotten */
+    struct list_node use;     /* in set->busy or set->unused while it is open */
+    struct list_node due;     /* in set->due: wants to run at the end of the turn */
     int64_t last_used_ms;
 };
 
@@ -53,6 +50,7 @@ struct http_shards {
     size_t unused_max;
     struct http_gate gate;
     struct list due;
+    struct list again; /* calls that waited for a connection, to be started */
     struct list finished;
     struct http_socket *sockets; /* by file descriptor */
     size_t socket_count;
@@ -71,6 +69,9 @@ bool http_shards_start(struct http_shards *set, struct http_call *call, struct e
 bool http_shards_start_waiting(struct http_shards *set, size_t max);
 /* Ends a call in flight, whose connection is closed, or one that waits. */
 void http_shards_drop(struct http_call *call);
+
+/* Later than its time-outs, by more than libcurl's own delay. */
+bool http_shard_overdue(const struct http_call *call, int64_t now_ms);
 
 /* Whether the connection whose end at our side has this port is open at both ends. */
 bool http_shard_still_connected(const struct http_shard *shard, int port);
