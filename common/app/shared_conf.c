@@ -6,8 +6,12 @@
  */
 #include "common/app/shared_conf.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
+
+#include "common/app/addresses.h"
 
 #include "common/app/prices.h"
 
@@ -52,6 +56,8 @@ const struct conf_row model_conf_rows[] = {
     ROW("local", CONF_BOOL, "false", 0, 0, NULL, local, "Runs on machines of our own: free without a price, and what prefer_local and the policy rule mean"),
     ROW("api", CONF_ENUM, "chat", 0, 0, "chat|generate", api, "Ollama: /api/chat or /api/generate"),
     ROW("api_version", CONF_STR, "2024-10-21", 0, 0, NULL, api_version, "Azure: version of its API, a date; reasoning models need 2024-12-01-preview or later"),
+    ROW("http", CONF_ENUM, "auto", 0, 0, "auto|1.1|2", http, "Version of HTTP; 2: up to 100 calls share a connection where the server agrees (https only); auto: as 2 for https, else 1.1"),
+    ROW("ca_file", CONF_STR, "", 0, 0, NULL, ca_file, "File of certificates (PEM) that the server's must come from; empty: the system's"),
     ROW("max_tokens", CONF_INT, "0", 0, 10000000, NULL, max_tokens, "Most tokens of an answer when the request does not say; 0: the provider's own"),
     ROW("temperature", CONF_REAL, "", 0, 2, NULL, temperature, "Temperature when the request does not say; empty: the provider's own"),
     ROW("timeout", CONF_DURATION, "120s", 10, 86400000, NULL, timeout_ms, "Longest call, from connect to the last byte"),
@@ -205,6 +211,41 @@ static bool check_api_version(const struct model_conf *model, struct err *err)
     return good || refuse_model(model, "api_version", "must be a date such as 2024-10-21", err);
 }
 
+static struct str address_of(const struct model_conf *model)
+{
+    const struct provider_facts *facts = provider_facts(model->provider);
+    return str_empty(model->base_url) && facts ? str_of(facts->home) : model->base_url;
+}
+
+static bool check_transport(const struct model_conf *model, struct err *err)
+{
+    if (str_is(model->http, "2") && !str_starts(address_of(model), STR("https://")))
+        return refuse_model(model, "http", "can be 2 only where base_url begins with https://",
+                            err);
+    if (has_control(model->ca_file))
+        return refuse_model(model, "ca_file", "has a line break in it", err);
+    char path[PATH_MAX];
+    snprintf(path, sizeof(path), STR_FMT, STR_ARG(model->ca_file));
+    if (!str_empty(model->ca_file) && access(path, R_OK) != 0)
+        return refuse_model(model, "ca_file", "names a file that cannot be read", err);
+    return true;
+}
+
+/* The key goes to the address, so where it may go can be said in one place. */
+static bool check_address(const struct model_conf *model, const struct conf_strs *allowed,
+                          struct err *err)
+{
+    struct str url = address_of(model);
+    if (str_empty(url) || address_allowed(url, allowed))
+        return true;
+    err_set(err, ERR_CONFIG,
+            "'models." STR_FMT "' is at '" STR_FMT
+            "', which is none of providers.allowed_addresses; correct its base_url, or add the "
+            "host there",
+            STR_ARG(model->name), STR_ARG(str_utf8_cut(address_host(url), 100)));
+    return false;
+}
+
 static bool check_model(const struct model_conf *model, struct err *err)
 {
     if (has_control(model->name) || model->name.len > MODEL_NAME_BYTES_MAX)
@@ -216,7 +257,8 @@ static bool check_model(const struct model_conf *model, struct err *err)
     for (size_t i = 0; i < model->api_keys.count; i++)
         if (has_control(model->api_keys.items[i]))
             return refuse_model(model, "api_keys", "has a key with a line break in it", err);
-    return check_base_url(model, err) && check_headers(model, err) && check_api_version(model, err);
+    return check_base_url(model, err) && check_headers(model, err) &&
+           check_api_version(model, err) && check_transport(model, err);
 }
 
 const struct provider_facts *provider_facts(struct str name)
@@ -335,7 +377,8 @@ bool shared_conf_check(const struct shared_conf *conf, struct err *err)
         !check_default_model(conf, err))
         return false;
     for (size_t i = 0; i < conf->models.count; i++)
-        if (!check_model(&models[i], err))
+        if (!check_model(&models[i], err) ||
+            !check_address(&models[i], &conf->allowed_addresses, err))
             return false;
     return route_conf_check(conf, err);
 }

@@ -18,7 +18,7 @@
 
 /* One item of `models`. */
 struct model_conf {
-    struct str name, provider, model, base_url, api_key, api, api_version, stream;
+    struct str name, provider, model, base_url, api_key, api, api_version, stream, http, ca_file;
     struct conf_strs api_keys; /* beside api_key */
     struct conf_strs fallback; /* names of models */
     int64_t context_tokens;    /* 0: not known */
@@ -62,7 +62,7 @@ struct shared_conf {
     struct str redis_url, redis_password, redis_key_prefix;
     int64_t redis_timeout_ms;
     struct str topic_prefix;
-    struct conf_strs allowed_prefixes;
+    struct conf_strs allowed_prefixes, allowed_addresses;
     struct conf_items models;  /* of struct model_conf */
     struct conf_items tenants; /* of struct tenant_conf */
     struct conf_items routes;  /* of struct route_conf */
@@ -108,6 +108,8 @@ struct shared_conf {
         "Before every topic's name"), \
     SHARED_ROW(type, member, "replies.allowed_prefixes", CONF_STRS, "quern.replies", 0, 0, true, allowed_prefixes, \
         "A request's reply_to must begin with one of these"), \
+    SHARED_ROW(type, member, "providers.allowed_addresses", CONF_STRS, "", 0, 0, true, allowed_addresses, \
+        "Models may be asked at these addresses only: a host, .domain for all hosts below it, or the beginning of an address (https://host/path); empty: anywhere"), \
     {"models", CONF_ITEMS, "", 0, 0, NULL, true, offsetof(type, member.models), model_conf_rows, sizeof(struct model_conf), \
         "The models that requests may name"}, \
     {"tenants", CONF_ITEMS, "", 0, 0, NULL, true, offsetof(type, member.tenants), tenant_conf_rows, sizeof(struct tenant_conf), \
@@ -133,7 +135,7 @@ const struct provider_facts *provider_facts(struct str name);
 
 /* Routes and fallbacks: names of models, weights; part of the next one. */
 bool route_conf_check(const struct shared_conf *conf, struct err *err);
-/* What the table cannot check: reserved Kafka properties, model addresses. */
+/* What the table cannot check: reserved Kafka properties, model addresses, files. */
 bool shared_conf_check(const struct shared_conf *conf, struct err *err);
 /* Whether the vendor will surely miss a key: his own address, and neither key nor a header that
  * carries one. */

@@ -144,7 +144,9 @@ install_servers() {
     keep_servers_quiet
     install_packages "${missing[@]}"
     loud_again
-    if [[ ${missing[*]} == *redis* ]]; then
-        "${as_root[@]}" update-rc.d redis-server disable >/dev/null 2>&1 || true # of systemd, too: else it starts at boot
-    fi
+    local service
+    for service in redis-server nginx; do
+        [[ ${missing[*]} == *${service%-server}* ]] || continue
+        "${as_root[@]}" update-rc.d "$service" disable >/dev/null 2>&1 || true # of systemd, too: else it starts at boot
+    done
 }

@@ -239,7 +239,12 @@ static void check_model(struct doctor *doctor, struct http_client *http,
     const struct provider_facts *facts = provider_facts(model->provider);
     struct str url = str_empty(model->base_url) ? str_of(facts->home) : model->base_url;
     const struct http_request request = {
-        .method = STR("GET"), .url = url, .connect_timeout_ms = ASK_MS, .total_timeout_ms = ASK_MS};
+        .method = STR("GET"),
+        .url = url,
+        .connect_timeout_ms = ASK_MS,
+        .total_timeout_ms = ASK_MS,
+        .ca_file = str_empty(model->ca_file) ? (struct str){0} : model->ca_file,
+    };
     const char *name = arena_printf(arena, "model " STR_FMT, STR_ARG(model->name)).data;
     if (model_conf_lacks_key(model)) {
         report(doctor, name, str_empty(model->base_url) ? HEALTH_FAIL : HEALTH_WARN,
@@ -256,7 +261,8 @@ static void check_model(struct doctor *doctor, struct http_client *http,
     if (probe.status == 0)
         report(doctor, name, HEALTH_DOWN,
                arena_printf(arena, STR_FMT ": %s", STR_ARG(url), probe.err.text),
-               "start the server, or correct base_url");
+               probe.err.code == ERR_PROVIDER_TLS ? "correct base_url, or set ca_file"
+                                                  : "start the server, or correct base_url");
     else
         report(doctor, name, HEALTH_OK, arena_printf(arena, STR_FMT " answers", STR_ARG(url)), "");
 }

@@ -18,6 +18,7 @@ import fair
 import ledger
 import limits
 import streams
+import transport
 import troubles
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
@@ -311,6 +312,7 @@ def main():
         "streams": lambda: streams.streams(bench, 1 if args.quick else 3),
         "fair": lambda: fair.fair(bench, args.quick),
         "ledger": lambda: ledger.ledger(bench, 10000 if args.quick else 100000),
+        "http": lambda: transport.http(bench, 1 if args.quick else 3),
         "stuck": lambda: troubles.stuck(bench, args.stuck, args.behind, 1 if args.quick else 3),
     }
     if args.steady:

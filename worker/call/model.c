@@ -10,7 +10,8 @@
 #include "common/base/xalloc.h"
 #include "common/data/digest.h"
 
-enum { LIMIT_ID_LEN = 32 };
+enum { LIMIT_ID_LEN = 32, POOL_LEN = 32 };
+static const enum http_version http_auto = HTTP_2; /* docs/decisions/0014 */
 
 struct model_table {
     unsigned holders;
@@ -51,6 +52,35 @@ static int64_t usual_ms(struct str latency_class)
                                                 : 3000;
 }
 
+/* The hash shows nothing of the key; further headers may carry one, too. */
+static struct str pool_of(const struct model *model, struct str key, struct arena *arena)
+{
+    const struct provider_model *d = &model->dialect;
+    struct buf text;
+    char hash[POOL_LEN + 1];
+    buf_init(&text, 1 << 20);
+    buf_printf(&text, "%s\n" STR_FMT "\n" STR_FMT, model->provider->name, STR_ARG(d->base_url),
+               STR_ARG(key));
+    for (size_t i = 0; i < d->header_count; i++)
+        buf_printf(&text, "\n" STR_FMT ": " STR_FMT, STR_ARG(d->header_names[i]),
+                   STR_ARG(d->header_values[i]));
+    digest_sha256_hex(buf_str(&text), hash, POOL_LEN);
+    buf_done(&text);
+    return arena_str(arena, str_of(hash));
+}
+
+static void fill_transport(struct model *model, const struct model_conf *conf, struct arena *arena)
+{
+    model->http = str_is(conf->http, "1.1") ? HTTP_1_1
+                  : str_is(conf->http, "2") ? HTTP_2
+                                            : http_auto;
+    model->ca_file = str_empty(conf->ca_file) ? (struct str){0} : arena_str(arena, conf->ca_file);
+    struct str *pools = arena_array(arena, struct str, model->key_count);
+    for (size_t i = 0; i < model->key_count; i++)
+        pools[i] = pool_of(model, model->secrets[i], arena);
+    model->pools = pools;
+}
+
 static bool fill(struct model *model, const struct model_conf *conf, struct arena *arena,
                  struct err *err)
 {
@@ -82,6 +112,7 @@ static bool fill(struct model *model, const struct model_conf *conf, struct aren
         .header_count = conf->headers.count,
     };
     fill_keys(model, conf, arena);
+    fill_transport(model, conf, arena);
     model->local = conf->local;
     model->context_tokens = conf->context_tokens;
     model->usual_ms = usual_ms(conf->latency_class);

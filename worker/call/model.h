@@ -12,6 +12,7 @@
 #include "common/app/prices.h"
 #include "common/base/list.h"
 #include "common/base/map.h"
+#include "common/io/http_client.h"
 #include "worker/call/gate.h"
 #include "worker/call/keys.h"
 #include "worker/call/latency.h"
@@ -35,6 +36,9 @@ struct model {
     int64_t timeout_ms, connect_timeout_ms;
     enum model_stream { MODEL_STREAM_AUTO, MODEL_STREAM_ON, MODEL_STREAM_OFF } stream;
     int64_t first_token_timeout_ms, idle_timeout_ms; /* of streams */
+    enum http_version http;
+    struct str ca_file; /* absent: the system's */
+    const struct str *pools; /* of each key: whose connections; the same provider, address and key */
     unsigned attempts_max;
     struct price price; /* as it was when the table was made */
 };

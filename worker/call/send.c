@@ -156,6 +156,9 @@ bool send_call(struct slot *slot)
         .url = slot->request.url,
         .headers = headers,
         .body = slot->request.body,
+        .version = slot->model->http,
+        .pool = slot->model->pools[slot->key],
+        .ca_file = slot->model->ca_file,
         .connect_timeout_ms = slot->model->connect_timeout_ms,
         .total_timeout_ms = left < slot->model->timeout_ms ? left : slot->model->timeout_ms,
     };

@@ -104,6 +104,50 @@ static void topic_prefix_must_be_a_topic_name(void **state)
     assert_false(load("topics.prefix", "caf\xc3\xa9"));
 }
 
+static void models_stay_at_the_allowed_addresses(void **state)
+{
+    (void)state;
+    struct str allowed[] = {STR("api.openai.com"), STR(".azure.example"),
+                            STR("https://gate.example/llm")};
+    const struct {
+        const char *url; /* "": the provider's own */
+        bool good;
+    } cases[] = {
+        {"", true},
+        {"https://API.openai.com:443/x", true},
+        {"http://api.openai.com", true},
+        {"https://api.openai.com.evil.example", false},
+        {"https://api.openai.com@evil.example/", false},
+        {"https://api.openai.com:443@evil.example/", false},
+        {"https://evil.example\\@api.openai.com/", false},
+        {"https://evil.example/api.openai.com", false},
+        {"https://evil.example/https://api.openai.com", false},
+        {"https://a.azure.example", true},
+        {"https://a.b.azure.example/", true},
+        {"https://azure.example", false},
+        {"https://xazure.example", false},
+        {"https://gate.example/llm", true},
+        {"https://gate.example/llm/a", true},
+        {"https://gate.example/llmx", false},
+        {"https://gate.example", false},
+        {"http://gate.example/llm", false},
+        {"https://[::1]:80/", false},
+    };
+    assert_true(load(NULL, NULL));
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct model_conf model = {
+            .name = STR("m"), .provider = STR("openai"), .base_url = str_of(cases[i].url)};
+        conf.shared.models = (struct conf_items){&model, 1};
+        conf.shared.allowed_addresses = (struct conf_strs){allowed, 3};
+        if (shared_conf_check(&conf.shared, &err) != cases[i].good)
+            fail_msg("%s", cases[i].url);
+        if (!cases[i].good)
+            assert_non_null(strstr(err.text, "providers.allowed_addresses"));
+        conf.shared.allowed_addresses = (struct conf_strs){NULL, 0};
+        assert_true(shared_conf_check(&conf.shared, &err));
+    }
+}
+
 #define AZURE .name = STR("m"), .provider = STR("azure")
 
 /* One model with sound members but for what the case changes. */
@@ -137,6 +181,12 @@ static void models_are_checked_one_by_one(void **state)
         {{.name = STR("m"), .base_url = STR("http://h/#a")}, "'models.m.base_url' must be an"},
         {{.name = STR("m"), .base_url = STR("http://h /")}, "'models.m.base_url' must be an"},
         {{.name = STR("m"), .provider = STR("qwen")}, NULL},
+        {{.name = STR("m"), .http = STR("2"), .provider = STR("qwen")}, NULL},
+        {{.name = STR("m"), .http = STR("2"), .base_url = STR("https://h")}, NULL},
+        {{.name = STR("m"), .http = STR("2"), .base_url = STR("http://h")}, "'models.m.http' can"},
+        {{.name = STR("m"), .http = STR("2"), .provider = STR("ollama")}, "'models.m.http' can"},
+        {{.name = STR("m"), .ca_file = STR("/dev/null")}, NULL},
+        {{.name = STR("m"), .ca_file = STR("/no/ca.pem")}, "'models.m.ca_file' names a file"},
         {{AZURE, .api_version = STR("2024-10-21")}, "'models.m.base_url' must be set: this"},
         {{AZURE, .api_version = STR("2025-01-01-preview"), .base_url = STR("https://r")}, NULL},
         {{AZURE, .api_version = STR(""), .base_url = STR("https://r")}, "'models.m.api_version'"},
@@ -309,6 +359,7 @@ int main(void)
         T(reserved_kafka_properties_are_refused_with_a_reason),
         T(topic_prefix_must_be_a_topic_name),
         T(models_are_checked_one_by_one),
+        T(models_stay_at_the_allowed_addresses),
         T(every_provider_may_be_chosen),
         T(a_missing_key_is_told_but_not_refused),
         T(default_model_must_be_one_of_the_models),
