@@ -12,7 +12,7 @@ def measure(bench, front, version, count, in_flight, latency):
     """Requests behind one another, `in_flight` at a time; connections are counted while all are there."""
     bench.config = os.path.join(bench.run_dir, "http.yaml")
     with open(bench.config, "w", encoding="utf-8") as file:
-        file.write(f"default_model: m\nmodels:\n  m: {{provider: openai, model: bench, base_url: '{front.url}', ca_file: '{front.ca}', api_key: k, http: '{version}', connect_timeout: 60s}}\n")
+        file.write(f"default_model: m\nmodels:\n  m: {{provider: openai, model: bench, base_url: '{front.url}', ca_file: '{front.bundle}', api_key: k, http: '{version}', connect_timeout: 60s}}\n")
     prefix = bench.fresh()
     bench.provider(latency)
     front.forget()

@@ -1,8 +1,8 @@
 """nginx in front of the fake provider: TLS with a throw-away CA, HTTP/1.1 and HTTP/2, and a log of who used which connection.
 
 An ordinary process with a configuration of its own; nothing of the machine's nginx is touched. `url` has a good
-certificate, `url_expired` one that has ended, `url_1_1` does not offer HTTP/2; `ca` is the file that all of them come from, `other_ca` one
-that nothing comes from.
+certificate, `url_expired` one that has ended, `url_1_1` does not offer HTTP/2; `ca` is the file that all of them come from, `bundle`
+has the system's beside it, from `other_ca` nothing comes.
 """
 import os
 import pathlib
@@ -48,6 +48,9 @@ class TlsFront:
         self.port = good
         self.url, self.url_expired, self.url_1_1 = ("https://127.0.0.1:%d" % p for p in (good, expired, old))
         self.ca, self.other_ca = str(self.dir / "ca.pem"), str(self.dir / "other_ca.pem")
+        system = pathlib.Path("/etc/ssl/certs/ca-certificates.crt")
+        (self.dir / "bundle.pem").write_text((system.read_text() if system.exists() else "") + (self.dir / "ca.pem").read_text())
+        self.bundle = str(self.dir / "bundle.pem")
         (self.dir / "nginx.conf").write_text(
             CONFIG.format(dir=self.dir, user="user root;" if os.geteuid() == 0 else "", fake=fake_url.split("://")[1], good=good, expired=expired,
                           old=old, keepalive_requests=keepalive_requests, buffering=buffering)

@@ -291,6 +291,7 @@ static void the_request_arrives_as_it_was_asked_for(void **state)
     snprintf(
         expected, sizeof(expected),
         "POST /v1/chat HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nAccept: */*\r\n"
+        "Accept-Encoding: identity\r\n"
         "User-Agent: quern-test/1\r\nContent-Type: application/json\r\nX-Request-Id: a/0/call/1\r\n"
         "X-Empty:\r\nContent-Length: 7\r\n\r\n{\"a\":1}",
         server.port);
@@ -477,6 +478,20 @@ static void header_values_are_found_whatever_the_case(void **state)
     assert_null(http_reply_header(&reply, "retry").data);
     reply.headers = (struct str){NULL, 0};
     assert_null(http_reply_header(&reply, "x").data);
+}
+
+/* Neither a continued line nor half a line break is the beginning of another header. */
+static void odd_line_breaks_make_no_header(void **state)
+{
+    (void)state;
+    server.script.bytes =
+        "HTTP/1.1 429 Slow\r\nX-A: a\rRetry-After: 1\r\nX-B: b\r\n\tRetry-After: 2\r\n"
+        "X-C: c\r\n Retry-After: 3\r\nContent-Length: 2\r\n\r\nno";
+    call_once();
+    assert_int_equal(seen.status, 429);
+    assert_string_equal(seen.body, "no");
+    struct http_reply reply = {.headers = str_of(seen.headers)};
+    assert_null(http_reply_header(&reply, "retry-after").data);
 }
 
 /* ---- time and connections ---- */
@@ -859,6 +874,7 @@ int main(void)
         CASE(a_body_beyond_the_ceiling_is_dropped),
         CASE(headers_beyond_the_ceiling_are_dropped),
         CASE(header_values_are_found_whatever_the_case),
+        CASE(odd_line_breaks_make_no_header),
         CASE(silence_ends_in_a_timeout),
         CASE(a_closed_port_is_down),
         CASE(a_name_with_two_addresses_is_tried_on_both),
