@@ -38,7 +38,8 @@ struct model {
     int64_t first_token_timeout_ms, idle_timeout_ms; /* of streams */
     enum http_version http;
     struct str ca_file; /* absent: the system's */
-    const struct str *pools; /* of each key: whose connections; the same provider, address and key */
+    const struct str
+        *pools; /* of each key: whose connections; the same provider, address and key */
     unsigned attempts_max;
     struct price price; /* as it was when the table was made */
 };
