@@ -11,10 +11,10 @@ FLEET = {
         "cached-claude": {"provider": "anthropic", "model": "cached-60", "max_tokens": 500, "price_cached_input": 1, "price_cache_write": 9},
         "flaky": {"model": "fake-flaky-2", "stream": "off"},
         "cut": {"model": "fake-cut", "stream": "off", "attempts_max": 2},
-        "slow": {"model": "fake-slow-3000", "stream": "off"},
+        "slow": {"model": "fake-slow-9000", "stream": "off"},
         "unpriced": {"model": "gpt-x", "price_input": "", "price_output": ""},
     },
-    "settings": {"worker.max_in_flight": 50},
+    "settings": {"worker.max_in_flight": 50, "worker.retry_base": "300ms", "worker.retry_cap": "400ms"},
 }
 
 
@@ -29,7 +29,7 @@ def ask_around(w):
         for model in ("cached-openai", "cached-claude", "flaky", "unpriced"):
             w.post(w.request("question %d" % i, models=[model], user="u%d" % (i % 2)))
     w.post(w.request("cut off", models=["cut"]))
-    w.post(w.request("too slow", models=["slow"], deadline_ms=800))
+    w.post(w.request("too slow", models=["slow"], deadline_ms=3000))
     w.flush()
     w.finals(18)
 
@@ -79,7 +79,7 @@ def show_tells_each_call_and_what_it_cost(w):
     told = json.loads(w.must_quern("show", "--tenant", w.tenant, "-o", "json", id).stdout)
     same([e["what"] for e in told["story"]], ["published", "taken up", "call 1 to flaky", "call 2 to flaky", "call 3 to flaky", "final"], "the story")
     true("failed" in told["story"][2]["told"] and "HTTP 500" in told["story"][2]["told"] and "provider_down" in told["story"][2]["told"], told["story"][2])
-    true("waited" in told["story"][3]["told"] and "USD" in told["story"][4]["told"] and "tokens in" in told["story"][4]["told"], told["story"])
+    true("waited" in told["story"][3]["told"] + told["story"][4]["told"] and "USD" in told["story"][4]["told"] and "tokens in" in told["story"][4]["told"], told["story"])
     page = w.must_quern("show", "--tenant", w.tenant, id).stdout
     true("call 3 to flaky" in page and "USD" in page, page)
 
