@@ -106,6 +106,7 @@ struct kafka_conf {
     int64_t session_timeout_ms;  /* default 6000 */
     int64_t revoke_ms_max;       /* default 3000 */
     int64_t fetch_bytes_max;     /* read-ahead inside the library, default 16 MiB */
+    int64_t fetch_wait_ms;       /* how long the broker waits for new records, default 100 */
     unsigned records_per_turn;   /* default 500 */
     int64_t message_bytes_max;   /* largest record, default 32 MiB */
     int64_t linger_ms;           /* producer; default 2 */

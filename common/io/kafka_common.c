@@ -116,7 +116,8 @@ static bool advise_consumer(rd_kafka_conf_t *conf, const struct kafka_conf *want
                       err) &&
            set_number(conf, "queued.min.messages", 50000, err) &&
            set_number(conf, "fetch.message.max.bytes", between(fetch_bytes, 1024, 1048576), err) &&
-           set_number(conf, "fetch.wait.max.ms", 100, err) &&
+           set_number(conf, "fetch.wait.max.ms", kafka_or(want->fetch_wait_ms, KAFKA_FETCH_WAIT_MS),
+                      err) &&
            set_number(conf, "fetch.error.backoff.ms", 100, err);
 }
 

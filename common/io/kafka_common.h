@@ -17,6 +17,7 @@ enum kafka_role { KAFKA_CONSUMER, KAFKA_PRODUCER, KAFKA_ADMIN };
 #define KAFKA_SESSION_TIMEOUT_MS  6000
 #define KAFKA_REVOKE_MS_MAX       3000
 #define KAFKA_FETCH_BYTES_MAX     ((int64_t)16 << 20)
+#define KAFKA_FETCH_WAIT_MS       100
 #define KAFKA_RECORDS_PER_TURN    500
 #define KAFKA_MESSAGE_BYTES_MAX   ((int64_t)32 << 20)
 #define KAFKA_LINGER_MS           2

@@ -7,6 +7,10 @@
  * never leaves the queue). After it has stopped before a full queue, the library looks again only
  * after up to a second (2.0.2); a seek wakes it, so a question that waits seeks again, after 50 ms,
  * 100, 200 and so on.
+ *
+ * A seek waits for the answer to the library's last question, which the broker keeps while there is
+ * nothing new in any partition. So that wait is short here, and when nobody has asked for a second
+ * all partitions are given up, or the library would go on asking.
  */
 #include "common/io/kafka_fetcher.h"
 
@@ -22,6 +26,8 @@
 #define EVENTS_PER_TURN 1000
 #define DESTROY_WAIT_MS 300
 #define NUDGE_MS        50
+#define FETCH_WAIT_MS   10
+#define IDLE_MS         1000
 #define PARTS_MAX       32 /* open at once, unless more are asked for at once */
 #define BYTES_SHARES    16 /* each part reads ahead this part of fetch_bytes_max */
 #define PART_BYTES_MIN  ((int64_t)1 << 20)
@@ -45,6 +51,7 @@ struct kafka_fetcher {
     struct kafka_fetcher_events events;
     struct list parts;
     size_t asked;
+    int64_t asked_ms; /* when somebody did last */
     unsigned records_per_turn;
     int64_t timeout_ms;
 };
@@ -274,6 +281,21 @@ static void look_at_time(struct kafka_fetcher *fetcher, struct kafka_fetch_part 
 
 /* ---- the loop ---- */
 
+static void drop_all(struct kafka_fetcher *fetcher)
+{
+    for (struct list_node *node; (node = list_first(&fetcher->parts));)
+        part_free(fetcher, container_of(node, struct kafka_fetch_part, node));
+}
+
+static void look_whether_idle(struct kafka_fetcher *fetcher)
+{
+    int64_t now_ms = loop_now_ms(fetcher->loop);
+    if (fetcher->asked)
+        fetcher->asked_ms = now_ms;
+    else if (now_ms - fetcher->asked_ms >= IDLE_MS)
+        drop_all(fetcher);
+}
+
 static void serve_client(struct kafka_fetcher *fetcher)
 {
     rd_kafka_event_t *event;
@@ -292,6 +314,7 @@ static bool collect(void *context)
     struct kafka_fetcher *fetcher = context;
     must_be(fetcher, FETCHER_MAGIC);
     serve_client(fetcher);
+    look_whether_idle(fetcher);
     unsigned room = fetcher->records_per_turn;
     for (size_t left = fetcher->asked ? fetcher->parts.count : 0; left > 0 && room > 0; left--) {
         struct list_node *node = list_pop(&fetcher->parts);
@@ -320,6 +343,7 @@ struct kafka_fetcher *kafka_fetcher_new(struct loop *loop, const struct kafka_co
         conf.group = STR("quern-fetcher");
     conf.instance = (struct str){NULL, 0};
     conf.fetch_bytes_max = kafka_or(conf.fetch_bytes_max, KAFKA_FETCH_BYTES_MAX) / BYTES_SHARES;
+    conf.fetch_wait_ms = FETCH_WAIT_MS;
     if (conf.fetch_bytes_max < PART_BYTES_MIN)
         conf.fetch_bytes_max = PART_BYTES_MIN;
     struct kafka_fetcher *fetcher = xzalloc(sizeof(*fetcher));
@@ -339,12 +363,6 @@ struct kafka_fetcher *kafka_fetcher_new(struct loop *loop, const struct kafka_co
         return NULL;
     }
     return fetcher;
-}
-
-static void drop_all(struct kafka_fetcher *fetcher)
-{
-    for (struct list_node *node; (node = list_first(&fetcher->parts));)
-        part_free(fetcher, container_of(node, struct kafka_fetch_part, node));
 }
 
 void kafka_fetcher_forget(struct kafka_fetcher *fetcher)

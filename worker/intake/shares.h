@@ -35,7 +35,7 @@
 #include "common/base/map.h"
 
 #define SHARE_LANES_MAX 2
-#define SHARE_QUANTUM   4096 /* tokens per round and weight */
+#define SHARE_QUANTUM   1024 /* tokens per round and weight */
 #define SHARE_COST_MIN  16   /* tokens; no start is for nothing */
 
 struct share {

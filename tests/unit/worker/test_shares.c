@@ -119,6 +119,17 @@ static void a_weight_of_three_is_three_times_as_much(void **state)
     assert_in_range(begun[2], 980, 1020);
 }
 
+/* Small requests are many in a round, and still it shows soon. */
+static void weights_show_within_two_hundred_small_requests(void **state)
+{
+    size_t begun[2] = {0};
+    (void)state;
+    share_ready(&shares, join(0, 0, 1));
+    share_ready(&shares, join(1, 0, 3));
+    start(200, 60, begun);
+    assert_in_range(begun[1], 130, 170);
+}
+
 static void who_comes_with_tokens_left_waits_for_one_start_of_each_other(void **state)
 {
     size_t begun[21] = {0};
@@ -141,7 +152,7 @@ static void what_was_overdrawn_is_paid_off_before_the_next_start(void **state)
     struct share *first = join(0, 0, 1);
     share_ready(&shares, first);
     share_ready(&shares, join(1, 0, 1));
-    share_started(&shares, first, 10 * SHARE_QUANTUM);
+    share_started(&shares, first, 40 * SHARE_QUANTUM);
     start(400, 100, begun);
     assert_int_equal(begun[0], 0); /* 409 starts of the other cost as much */
     start(400, 100, begun);
@@ -154,8 +165,8 @@ static void what_is_given_back_counts_at_once(void **state)
     struct share *first = join(0, 0, 1);
     share_ready(&shares, first);
     share_ready(&shares, join(1, 0, 1));
-    share_started(&shares, first, 10 * SHARE_QUANTUM);
-    share_settled(&shares, first, 20 - 10 * SHARE_QUANTUM);
+    share_started(&shares, first, 40 * SHARE_QUANTUM);
+    share_settled(&shares, first, 20 - 40 * SHARE_QUANTUM);
     assert_true(first->deficit > 0);
     size_t begun[2] = {0};
     start(2, 100, begun);
@@ -266,6 +277,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(busy_tenants_get_the_same_tokens_whatever_was_estimated),
         TEST(a_weight_of_three_is_three_times_as_much),
+        TEST(weights_show_within_two_hundred_small_requests),
         TEST(who_comes_with_tokens_left_waits_for_one_start_of_each_other),
         TEST(what_was_overdrawn_is_paid_off_before_the_next_start),
         TEST(what_is_given_back_counts_at_once),
