@@ -31,14 +31,14 @@ FLEET = {
 }
 
 
-def fails(w, model, code, calls, *, status="failed", seconds=20, **fields):
+def fails(w, model, code, calls, *, status="failed", outcome="failed", seconds=20, **fields):
     """The request fails with this code after so many calls, each of them a run."""
     id = w.publish(w.request("to " + model, models=[model], **fields))
     reply = w.reply(id, seconds)
     same((reply["status"], reply["error"]["code"]), (status, code), "the reply")
     true(len(reply["error"]["message"]) > 10, "the message says nothing: %r" % reply["error"]["message"])
     runs = w.runs(id)
-    same([(r["attempt"], r["outcome"]) for r in runs], [(n + 1, "failed") for n in range(calls)], "the runs")
+    same([(r["attempt"], r["outcome"]) for r in runs], [(n + 1, outcome) for n in range(calls)], "the runs")
     same(len(w.calls(id)), 0 if model == "nobody-there" else calls, "calls at the provider")
     return id, runs
 
@@ -79,7 +79,7 @@ def the_third_attempt_succeeds_and_the_failed_ones_are_in_the_books(w):
 def an_answer_that_cannot_be_read_is_no_answer(w):
     fails(w, "fake-garbage", "provider_bad_reply", 2)
     fails(w, "fake-empty", "provider_bad_reply", 2)
-    fails(w, "fake-empty-stream", "provider_cut", 2)
+    fails(w, "fake-empty-stream", "provider_cut", 2, outcome="cut")
 
 
 @scenario
