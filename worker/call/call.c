@@ -91,8 +91,12 @@ static void settle_attempt(struct slot *slot, struct err *err)
     } else if (!err->code) {
         slot->reply.wall_ms = loop_wall_ms(job->worker->loop);
         a->http_status = slot->reply.status;
+        if (slot->reply.status != 200) /* some show the key that they refuse */
+            log_redact_text((char *)(uintptr_t)slot->reply.body.data, slot->reply.body.len);
         slot->model->provider->decode(&slot->reply, &job->arena, &slot->answer, err);
     }
+    if (err->code)
+        log_redact_text(err->text, strlen(err->text));
     a->latency_ms = loop_now_ms(job->worker->loop) - slot->call_started_ms;
     if (slot->reply.status == 200 && PLANTED(19))
         err->code = ERR_NONE;
