@@ -11,6 +11,7 @@
  * Works in a schema of its own, `bench_store`, which is made and dropped. The server is taken from
  * QUERN_POSTGRES__CONNINFO and QUERN_POSTGRES__PASSWORD_FILE.
  */
+#include <glob.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -388,10 +389,9 @@ static void script(struct postgres_session *session, const char *sql)
     exit(1);
 }
 
-static void script_file(struct postgres_session *session, const char *name)
+static void script_file(struct postgres_session *session, const char *path)
 {
-    char path[512], *sql = xzalloc(1 << 20);
-    snprintf(path, sizeof(path), "%s/schemas/sql/%s", BENCH_SOURCE_DIR, name);
+    char *sql = xzalloc(1 << 20);
     FILE *file = fopen(path, "r");
     if (!file || fread(sql, 1, (1 << 20) - 1, file) == 0) {
         fprintf(stderr, "bench: cannot read '%s'\n", path);
@@ -400,6 +400,19 @@ static void script_file(struct postgres_session *session, const char *name)
     fclose(file);
     script(session, sql);
     free(sql);
+}
+
+/* All of them, in the order of their numbers. */
+static void migrate(struct postgres_session *session)
+{
+    glob_t files;
+    if (glob(BENCH_SOURCE_DIR "/schemas/sql/*.sql", 0, NULL, &files) != 0) {
+        fprintf(stderr, "bench: there are no migrations\n");
+        exit(1);
+    }
+    for (size_t i = 0; i < files.gl_pathc; i++)
+        script_file(session, files.gl_pathv[i]);
+    globfree(&files);
 }
 
 static struct str password(void)
@@ -474,9 +487,7 @@ int main(int argc, char **argv)
     double best[2] = {0, 0};
     for (int round = 0; round < 3; round++) {
         script(session, "DROP SCHEMA IF EXISTS bench_store CASCADE; CREATE SCHEMA bench_store");
-        script_file(session, "0001_core.sql");
-        script_file(session, "0002_store.sql");
-        script_file(session, "0003_one_body.sql");
+        migrate(session);
         script(session, "INSERT INTO kafka_offsets VALUES ('bench', 'bench.results', 0, 0, 1)");
         partition = (struct partition){.assigned = true, .owned = true, .epoch = 1};
         sent_count = 0;

@@ -8,6 +8,7 @@
  */
 #include "tests/contract/stage.h"
 
+#include <glob.h>
 #include <poll.h>
 #include <spawn.h>
 #include <sys/wait.h>
@@ -251,10 +252,8 @@ static void script(struct postgres_session *session, const char *sql)
         fail_msg("%s", err.text);
 }
 
-static void run_file(struct postgres_session *session, const char *name)
+static void run_file(struct postgres_session *session, const char *path)
 {
-    char path[512];
-    snprintf(path, sizeof(path), "%s/schemas/sql/%s", TEST_SOURCE_DIR, name);
     FILE *file = fopen(path, "r");
     if (!file)
         fail_msg("no file %s", path);
@@ -263,6 +262,17 @@ static void run_file(struct postgres_session *session, const char *name)
     fclose(file);
     sql[len] = 0;
     script(session, sql);
+}
+
+/* All of them, in the order of their numbers. */
+static void migrate(struct postgres_session *session)
+{
+    glob_t files;
+    if (glob(TEST_SOURCE_DIR "/schemas/sql/*.sql", 0, NULL, &files) != 0)
+        fail_msg("there are no migrations");
+    for (size_t i = 0; i < files.gl_pathc; i++)
+        run_file(session, files.gl_pathv[i]);
+    globfree(&files);
 }
 
 /* A database of its own for each stage. */
@@ -281,9 +291,7 @@ static void make_database(struct stage *stage, struct postgres_conf *conf)
     struct postgres_session *session = postgres_session_open(conf, &err);
     if (!session)
         fail_msg("%s", err.text);
-    run_file(session, "0001_core.sql");
-    run_file(session, "0002_store.sql");
-    run_file(session, "0003_one_body.sql");
+    migrate(session);
     postgres_session_close(session);
 }
 
