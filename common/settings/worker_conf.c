@@ -25,7 +25,7 @@ const struct conf_row worker_conf_rows[] = {
         "Most provider calls in flight, and most requests at work, in this process"),
     ROW("worker.read_ahead_bytes", CONF_BYTES, "64MiB", 65536, 1LL << 34, true, read_ahead_bytes,
         "Bytes of requests that are kept before they begin, of all tenants; of those beyond it only the place is kept"),
-    ROW("worker.read_ahead", CONF_INT, "2000", 1, 1000000, true, read_ahead,
+    ROW("worker.read_ahead", CONF_INT, "4000", 1, 1000000, true, read_ahead,
         "Number of requests that are kept before they begin, of all tenants"),
     ROW("worker.stubs_max", CONF_INT, "1000000", 1, 100000000, true, stubs_max,
         "Requests of which only the place is kept (32 bytes each), per lane; beyond it partitions are paused"),

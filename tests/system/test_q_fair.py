@@ -29,7 +29,7 @@ def a_question_behind_another_tenants_thousands_is_answered_at_once(w):
     same(len(w.fake.ledger("bulk")), 3000, "calls for the other tenant")
 
 
-@scenario(seconds=120, settings={"worker.max_in_flight": 20, "worker.read_ahead": 40, "tenants": [{"name": "gold", "weight": 3}]})
+@scenario(seconds=120, settings={"worker.max_in_flight": 20, "worker.read_ahead": 1000, "tenants": [{"name": "gold", "weight": 3}]})
 def a_tenant_of_weight_three_gets_three_times_as_much(w):
     w.fake.control(latency=100)
     for i in range(400):

@@ -3,10 +3,10 @@
  * turn it is (shares.h).
  *
  * A queue keeps requests whole up to its tenant's part of the read-ahead (`worker.read_ahead`,
- * `worker.read_ahead_bytes`; half of it by the number of tenants known). Behind that it keeps stubs
- * (stubs.h), so that reading goes on and finds who stands behind a tenant with very many; their
- * bytes are fetched again (kafka_fetcher.h) some time before their turn. `worker.stubs_max` bounds
- * all stubs; beyond it partitions are paused.
+ * `worker.read_ahead_bytes`; half of it by the number of queues in which something waits). Behind
+ * that it keeps stubs (stubs.h), so that reading goes on and finds who stands behind a tenant with
+ * very many; their bytes are fetched again (kafka_fetcher.h) some time before their turn.
+ * `worker.stubs_max` bounds all stubs; beyond it partitions are paused.
  *
  * Order: a queue is in the order in which its records were read, whatever is fetched when: behind a
  * stub everything is a stub, and nothing begins before those ahead of it. So turns of a session,

@@ -32,6 +32,7 @@ struct tenant_queue {
     size_t inside, parked;        /* jobs that have begun and not ended; those that wait */
     double output;                /* tokens that its answers had lately; 0: none seen */
     struct list_node hungry_node; /* in intake->hungry */
+    bool waits;                   /* it has jobs or stubs, and counts in intake->queues_waiting */
     char tenant[];
 };
 
@@ -87,7 +88,7 @@ struct intake {
     struct shares shares;
     struct list hungry; /* queues whose stubs are wanted soon */
     struct list runs;   /* that are being fetched */
-    size_t ahead_jobs, ahead_bytes;
+    size_t ahead_jobs, ahead_bytes, queues_waiting;
     struct list jobs; /* every job inside, for tearing down */
 };
 

@@ -121,8 +121,8 @@ static struct tenant_queue *queue_of(struct intake *intake, struct lane *lane, s
 /* Its part of a bound that is for all: half of it is for those who come. */
 static size_t part_of(const struct intake *intake, int64_t bound)
 {
-    size_t known = intake->shares.known ? intake->shares.known : 1;
-    return (size_t)bound / (2 * known);
+    size_t waiting = intake->queues_waiting ? intake->queues_waiting : 1;
+    return (size_t)bound / (2 * waiting);
 }
 
 size_t queue_part(const struct intake *intake)
@@ -154,10 +154,21 @@ static bool blocked(const struct intake *intake, const struct tenant_queue *queu
             intake->parked_bytes * PARKED_COPIES > (size_t)conf->read_ahead_bytes);
 }
 
+static void count_waiting(struct intake *intake, struct tenant_queue *queue)
+{
+    bool waits = queue->jobs.count || queue->stubs.count;
+    if (waits && !queue->waits)
+        intake->queues_waiting++;
+    else if (!waits && queue->waits)
+        intake->queues_waiting--;
+    queue->waits = waits;
+}
+
 void queue_look(struct intake *intake, struct tenant_queue *queue)
 {
     struct list_node *node = list_first(&queue->jobs);
     bool ready = node && container_of(node, struct job, node)->record && !blocked(intake, queue);
+    count_waiting(intake, queue);
     if (node || queue->stubs.count || queue->inside)
         share_busy(&intake->shares, &queue->share);
     else
