@@ -102,13 +102,13 @@ def an_answer_cut_in_the_middle_is_never_taken_for_a_whole_one(w):
 @scenario
 def a_provider_that_hangs_is_given_up_after_the_models_timeout(w):
     began = time.monotonic()
-    fails(w, "fake-hang", "provider_timeout", 2)
+    fails(w, "fake-hang", "provider_timeout", 2, outcome="cut")
     true(time.monotonic() - began < 3, "two calls of 300 ms took %.1f s" % (time.monotonic() - began))
 
 
 @scenario
 def a_provider_that_drips_is_given_up_too(w):
-    fails(w, "fake-drip", "provider_timeout", 1)
+    fails(w, "fake-drip", "provider_timeout", 1, outcome="cut")
 
 
 @scenario
