@@ -80,12 +80,13 @@ struct slot {
     unsigned candidate_count, candidate;
     enum route_part part; /* of the route, that is asked now */
     int key;              /* of the model */
-    struct limit *limit;  /* of that key; NULL: none */
+    struct quota *quota;  /* of that key: the limits that hold; NULL: none */
 
     /* call */
     struct list_node permit_node; /* in worker->permit_queue or worker->resting */
     struct gate_place place;      /* at the model's gate */
-    struct limit_place share;     /* at the fleet's limit */
+    struct crowd_place crowd;     /* among the model's calls in this process */
+    struct limit_place share;     /* on its way past the fleet's limits */
     uint64_t turn;                /* among those who wait; 0: it did not have to */
     struct http_call *call;
     bool cut_short;   /* by the deadline: it has less time than the model's own */

@@ -156,9 +156,13 @@ static bool open_stores(struct worker *worker, struct err *err)
     worker->script_claim = redis_script_add(worker->redis, &script_claim);
     worker->script_steal = redis_script_add(worker->redis, &script_steal);
     worker->script_release = redis_script_add(worker->redis, &script_release);
-    worker->limits =
-        limits_new(worker->loop, worker->redis, shared->redis_key_prefix, str_of(worker->instance));
-    model_table_limit(worker->models, shared, worker->limits);
+    worker->quotas = quotas_new(&(struct quotas_conf){.loop = worker->loop,
+                                                      .redis = worker->redis,
+                                                      .pg = worker->pg,
+                                                      .statement = STATEMENT_SPENT,
+                                                      .key_prefix = shared->redis_key_prefix,
+                                                      .instance = str_of(worker->instance)});
+    model_table_limit(worker->models, shared, worker->quotas);
     return true;
 }
 
@@ -226,7 +230,7 @@ static void stop(void *program)
     kafka_producer_free(worker->producer, 2000);
     ledger_free(worker->ledger);
     redis_free(worker->redis);
-    limits_free(worker->limits);
+    quotas_free(worker->quotas);
     postgres_free(worker->pg);
     intake_free(worker->intake);
     kafka_fetcher_free(worker->fetcher);
@@ -319,7 +323,7 @@ static void reload(void *program, const void *conf)
         log_error("models not reloaded", LOG_C("error", err.text));
         return;
     }
-    model_table_limit(models, &fresh->shared, worker->limits);
+    model_table_limit(models, &fresh->shared, worker->quotas);
     model_table_release(worker->models);
     worker->models = models;
     shared_conf_each_warning(&fresh->shared, warn, NULL);

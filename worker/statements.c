@@ -39,4 +39,9 @@ const struct postgres_statement worker_statements[WORKER_STATEMENT_COUNT] = {
                 " SELECT next_offset, 0 FROM kafka_offsets WHERE group_name = $1 AND topic = $2"
                 " AND partition = $3::int AND NOT EXISTS (SELECT 1 FROM new)",
          .param_count = 5},
+    [STATEMENT_SPENT] = {.name = "spent",
+                         .sql = "SELECT coalesce(sum(cost_microusd), 0)::bigint FROM usage_daily"
+                                " WHERE day >= $1::date AND day < $2::date"
+                                " AND (tenant = $3 OR model = ANY ($4::text[]))",
+                         .param_count = 4},
 };

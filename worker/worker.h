@@ -26,6 +26,7 @@ enum worker_statement {
     STATEMENT_LOOKUP,         /* tenants, ids -> what is known of them */
     STATEMENT_HISTORY,        /* tenant, session, turns -> last turn and messages */
     STATEMENT_FIRST_ASSIGNED, /* group, topic, partition, low -> 1 when the row is new, else 0 */
+    STATEMENT_SPENT,          /* first day, day behind the last, tenant, models -> what they cost */
     WORKER_STATEMENT_COUNT
 };
 extern const struct postgres_statement worker_statements[WORKER_STATEMENT_COUNT];
@@ -45,7 +46,7 @@ struct worker {
     struct loop *loop;
     const struct worker_conf *conf;
     struct model_table *models;
-    struct limits *limits;
+    struct quotas *quotas;
 
     struct kafka_consumer *consumer;
     struct kafka_fetcher *fetcher;

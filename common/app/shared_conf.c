@@ -17,6 +17,7 @@
 
 enum {
     MODEL_NAME_BYTES_MAX = 128,
+    TENANT_NAME_BYTES_MAX = 64, /* of a request's */
     TOPIC_PREFIX_BYTES_MAX = 100,
     HEADERS_MAX = 12, /* beside a provider's own */
     API_KEYS_MAX = 31,
@@ -71,6 +72,11 @@ const struct conf_row model_conf_rows[] = {
     ROW("retry_budget", CONF_INT, "20", 0, 1000, NULL, retry_budget, "Most retries in vain, in percent of the requests; ten a second may be made in any case. Beyond it they wait"),
     ROW("requests_per_minute", CONF_INT, "0", 0, 1000000000, NULL, requests_per_minute, "Rate limit that the whole fleet keeps to in any 60 seconds, per provider, address, key and the provider's name of the model; 0: none"),
     ROW("tokens_per_minute", CONF_INT, "0", 0, 1000000000000, NULL, tokens_per_minute, "The same for tokens, input and output; 0: none"),
+    ROW("limits", CONF_ENUM, "learn", 0, 0, "learn|off", limits, "learn: a limit that is not set here is taken from the provider's headers, and where less is left than the fleet has used, others use the key, and it waits for them; off: what the headers say does not count"),
+    ROW("concurrency_max", CONF_INT, "0", 0, 1000000, NULL, concurrency_max, "Most calls at once in each process, per provider, address, key and the provider's name of the model; fewer while the provider is overloaded or slow; 0: any number"),
+    ROW("concurrency_min", CONF_INT, "1", 1, 1000000, NULL, concurrency_min, "It is not lowered further than this"),
+    ROW("budget_day", CONF_REAL, "0", 0, 1000000000, NULL, budget_day, "US dollars that the calls of all entries with this provider, address and key may cost in a day (UTC), over the whole fleet; 0: no budget. Needs prices"),
+    ROW("budget_month", CONF_REAL, "0", 0, 1000000000, NULL, budget_month, "The same for a calendar month"),
     ROW("price_input", CONF_REAL, "", 0, 1000000, NULL, price_input, "US dollars per million input tokens; empty: as in prices_file, without which there is no cost"),
     ROW("price_output", CONF_REAL, "", 0, 1000000, NULL, price_output, "US dollars per million output tokens"),
     ROW("price_cached_input", CONF_REAL, "", 0, 1000000, NULL, price_cached_input, "US dollars per million input tokens read from the provider's cache; empty: as other input"),
@@ -87,8 +93,14 @@ const struct conf_row model_conf_rows[] = {
     }
 
 const struct conf_row tenant_conf_rows[] = {
-    ROW("name", CONF_STR, NULL, 0, 0, name, "The tenant, as requests name it"),
+    ROW("name", CONF_STR, NULL, 0, 0, name, "The tenant, as requests name it; 'default': each tenant that has no item of its own"),
     ROW("weight", CONF_INT, "1", 1, 1000, weight, "Its part of the tokens when tenants compete, against 1 of each other's"),
+    ROW("requests_per_minute", CONF_INT, "0", 0, 1000000000, requests_per_minute, "Most calls in any 60 seconds, over all models and the whole fleet; 0: no limit"),
+    ROW("tokens_per_minute", CONF_INT, "0", 0, 1000000000000, tokens_per_minute, "The same for tokens, input and output; 0: no limit"),
+    ROW("user_requests_per_minute", CONF_INT, "0", 0, 1000000000, user_requests_per_minute, "The same for each user of the tenant (a request's 'user')"),
+    ROW("user_tokens_per_minute", CONF_INT, "0", 0, 1000000000000, user_tokens_per_minute, "The same for tokens"),
+    ROW("budget_day", CONF_REAL, "0", 0, 1000000000, budget_day, "US dollars that the tenant's calls may cost in a day (UTC), over the whole fleet; 0: no budget. Needs prices"),
+    ROW("budget_month", CONF_REAL, "0", 0, 1000000000, budget_month, "The same for a calendar month"),
     {0},
 };
 
@@ -321,6 +333,32 @@ static void warn_of_price(const struct model_conf *model, const struct prices *p
     visit(text, context);
 }
 
+/* A budget of its own, or of any tenant. */
+static bool has_budget(const struct shared_conf *conf, const struct model_conf *model)
+{
+    const struct tenant_conf *tenants = conf->tenants.items;
+    bool any = model->budget_day > 0 || model->budget_month > 0;
+
+    for (size_t i = 0; i < conf->tenants.count; i++)
+        any |= tenants[i].budget_day > 0 || tenants[i].budget_month > 0;
+    return any;
+}
+
+static void warn_of_budget(const struct shared_conf *conf, const struct model_conf *model,
+                           const struct prices *prices,
+                           void (*visit)(const char *text, void *context), void *context)
+{
+    char text[WARNING_BYTES_MAX];
+    struct price price;
+    if (!has_budget(conf, model) || prices_of(prices, model, &price))
+        return;
+    snprintf(text, sizeof(text),
+             "'models." STR_FMT "' has no price: its calls cost nothing where a budget is counted, "
+             "so no 'budget_day' or 'budget_month' holds them",
+             STR_ARG(model->name));
+    visit(text, context);
+}
+
 void shared_conf_each_warning(const struct shared_conf *conf,
                               void (*visit)(const char *text, void *context), void *context)
 {
@@ -333,8 +371,32 @@ void shared_conf_each_warning(const struct shared_conf *conf,
         warn_of_key(&models[i], visit, context);
         if (prices)
             warn_of_price(&models[i], prices, visit, context);
+        if (prices)
+            warn_of_budget(conf, &models[i], prices, visit, context);
     }
     prices_free(prices);
+}
+
+static bool check_tenants(const struct shared_conf *conf, struct err *err)
+{
+    const struct tenant_conf *tenants = conf->tenants.items;
+
+    for (size_t i = 0; i < conf->tenants.count; i++) {
+        if (str_empty(tenants[i].name) || tenants[i].name.len > TENANT_NAME_BYTES_MAX ||
+            has_control(tenants[i].name)) {
+            err_set(err, ERR_CONFIG,
+                    "'tenants." STR_FMT ".name' must be 1 to %d bytes without line breaks",
+                    STR_ARG(str_utf8_cut(tenants[i].name, 80)), TENANT_NAME_BYTES_MAX);
+            return false;
+        }
+        for (size_t k = 0; k < i; k++)
+            if (str_eq(tenants[k].name, tenants[i].name)) {
+                err_set(err, ERR_CONFIG, "'tenants." STR_FMT "' stands there twice",
+                        STR_ARG(tenants[i].name));
+                return false;
+            }
+    }
+    return true;
 }
 
 /* What Kafka takes as a topic's name, with room for our own part behind it. */
@@ -374,7 +436,7 @@ bool shared_conf_check(const struct shared_conf *conf, struct err *err)
     const struct model_conf *models = conf->models.items;
 
     if (!check_properties(&conf->kafka_properties, err) || !check_prefix(conf->topic_prefix, err) ||
-        !check_default_model(conf, err))
+        !check_default_model(conf, err) || !check_tenants(conf, err))
         return false;
     for (size_t i = 0; i < conf->models.count; i++)
         if (!check_model(&models[i], err) ||

@@ -30,6 +30,9 @@ struct model_conf {
     int64_t first_token_timeout_ms, idle_timeout_ms; /* of streams */
     int64_t breaker_failures, breaker_pause_max_ms, retry_budget;
     int64_t requests_per_minute, tokens_per_minute;                          /* 0: no limit */
+    struct str limits;                                                       /* "learn" or "off" */
+    double budget_day, budget_month;                                         /* dollars; 0: none */
+    int64_t concurrency_min, concurrency_max;                                /* max 0: none */
     double price_input, price_output, price_cached_input, price_cache_write; /* NAN: see prices.h */
     struct conf_props headers;
 };
@@ -39,6 +42,9 @@ extern const struct conf_row model_conf_rows[];
 struct tenant_conf {
     struct str name;
     int64_t weight;
+    int64_t requests_per_minute, tokens_per_minute;           /* 0: no limit */
+    int64_t user_requests_per_minute, user_tokens_per_minute; /* of each user */
+    double budget_day, budget_month;                          /* dollars; 0: none */
 };
 extern const struct conf_row tenant_conf_rows[];
 /* One item of `routes`. Names of models may have a weight: "large=3". */

@@ -214,6 +214,76 @@ static void who_is_refused_holds_the_others_back(void **state)
     sim_free(sim);
 }
 
+/* What the configuration leaves open is learned; the first calls leave before anybody knows. */
+static void a_limit_is_learned_from_the_provider_s_headers(void **state)
+{
+    struct sim *sim = sim_new(12);
+    (void)state;
+    sim_set(sim, "default_model", "alpha");
+    sim_provider(sim, "alpha",
+                 (struct sim_reply){.after_ms = 30,
+                                    .headers = "x-ratelimit-limit-requests: 20\r\n"
+                                               "x-ratelimit-limit-tokens: 100000\r\n"});
+    sim_worker(sim, "w1");
+    sim_worker(sim, "w2");
+    publish(sim, 0, 1);
+    publish(sim, 100, 101);
+    sim_run_ms(sim, 10000);
+    publish(sim, 200, 202);
+    sim_run_ms(sim, 65000);
+    size_t before = sim_call_count(sim);
+    publish(sim, 300, 350);
+    sim_run_ms(sim, 30000);
+    assert_in_range(sim_call_count(sim) - before, 19, 40); /* each worker has heard of it, or not */
+    assert_true(sim_settle(sim));
+    sim_free(sim);
+}
+
+static void what_headers_say_does_not_count_where_it_is_off(void **state)
+{
+    struct sim *sim = sim_new(13);
+    (void)state;
+    sim_set(sim, "default_model", "alpha");
+    sim_set(sim, "models.alpha.limits", "off");
+    sim_provider(
+        sim, "alpha",
+        (struct sim_reply){.after_ms = 30, .headers = "x-ratelimit-limit-requests: 20\r\n"});
+    sim_worker(sim, "w1");
+    publish(sim, 0, 1);
+    sim_run_ms(sim, 5000);
+    publish(sim, 1, 100);
+    sim_run_ms(sim, 5000);
+    assert_int_equal(sim_call_count(sim), 100);
+    assert_true(sim_settle(sim));
+    sim_free(sim);
+}
+
+/* The provider says that only 20 are left, though we have used few: the fleet keeps to that. */
+static void where_others_use_the_key_the_fleet_waits_for_them(void **state)
+{
+    struct sim *sim = sim_new(14);
+    (void)state;
+    sim_set(sim, "default_model", "alpha");
+    for (int i = 0; i < 12; i++)
+        sim_provider(sim, "alpha",
+                     (struct sim_reply){.after_ms = 30,
+                                        .headers = "x-ratelimit-limit-requests: 100\r\n"
+                                                   "x-ratelimit-remaining-requests: 20\r\n"});
+    sim_provider(sim, "alpha", (struct sim_reply){.after_ms = 30}); /* all others say nothing */
+    sim_set(sim, "models.alpha.requests_per_minute", "100");
+    sim_worker(sim, "w1");
+    for (int i = 0; i < 12; i++) {
+        publish(sim, i, i + 1);
+        sim_run_ms(sim, 1500);
+    }
+    publish(sim, 12, 160);
+    sim_run_ms(sim, 20000);
+    assert_between(sim_call_count(sim), 18, 45);
+    assert_true(sim_settle(sim));
+    assert_int_equal(sim_call_count(sim), 160);
+    sim_free(sim);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -228,6 +298,9 @@ int main(void)
         cmocka_unit_test(a_reload_changes_the_limit),
         cmocka_unit_test(a_redis_that_forgets_does_not_double_the_limit),
         cmocka_unit_test(who_is_refused_holds_the_others_back),
+        cmocka_unit_test(a_limit_is_learned_from_the_provider_s_headers),
+        cmocka_unit_test(what_headers_say_does_not_count_where_it_is_off),
+        cmocka_unit_test(where_others_use_the_key_the_fleet_waits_for_them),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

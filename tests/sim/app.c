@@ -20,7 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FLAGS_MAX = 64, MODELS_MAX = 32, WATCH_MS = 2000 };
+enum { FLAGS_MAX = 64, MODELS_MAX = 32, TENANTS_MAX = 8, WATCH_MS = 2000 };
 enum { LIFE_US = 1000 }; /* no two lives of an instance begin in one millisecond */
 
 struct sim_setting {
@@ -80,7 +80,7 @@ static size_t flags_of_program(struct sim *sim, const char *others, struct conf_
         struct sim_setting *setting = container_of(node, struct sim_setting, node);
         struct str key = str_of(setting->key);
         if (str_starts(key, STR("models.")) || str_starts(key, STR("routes.")) ||
-            str_starts(key, str_of(others)))
+            str_starts(key, STR("tenants.")) || str_starts(key, str_of(others)))
             continue;
         must(count < FLAGS_MAX);
         ret[count++] = (struct conf_flag){setting->key, setting->value};
@@ -155,6 +155,39 @@ static void load_routes(struct sim *sim, struct arena *arena, struct shared_conf
     shared->routes.count = count;
 }
 
+static void load_tenant(struct sim *sim, struct str name, struct arena *arena,
+                        struct tenant_conf *ret)
+{
+    struct err err = {0};
+    char prefix[160];
+    struct conf_flag flags[FLAGS_MAX + 1];
+    snprintf(prefix, sizeof(prefix), "tenants." STR_FMT ".", STR_ARG(name));
+    size_t count = flags_of_model(sim, prefix, flags);
+    flags[count++] = (struct conf_flag){"name", arena_str(arena, name).data};
+    const struct conf_source source = {.flags = flags, .flag_count = count};
+    if (!conf_load(tenant_conf_rows, &source, arena, ret, &err))
+        must_not_reach("a tenant's settings that are usable");
+}
+
+/* Each tenant that a setting "tenants.NAME.key" names. */
+static void load_tenants(struct sim *sim, struct arena *arena, struct shared_conf *shared)
+{
+    struct tenant_conf *tenants = arena_array(arena, struct tenant_conf, TENANTS_MAX);
+    shared->tenants = (struct conf_items){tenants, 0};
+    LIST_EACH(&sim->settings, node)
+    {
+        struct str key = str_of(container_of(node, struct sim_setting, node)->key), name;
+        bool known = !str_split(&key, '.', &name) || !str_is(name, "tenants") ||
+                     !str_split(&key, '.', &name);
+        for (size_t i = 0; i < shared->tenants.count && !known; i++)
+            known = str_eq(tenants[i].name, name);
+        if (known)
+            continue;
+        must(shared->tenants.count < TENANTS_MAX);
+        load_tenant(sim, name, arena, &tenants[shared->tenants.count++]);
+    }
+}
+
 bool sim_is_aggregator(const struct sim_process *process)
 {
     return process->program == &aggregator_program;
@@ -185,6 +218,7 @@ static struct generation *load(struct sim_process *process)
     }
     load_models(process->sim, &generation->arena, shared_of(process, generation->conf));
     load_routes(process->sim, &generation->arena, shared_of(process, generation->conf));
+    load_tenants(process->sim, &generation->arena, shared_of(process, generation->conf));
     if (process->program->check && !process->program->check(generation->conf, &err)) {
         fprintf(stderr, "sim: %s\n", err.text);
         must_not_reach("settings that the program accepts");

@@ -152,9 +152,13 @@ static void write_request(const struct sim_request *r, struct buf *ret)
     struct json_writer w = {.out = ret};
     const struct {
         const char *key, *value;
-    } texts[] = {{"id", r->id},           {"tenant", r->tenant},
-                 {"session", r->session}, {"reply_to", r->reply_to},
-                 {"route", r->route},     {"input", r->input ? r->input : "hello"}};
+    } texts[] = {{"id", r->id},
+                 {"tenant", r->tenant},
+                 {"user", r->user},
+                 {"session", r->session},
+                 {"reply_to", r->reply_to},
+                 {"route", r->route},
+                 {"input", r->input ? r->input : "hello"}};
     json_open(&w, '{');
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
         if (!texts[i].value)

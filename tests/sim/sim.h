@@ -57,7 +57,8 @@ uint64_t sim_random(struct sim *sim, uint64_t bound);
 
 /* A setting "worker.max_in_flight" of all workers that start or reload from now on,
  * "aggregator.history_turns" of all aggregators, "redis.url" of both, "models.alpha.timeout" of
- * one model, "routes.fast.models" of a route, which is made by it. */
+ * one model, "routes.fast.models" of a route, which is made by it, "tenants.acme.budget_day" of a
+ * tenant. */
 void sim_set(struct sim *sim, const char *key, const char *value);
 /* Starts the worker program; `name` is its instance. The name of a worker that has ended may be
  * used again: that is its restart. */
@@ -166,10 +167,10 @@ size_t sim_calls_at_once_max(const struct sim *sim);
 /* ---- Kafka ---- */
 
 struct sim_request {
-    const char *id, *tenant, *session, *input; /* input NULL: "hello" */
-    const char *models;                        /* "alpha,beta"; NULL: the default model */
-    const char *route;                         /* NULL: none */
-    int64_t max_latency_ms;                    /* 0: none */
+    const char *id, *tenant, *user, *session, *input; /* input NULL: "hello" */
+    const char *models;                               /* "alpha,beta"; NULL: the default model */
+    const char *route;                                /* NULL: none */
+    int64_t max_latency_ms;                           /* 0: none */
     const char *reply_to;
     int64_t deadline_ms, created_at_ms; /* 0: none */
     const char *policy;                 /* of the merge; NULL: none is given */

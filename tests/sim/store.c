@@ -44,6 +44,7 @@ static const struct statement_row {
     {"lookup", statement_lookup},
     {"history", statement_history},
     {"first_assigned", statement_first_assigned},
+    {"spent", statement_spent},
     {"own", statement_own},
     {"load", statement_load},
     {"offsets", statement_offsets},

@@ -163,6 +163,7 @@ bool column_has(const struct cells *column, int64_t number);
 /* store_offsets.c */
 bool statement_own(struct sim_store *store, const struct str *params, struct sim_rows *ret);
 bool statement_offsets(struct sim_store *store, const struct str *params, struct sim_rows *ret);
+bool statement_spent(struct sim_store *store, const struct str *params, struct sim_rows *ret);
 bool statement_fence(struct sim_store *store, const struct str *params, struct sim_rows *ret);
 bool statement_first_assigned(struct sim_store *store, const struct str *params,
                               struct sim_rows *ret);

@@ -4,6 +4,7 @@
  */
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "tests/sim/store_inside.h"
 
@@ -127,5 +128,33 @@ bool statement_history(struct sim_store *store, const struct str *params, struct
         cells[4] = m->content;
         cells[5] = whole_message(m->metadata);
     }
+    return true;
+}
+
+static void date_of_day(int64_t day, char ret[11])
+{
+    time_t seconds = (time_t)(day * 86400);
+    struct tm tm;
+    gmtime_r(&seconds, &tm);
+    strftime(ret, 11, "%Y-%m-%d", &tm);
+}
+
+/* first day, day behind the last, tenant, models */
+bool statement_spent(struct sim_store *store, const struct str *params, struct sim_rows *ret)
+{
+    struct cells models = store_column(store, params[3]);
+    int64_t cost = 0;
+    char date[11];
+    for (size_t i = 0; i < store->usage_rows.count; i++) {
+        const struct sim_usage_row *row =
+            &((const struct usage_row *)store->usage_rows.rows[i])->row;
+        bool is_one = params[2].data && str_eq(row->tenant, params[2]);
+        for (size_t k = 0; k < models.count; k++)
+            is_one |= str_eq(row->model, models.items[k]);
+        date_of_day(row->day, date);
+        if (is_one && str_cmp(str_of(date), params[0]) >= 0 && str_cmp(str_of(date), params[1]) < 0)
+            cost += row->cost_microusd;
+    }
+    sim_rows_add(ret, 1)[0] = store_number(store, cost);
     return true;
 }

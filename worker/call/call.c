@@ -20,8 +20,37 @@
 static void settle_share(struct slot *slot, bool is_free)
 {
     const struct usage none = {0}, *usage = slot->answer.usage_known ? &slot->answer.usage : &none;
-    if (slot->limit)
-        limit_settle(slot->limit, &slot->share, usage->input, usage->output, is_free);
+    if (slot->quota)
+        quota_settle(slot->quota, &slot->share, usage, model_cost_microusd(slot->model, usage),
+                     is_free);
+}
+
+static void take_share(struct slot *slot)
+{
+    place_takes(&slot->share);
+    if (slot->quota)
+        crowd_enter(quota_crowd(slot->quota), &slot->crowd);
+}
+
+static void leave_crowd(struct slot *slot, enum concurrency_news news)
+{
+    int64_t now_ms = loop_now_ms(slot->job->worker->loop);
+    int64_t took_ms =
+        slot->first_byte_ms > 0 ? slot->first_byte_ms : now_ms - slot->call_started_ms;
+    if (slot->quota)
+        crowd_ended(quota_crowd(slot->quota), &slot->crowd, news, slot->call_started_ms, took_ms,
+                    now_ms);
+}
+
+/* What a call's end says of how many at once the provider bears. */
+static enum concurrency_news crowd_news(const struct slot *slot, const struct err *err)
+{
+    if (!err->code)
+        return CONCURRENCY_WELL;
+    if (err->code == ERR_PROVIDER_RATE || slot->reply.status == 503 || slot->reply.status == 529 ||
+        (err->code == ERR_PROVIDER_TIMEOUT && !slot->cut_short))
+        return CONCURRENCY_OVERLOADED;
+    return CONCURRENCY_NOTHING;
 }
 
 /* Begins a call if it may, else says what to wait for. */
@@ -42,12 +71,14 @@ static enum verdict try_call(struct slot *slot)
     enum verdict ready = failover_ready(slot);
     if (ready != STEP_NEXT)
         return ready == STEP_DONE ? STEP_NEXT : ready;
-    if (!queue_limit_allows(slot))
-        return queue_at_limit(slot);
+    if (!queue_crowd_allows(slot))
+        return queue_at_crowd(slot);
+    enum place_verdict verdict = queue_asks_limits(slot);
+    if (verdict != PLACE_MAY)
+        return verdict == PLACE_WAITS ? queue_at_limit(slot) : queue_refuse(slot);
     if (!gate_enter(slot->model->gate, &slot->place, loop_now_ms(worker->loop)))
         return queue_at_gate(slot);
-    if (slot->limit)
-        limit_take(slot->limit, &slot->share);
+    take_share(slot);
     queue_left(slot);
     failover_began(slot);
     if (send_call(slot))
@@ -56,6 +87,7 @@ static enum verdict try_call(struct slot *slot)
     gate_ended(slot->model->gate, &slot->place, BREAKER_NOTHING, slot->call_started_ms,
                worker->loop);
     settle_share(slot, true);
+    leave_crowd(slot, CONCURRENCY_NOTHING);
     queue_free_permit(worker);
     return STEP_NEXT;
 }
@@ -108,9 +140,12 @@ static void settle_attempt(struct slot *slot, struct err *err)
         a->usage = slot->answer.usage;
         a->cost_microusd = model_cost_microusd(slot->model, &a->usage);
     }
+    if (slot->quota)
+        quota_told(slot->quota, &slot->share, slot->reply.rate_headers);
+    if (slot->quota && err->code == ERR_PROVIDER_RATE && err->retry_after_ms > 0)
+        quota_refused(slot->quota, &slot->share, err->retry_after_ms);
     settle_share(slot, slot->reply.status >= 400);
-    if (slot->limit && err->code == ERR_PROVIDER_RATE && err->retry_after_ms > 0)
-        limit_refused(slot->limit, err->retry_after_ms);
+    leave_crowd(slot, crowd_news(slot, err));
     failover_ended(slot, err);
     if (err->code) {
         a->error_code = str_of(err_name(err->code));

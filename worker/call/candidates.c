@@ -147,7 +147,7 @@ bool candidate_take(struct slot *slot, struct candidate *c, int key, struct err 
     }
     slot->request = *c->request;
     slot->key = key;
-    slot->limit = c->model->limits[key];
+    slot->quota = c->model->quotas[key];
     keyring_put(&slot->request, c->model->secrets[0], c->model->secrets[key], &job->arena);
     return true;
 }

@@ -3,6 +3,8 @@
  */
 #include "worker/call/estimate.h"
 
+#include <math.h>
+
 static const double bytes_per_token_first = 4, output_first = 256, weight = 1.0 / 16;
 
 static double mean(double learned, double first)
@@ -10,13 +12,29 @@ static double mean(double learned, double first)
     return learned > 0 ? learned : first;
 }
 
+static void estimate_both(const struct estimate *estimate, size_t bytes, int64_t output_max,
+                          double *ret_input, double *ret_output)
+{
+    double output = mean(estimate->output, output_first) * 1.25;
+    *ret_input = (double)bytes / mean(estimate->bytes_per_token, bytes_per_token_first);
+    *ret_output = output_max > 0 && output > (double)output_max ? (double)output_max : output;
+}
+
 int64_t estimate_tokens(const struct estimate *estimate, size_t bytes, int64_t output_max)
 {
-    double input = (double)bytes / mean(estimate->bytes_per_token, bytes_per_token_first);
-    double output = mean(estimate->output, output_first) * 1.25;
-    if (output_max > 0 && output > (double)output_max)
-        output = (double)output_max;
+    double input, output;
+    estimate_both(estimate, bytes, output_max, &input, &output);
     return (int64_t)(input + output) + 1;
+}
+
+int64_t estimate_cost(const struct estimate *estimate, size_t bytes, int64_t output_max,
+                      double price_input, double price_output)
+{
+    double input, output;
+    if (isnan(price_input) || isnan(price_output))
+        return 0;
+    estimate_both(estimate, bytes, output_max, &input, &output);
+    return (int64_t)ceil(input * price_input + output * price_output);
 }
 
 static double moved(double learned, double seen)

@@ -17,6 +17,9 @@ struct estimate {
 
 /* output_max: the request's max_tokens; below 1: none. */
 int64_t estimate_tokens(const struct estimate *estimate, size_t bytes, int64_t output_max);
+/* Millionths of a dollar, by prices in dollars per million tokens; NAN: there is no price, 0. */
+int64_t estimate_cost(const struct estimate *estimate, size_t bytes, int64_t output_max,
+                      double price_input, double price_output);
 void estimate_learn(struct estimate *estimate, size_t bytes, int64_t input, int64_t output);
 
 #endif

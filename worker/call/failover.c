@@ -30,7 +30,7 @@ static bool is_alone(const struct slot *slot)
 
 static bool is_busy(const struct model *model, int key)
 {
-    return model->limits[key] && limit_busy(model->limits[key]);
+    return model->quotas[key] && quota_busy(model->quotas[key]);
 }
 
 /* Of those that are not benched rather one whose limit has no queue; one of them is there. */
@@ -49,9 +49,9 @@ static int free_key(const struct model *model, int64_t now_ms)
  */
 static int key_for(const struct slot *slot, const struct candidate *c, int64_t now_ms)
 {
-    bool waits = c == candidate_now(slot) && (slot->share.woken || slot->share.queued) &&
+    bool waits = c == candidate_now(slot) && (slot->share.turn_at || slot->share.waits_at) &&
                  !keys_benched(c->model->keys, slot->key, now_ms);
-    if (waits && slot->share.woken)
+    if (waits && slot->share.turn_at)
         return slot->key;
     int key = free_key(c->model, now_ms);
     return waits && is_busy(c->model, key) ? slot->key : key;
@@ -143,7 +143,7 @@ int64_t failover_look_ms(const struct slot *slot)
 /* The gate is shut, or its limit was used up for as long as we look. */
 static bool is_shut(const struct slot *slot, const struct candidate *c, int64_t now_ms)
 {
-    return !gate_may(c->model->gate, &slot->place, now_ms) || slot->share.queued;
+    return !gate_may(c->model->gate, &slot->place, now_ms) || slot->share.waits_at;
 }
 
 /* It rests for longer than the other one takes, for the provider has said so. */
@@ -192,8 +192,7 @@ static bool go_to(struct slot *slot, struct candidate *c, int key, struct err *e
     bool moves = c != candidate_now(slot);
     if (!moves && key == slot->key)
         return true;
-    if (slot->limit)
-        limit_leave(slot->limit, &slot->share);
+    queue_leave_limits(slot);
     if (moves) {
         gate_leave(slot->model->gate, &slot->place, slot->job->worker->loop);
         slot->place = (struct gate_place){.needs_token = c->needs_token};

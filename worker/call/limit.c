@@ -7,272 +7,450 @@
 
 #include "common/app/metrics.h"
 #include "common/base/arena.h"
+#include "common/base/map.h"
 #include "common/base/must.h"
+#include "common/base/plant.h"
 #include "common/base/xalloc.h"
 #include "common/contract/redis_keys.h"
-#include "worker/call/estimate.h"
+#include "worker/call/limit_script.h"
 
 static const struct redis_script script = {.name = "limit", .lua = lua_limit};
 
-enum { RETURN_BEFORE_MS = 50, WORDS_MAX = 14 + 3 * LEASE_SECONDS, QUESTION_BYTES = 16384 };
+enum {
+    RETURN_BEFORE_MS = 50,
+    IDLE_MAX = 4096,      /* limits that nobody holds */
+    IDLE_MS = 120000,     /* then they are forgotten */
+    SHORT_MS = 3000,      /* shares that others hold of a budget are back by then */
+    USED_UP_MS = 5000,    /* then somebody asks again whether it still is */
+    MISSING_MIN = 8,      /* then others use the key */
+    SEED_AGAIN_MS = 1000, /* the store did not answer */
+    PAUSE_MS_MAX = 60000  /* that a provider can make the fleet rest */
+};
 
 struct limits {
-    struct loop *loop;
-    struct redis *redis;
-    unsigned script, round;
+    struct limits_conf conf;
+    unsigned script;
     char *key_prefix, *channel; /* copies: a reload frees the configuration */
-    struct str instance;
-    struct list all;
+    bool subscribed;
+    struct map by_id;
+    struct list idle; /* longest unused first */
 };
 
 struct limit {
-    struct list_node node;
+    struct map_node map_node;
+    struct list_node idle_node;
     struct limits *limits;
-    char *id, *name;
-    unsigned round; /* the configuration its numbers are of */
+    char *id, *label, *owner;
+    struct limit_budget budget;
+    unsigned holders;
+    int64_t idle_since_ms;
     struct lease lease;
-    struct estimate estimate;
     struct list waiting;
-    int64_t woken, woken_tokens; /* their turn has come, and they have not asked yet */
-    int64_t held_until_ms;       /* by the provider's word */
+    int64_t woken, woken_tokens;              /* their turn has come, and they have not asked yet */
+    int64_t expected, expected_tokens;        /* they wait elsewhere */
+    int64_t held_until_ms;                    /* by the provider's word */
+    struct told told;                         /* what the provider said last */
+    int64_t told_ms, answered_ms;             /* and when; when Redis answered last */
+    unsigned missing;                         /* answers in a row with less left than we know of */
+    bool seeding;                             /* the store was asked */
+    int64_t short_since_ms, used_up_until_ms; /* of a budget; 0: not */
     struct timer timer;
 };
 
 static void somebody_asks(struct str message, void *context);
 
-struct limits *limits_new(struct loop *loop, struct redis *redis, struct str key_prefix,
-                          struct str instance)
+struct limits *limits_new(const struct limits_conf *conf)
 {
     struct limits *limits = xzalloc(sizeof(*limits));
     struct buf channel;
-    *limits = (struct limits){.loop = loop,
-                              .redis = redis,
-                              .script = redis_script_add(redis, &script),
-                              .key_prefix = xstrndup(key_prefix),
-                              .instance = instance};
-    list_init(&limits->all);
+    limits->conf = *conf;
+    limits->script = redis_script_add(conf->redis, &script);
+    limits->key_prefix = xstrndup(conf->key_prefix);
+    map_init(&limits->by_id);
+    list_init(&limits->idle);
     buf_init(&channel, 4096);
-    buf_printf(&channel, STR_FMT "notify-limits", STR_ARG(key_prefix));
+    buf_printf(&channel, STR_FMT "notify-limits", STR_ARG(conf->key_prefix));
     limits->channel = xstrndup(buf_str(&channel));
     buf_done(&channel);
     return limits;
+}
+
+static void limit_free(struct limit *limit)
+{
+    timer_cancel(limit->limits->conf.loop, &limit->timer);
+    list_remove(&limit->limits->idle, &limit->idle_node);
+    map_remove(&limit->limits->by_id, &limit->map_node);
+    free(limit->id);
+    free(limit->label);
+    free(limit->owner);
+    free(limit);
 }
 
 void limits_free(struct limits *limits)
 {
     if (!limits)
         return;
-    for (struct list_node *node; (node = list_pop(&limits->all));) {
-        struct limit *limit = container_of(node, struct limit, node);
-        timer_cancel(limits->loop, &limit->timer);
-        free(limit->id);
-        free(limit->name);
-        free(limit);
-    }
+    for (struct map_node *node; (node = map_any(&limits->by_id));)
+        limit_free(container_of(node, struct limit, map_node));
+    map_done(&limits->by_id);
     free(limits->key_prefix);
     free(limits->channel);
     free(limits);
 }
 
-void limits_begin(struct limits *limits)
+size_t limits_count(const struct limits *limits)
 {
-    limits->round++;
+    return limits->by_id.count;
+}
+
+static void wake_all(struct map_node *node, void *context)
+{
+    struct limit *limit = container_of(node, struct limit, map_node);
+    (void)context;
+    for (struct list_node *first; (first = list_first(&limit->waiting));) {
+        struct limit_place *place = container_of(first, struct limit_place, node);
+        limit_dequeue(limit, place);
+        walk_wake(place->walk);
+    }
+}
+
+void limits_wake_all(struct limits *limits)
+{
+    map_each(&limits->by_id, wake_all, NULL);
+}
+
+int64_t limit_now_ms(const struct limit *limit)
+{
+    return loop_now_ms(limit->limits->conf.loop);
 }
 
 static struct limit *find(const struct limits *limits, struct str id)
 {
-    LIST_EACH(&((struct limits *)(uintptr_t)limits)->all, node)
-    {
-        struct limit *limit = container_of(node, struct limit, node);
-        if (str_is(id, limit->id))
-            return limit;
-    }
-    return NULL;
+    struct map_node *node = map_find(&limits->by_id, id);
+    return node ? container_of(node, struct limit, map_node) : NULL;
 }
 
-static struct limit *limit_new(struct limits *limits, struct str id, struct str name)
+bool limits_busy(const struct limits *limits, struct str id)
 {
-    if (list_empty(&limits->all)) /* who has no limit needs no connection for them */
-        redis_subscribe(limits->redis, str_of(limits->channel), somebody_asks, limits);
+    const struct limit *limit = find(limits, id);
+    return limit && (!list_empty(&limit->waiting) || limit_now_ms(limit) < limit->held_until_ms);
+}
+
+static struct limit *limit_new(struct limits *limits, struct str id, struct str label,
+                               const struct lease_rule *rule, const struct limit_budget *budget)
+{
+    if (!limits->subscribed) /* who has no limit needs no connection for them */
+        redis_subscribe(limits->conf.redis, str_of(limits->channel), somebody_asks, limits);
+    limits->subscribed = true;
     struct limit *limit = xzalloc(sizeof(*limit));
-    const struct lease_rule rule = {.window_ms = LIMIT_WINDOW_MS};
     limit->limits = limits;
     limit->id = xstrndup(id);
-    limit->name = xstrndup(name);
-    lease_init(&limit->lease, &rule);
-    if (redis_enabled(limits->redis)) /* others are there, and nobody has told us how many */
+    limit->label = xstrndup(label);
+    if (budget) {
+        limit->budget = *budget;
+        limit->owner = xstrndup(budget->owner);
+        limit->budget.owner = str_of(limit->owner);
+    }
+    lease_init(&limit->lease, rule);
+    if (redis_enabled(limits->conf.redis)) /* others are there, and nobody has told us how many */
         limit->lease.members = LEASE_MEMBERS_UNKNOWN;
     list_init(&limit->waiting);
-    list_append(&limits->all, &limit->node);
+    map_add(&limits->by_id, &limit->map_node, str_of(limit->id));
     return limit;
 }
 
-static int64_t lower(int64_t a, int64_t b)
+struct limit *limit_hold(struct limits *limits, struct str id, struct str label,
+                         const struct lease_rule *rule, const struct limit_budget *budget)
 {
-    return !a ? b : !b ? a : a < b ? a : b;
-}
-
-struct limit *limit_of(struct limits *limits, struct str id, struct str name, int64_t requests,
-                       int64_t tokens)
-{
-    if (!requests && !tokens)
-        return NULL;
     struct limit *limit = find(limits, id);
     if (!limit)
-        limit = limit_new(limits, id, name);
-    struct lease_rule *rule = &limit->lease.rule;
-    bool again = limit->round == limits->round;
-    rule->requests = again ? lower(rule->requests, requests) : requests;
-    rule->tokens = again ? lower(rule->tokens, tokens) : tokens;
-    limit->round = limits->round;
+        limit = limit_new(limits, id, label, rule, budget);
+    limit->lease.rule = *rule;
+    list_remove(&limits->idle, &limit->idle_node);
+    limit->holders++;
     return limit;
 }
 
-static int64_t now_of(const struct limit *limit)
+/* The longest unused, as far as nothing is lost with them. */
+static void forget_some(struct limits *limits)
 {
-    return loop_now_ms(limit->limits->loop);
+    int64_t now_ms = loop_now_ms(limits->conf.loop);
+    for (int looks = 0; looks < 4 && limits->idle.count; looks++) {
+        struct limit *limit = container_of(list_first(&limits->idle), struct limit, idle_node);
+        if (limits->idle.count <= IDLE_MAX && now_ms - limit->idle_since_ms < IDLE_MS)
+            return;
+        if (!lease_is_idle(&limit->lease, now_ms) || limit->seeding) {
+            list_remove(&limits->idle, &limit->idle_node); /* its turn comes again */
+            list_append(&limits->idle, &limit->idle_node);
+        } else {
+            limit_free(limit);
+        }
+    }
+}
+
+void limit_release(struct limit *limit)
+{
+    if (!limit)
+        return;
+    must(limit->holders > 0);
+    if (--limit->holders)
+        return;
+    limit->idle_since_ms = limit_now_ms(limit);
+    list_append(&limit->limits->idle, &limit->idle_node);
+    forget_some(limit->limits);
+}
+
+struct str limit_name(const struct limit *limit)
+{
+    return str_of(limit->id);
+}
+
+bool limit_is_money(const struct limit *limit)
+{
+    return limit->lease.rule.calendar;
+}
+
+const struct limit_budget *limit_budget(const struct limit *limit)
+{
+    return &limit->budget;
 }
 
 /* ---- questions ---- */
 
 static void schedule(struct limit *limit);
 
-/* Answers that came meanwhile have taught us better. */
-static void estimate(const struct limit *limit, struct limit_place *place)
+static int64_t amount_at(const struct limit_place *place, const struct limit *limit)
 {
-    place->tokens = estimate_tokens(&limit->estimate, place->bytes, place->output_max);
+    for (unsigned i = 0; i < place->count; i++)
+        if (place->holds[i].limit == limit)
+            return place->holds[i].amount;
+    return 0;
 }
 
-/* As many as the share is enough for, in their order. */
+static void let_go(struct limit *limit, struct limit_place *place, bool has_turn)
+{
+    limit_dequeue(limit, place);
+    if (has_turn) {
+        place->turn_at = limit;
+        place->turn_amount = amount_at(place, limit);
+        limit->woken++;
+        limit->woken_tokens += place->turn_amount;
+    }
+    walk_wake(place->walk);
+}
+
+/* As many as the share is enough for, in their order; all of them when nobody need wait. */
 static void wake_some(struct limit *limit)
 {
-    int64_t now_ms = now_of(limit);
+    int64_t now_ms = limit_now_ms(limit);
     const struct lease *lease = &limit->lease;
+    bool refuses = limit_refuses(limit);
     for (struct list_node *node; (node = list_first(&limit->waiting));) {
         struct limit_place *place = container_of(node, struct limit_place, node);
         int64_t requests = lease->left_requests - limit->woken;
-        estimate(limit, place);
-        if (now_ms < limit->held_until_ms || (lease->rule.requests && requests < 1) ||
-            !lease_may(lease, place->tokens + limit->woken_tokens, now_ms))
+        place_estimate(place);
+        if (!refuses && (now_ms < limit->held_until_ms || (lease->rule.requests && requests < 1) ||
+                         !lease_may(lease, amount_at(place, limit) + limit->woken_tokens, now_ms)))
             break;
-        list_remove(&limit->waiting, node);
-        place->queued = false;
-        place->woken = true;
-        limit->woken++;
-        limit->woken_tokens += place->tokens;
-        walk_wake(place->walk);
+        let_go(limit, place, !refuses);
     }
-    metric_set_for(METRIC_limit_waiting, str_of(limit->name), (int64_t)limit->waiting.count);
     schedule(limit);
 }
 
-static int64_t number(const struct redis_reply *reply, size_t at)
+static void ask_store(struct limit *limit)
 {
-    struct redis_reply item = redis_item(reply, at);
-    return item.kind == REDIS_NUMBER ? item.number : 0;
+    if (limit->seeding)
+        return;
+    limit->seeding = true;
+    limit->holders++; /* it stays until the answer is there */
+    limit->limits->conf.unseeded(limit, &limit->budget, limit->limits->conf.context);
+}
+
+void limit_seeded(struct limit *limit, int64_t spent)
+{
+    must(limit->seeding);
+    limit->seeding = false;
+    if (spent < 0)
+        limit->lease.next_ms = limit_now_ms(limit) + SEED_AGAIN_MS;
+    else if (redis_up(limit->limits->conf.redis))
+        lease_seed(&limit->lease, spent);
+    else
+        lease_lend_of_budget(&limit->lease, spent, limit_now_ms(limit));
+    wake_some(limit);
+    limit_release(limit);
+}
+
+/* Nobody has what the first one needs: shares of others may come back, then it is used up. */
+static void look_whether_used_up(struct limit *limit)
+{
+    const struct lease *lease = &limit->lease;
+    const struct list_node *first = list_first(&limit->waiting);
+    if (!first)
+        return;
+    int64_t now_ms = limit_now_ms(limit);
+    int64_t need = amount_at(container_of(first, struct limit_place, node), limit);
+    if (PLANTED(58))
+        limit->used_up_until_ms = now_ms + USED_UP_MS;
+    else if (need <= lease->left_tokens + lease->free_tokens) {
+        limit->short_since_ms = limit->used_up_until_ms = 0;
+        return;
+    }
+    if (!limit->short_since_ms)
+        limit->short_since_ms = now_ms;
+    if (limit->used_up_until_ms || now_ms - limit->short_since_ms >= SHORT_MS)
+        limit->used_up_until_ms = now_ms + USED_UP_MS;
+}
+
+/* What the provider said last, against what is free in the window by now: all that the fleet has
+ * spent until then is counted there. Between the two a burst may have left the window, so it takes
+ * several in a row. */
+static void look_for_others(struct limit *limit, int64_t before_ms)
+{
+    const struct lease *lease = &limit->lease;
+    if (!limit->told_ms || limit->told_ms < before_ms)
+        return; /* it has said nothing since */
+    int64_t requests =
+        lease->rule.requests ? told_missing(&limit->told.requests, lease->free_requests) : 0;
+    int64_t tokens = lease->rule.tokens ? told_missing(&limit->told.tokens, lease->free_tokens) : 0;
+    limit->missing = requests || tokens ? limit->missing + 1 : 0;
+    if (limit->missing >= MISSING_MIN)
+        lease_others_spent(&limit->lease, requests, tokens, limit_now_ms(limit));
 }
 
 static void told(const struct redis_reply *reply, void *context)
 {
     struct limit *limit = context;
-    if (reply && reply->kind == REDIS_LIST && reply->count == 6) {
-        const struct lease_answer answer = {(uint64_t)number(reply, 0), number(reply, 1),
-                                            number(reply, 2),           number(reply, 3),
-                                            number(reply, 4),           number(reply, 5) != 0};
+    int64_t numbers[LIMIT_SCRIPT_NUMBERS];
+    struct lease_answer answer;
+    if (reply && reply->kind == REDIS_LIST && reply->count == LIMIT_SCRIPT_NUMBERS) {
+        for (size_t i = 0; i < LIMIT_SCRIPT_NUMBERS; i++) {
+            struct redis_reply item = redis_item(reply, i);
+            numbers[i] = item.kind == REDIS_NUMBER ? item.number : 0;
+        }
+        limit_script_answer(numbers, &answer);
         lease_answered(&limit->lease, &answer);
+        if (answer.unseeded)
+            ask_store(limit);
+        else if (limit_is_money(limit) && !answer.forgot)
+            look_whether_used_up(limit);
+        else
+            look_for_others(limit, limit->answered_ms);
+        limit->answered_ms = limit_now_ms(limit);
     } else { /* one lost answer is not yet an outage */
-        lease_unanswered(&limit->lease, !redis_up(limit->limits->redis), now_of(limit));
+        lease_unanswered(&limit->lease, !redis_up(limit->limits->conf.redis), limit_now_ms(limit));
     }
     wake_some(limit);
 }
 
-static struct str decimal(struct arena *arena, int64_t n)
-{
-    return arena_printf(arena, "%lld", (long long)n);
-}
-
-static void send_question(struct limit *limit, const struct lease_question *q)
+static void send_question(struct limit *limit, const struct lease_question *question)
 {
     const struct limits *desk = limit->limits;
-    struct str words[WORDS_MAX];
+    struct str words[LIMIT_SCRIPT_WORDS_MAX];
     struct arena arena;
-    size_t n = 0;
-    arena_init(&arena, NULL, QUESTION_BYTES);
-    words[n++] = redis_key_limit(&arena, str_of(desk->key_prefix), str_of(limit->id));
-    words[n++] = desk->instance;
-    const int64_t numbers[] = {(int64_t)q->generation,
-                               limit->lease.rule.requests,
-                               limit->lease.rule.tokens,
-                               LIMIT_WINDOW_MS + LEASE_GUARD_MS,
-                               LEASE_MS,
-                               q->left_requests,
-                               q->left_tokens,
-                               q->want_requests,
-                               q->want_tokens,
-                               q->was_away};
-    for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
-        words[n++] = decimal(&arena, numbers[i]);
-    words[n++] = str_of(desk->channel);
-    words[n++] = str_of(limit->id);
-    for (size_t i = 0; i < q->spend_count; i++) {
-        const struct lease_spend *spend = &q->spends[i];
-        words[n++] = decimal(&arena, now_of(limit) - spend->at_ms);
-        words[n++] = decimal(&arena, spend->requests);
-        words[n++] = decimal(&arena, spend->tokens);
-    }
-    metric_add_for(METRIC_limit_questions_total, str_of(limit->name), 1);
-    redis_script_ask(desk->redis, desk->script, 1, words, n, told, limit);
+    arena_init(&arena, NULL, LIMIT_SCRIPT_BYTES_MAX);
+    const struct limit_ask ask = {
+        .key = redis_key_limit(&arena, str_of(desk->key_prefix), str_of(limit->id)),
+        .instance = desk->conf.instance,
+        .channel = str_of(desk->channel),
+        .message = str_of(limit->id),
+        .rule = &limit->lease.rule,
+        .question = question,
+        .now_ms = limit_now_ms(limit),
+    };
+    size_t n = limit_script_words(&ask, &arena, words);
+    metric_add_for(METRIC_limit_questions_total, str_of(limit->label), 1);
+    redis_script_ask(desk->conf.redis, desk->script, 1, words, n, told, limit);
     arena_done(&arena);
 }
 
-/* What waits, and as much again as was spent since the last question: so much may come. Nobody
- * waits: what is left goes back. */
-static void ask(struct limit *limit)
+/* What waits, and as much again as was spent since the last question: so much may come. Of those
+ * who wait elsewhere a few may come at any time. Nobody waits: what is left goes back. */
+static void wanted(struct limit *limit, int64_t *ret_requests, int64_t *ret_tokens)
 {
-    struct lease_question question;
+    struct lease *lease = &limit->lease;
     int64_t requests = 0, tokens = 0;
     LIST_EACH(&limit->waiting, node)
     {
         struct limit_place *place = container_of(node, struct limit_place, node);
-        estimate(limit, place);
+        place_estimate(place);
         requests++;
-        tokens += place->tokens;
+        tokens += amount_at(place, limit);
     }
     if (requests) {
-        requests += limit->lease.spent;
-        tokens += limit->lease.spent_tokens;
+        requests += lease->spent;
+        tokens += lease->spent_tokens;
+    } else if (limit->expected) {
+        int64_t few = lease->spent + 1 < limit->expected ? lease->spent + 1 : limit->expected;
+        int64_t each = limit->expected_tokens / limit->expected;
+        requests = few > lease->left_requests ? few - lease->left_requests : 0;
+        tokens = few * each > lease->left_tokens ? few * each - lease->left_tokens : 0;
     }
-    lease_ask(&limit->lease, requests, tokens, now_of(limit), &question);
-    if (redis_up(limit->limits->redis))
+    *ret_requests = requests;
+    *ret_tokens = tokens;
+}
+
+static void ask(struct limit *limit)
+{
+    struct lease_question question;
+    int64_t requests, tokens;
+    bool up = redis_up(limit->limits->conf.redis);
+    if (up)
+        lease_end_loan(&limit->lease);
+    wanted(limit, &requests, &tokens);
+    lease_ask(&limit->lease, requests, tokens, limit_now_ms(limit), &question);
+    if (up) {
         send_question(limit, &question);
-    else
-        lease_unanswered(&limit->lease, true, now_of(limit));
+        return;
+    }
+    lease_unanswered(&limit->lease, true, limit_now_ms(limit));
+    if (limit_is_money(limit) && !limit->lease.lent_itself && !list_empty(&limit->waiting))
+        ask_store(limit);
+}
+
+static bool has_reason(const struct limit *limit, int64_t now_ms)
+{
+    return !list_empty(&limit->waiting) || limit->expected || limit->lease.asks_now ||
+           lease_should_return(&limit->lease, now_ms);
 }
 
 static void on_timer(void *context)
 {
     struct limit *limit = context;
-    int64_t now_ms = now_of(limit);
-    bool wanted = !list_empty(&limit->waiting) || lease_should_return(&limit->lease, now_ms);
-    if (!limit->lease.asking && wanted && now_ms >= lease_ask_ms(&limit->lease))
+    int64_t now_ms = limit_now_ms(limit);
+    if (!limit->lease.asking && !limit->seeding && has_reason(limit, now_ms) &&
+        now_ms >= lease_ask_ms(&limit->lease))
         ask(limit);
     wake_some(limit);
 }
 
+/* Those who wait elsewhere want something to be there when they come, and no more. */
+static bool is_enough(const struct limit *limit)
+{
+    const struct lease *lease = &limit->lease;
+    return !limit->expected || ((!lease->rule.requests || lease->left_requests > 0) &&
+                                (!lease->rule.tokens ||
+                                 lease->left_tokens >= limit->expected_tokens / limit->expected));
+}
+
 static void schedule(struct limit *limit)
 {
-    int64_t now_ms = now_of(limit), at_ms = lease_ask_ms(&limit->lease);
-    if (limit->lease.asking)
+    struct lease *lease = &limit->lease;
+    int64_t now_ms = limit_now_ms(limit), return_ms = lease->until_ms - RETURN_BEFORE_MS;
+    lease->keeps = limit->expected && is_enough(limit) && now_ms < lease->until_ms;
+    int64_t at_ms = lease_ask_ms(lease);
+    if (lease->asking || limit->seeding)
         return; /* the answer goes on */
-    if (list_empty(&limit->waiting)) {
-        if (!lease_should_return(&limit->lease, now_ms))
-            return;
-        if (!limit->lease.asks_now && at_ms < limit->lease.until_ms - RETURN_BEFORE_MS)
-            at_ms = limit->lease.until_ms - RETURN_BEFORE_MS;
-    }
-    if (at_ms < limit->held_until_ms)
+    if (!has_reason(limit, now_ms))
+        return;
+    if (lease->lent_itself && !lease->asks_now)
+        at_ms = at_ms > now_ms + LEASE_MS ? at_ms : now_ms + LEASE_MS;
+    else if (list_empty(&limit->waiting) && !limit->expected && !lease->asks_now &&
+             at_ms < return_ms)
+        at_ms = return_ms;
+    if (at_ms < limit->held_until_ms && !lease->asks_now)
         at_ms = limit->held_until_ms;
-    timer_set(limit->limits->loop, &limit->timer, at_ms > now_ms ? at_ms : now_ms, on_timer, limit);
+    timer_set(limit->limits->conf.loop, &limit->timer, at_ms > now_ms ? at_ms : now_ms, on_timer,
+              limit);
 }
 
 /* Redis has forgotten what the fleet has spent of a limit, or was away. */
@@ -285,84 +463,110 @@ static void somebody_asks(struct str message, void *context)
     schedule(limit);
 }
 
-/* ---- slots ---- */
+/* ---- places ---- */
+
+bool limit_refuses(const struct limit *limit)
+{
+    return limit_now_ms(limit) < limit->used_up_until_ms;
+}
+
+/* Whoever is new goes behind all others. Who waited, here or elsewhere, goes behind those who came
+ * before; he may take what is kept for a later one, else two who hold what the other lacks would
+ * wake each other for ever. */
+static bool is_turn_of(const struct limit *limit, const struct limit_place *place)
+{
+    const struct list_node *first = list_first(&limit->waiting);
+    if (!place->turn)
+        return !first && !limit->woken;
+    return place->turn_at == limit || !first ||
+           container_of(first, struct limit_place, node)->turn > place->turn;
+}
+
+bool limit_may(const struct limit *limit, const struct limit_place *place, unsigned i)
+{
+    int64_t now_ms = limit_now_ms(limit);
+    if (now_ms < limit->held_until_ms || !is_turn_of(limit, place))
+        return false;
+    return lease_may(&limit->lease, place->holds[i].amount, now_ms);
+}
+
+/* Who comes back from another limit keeps his place. */
+void limit_enqueue(struct limit *limit, struct limit_place *place)
+{
+    turn_line_up(&limit->waiting, &place->node,
+                 offsetof(struct limit_place, turn) - offsetof(struct limit_place, node));
+    place->waits_at = limit;
+    metric_add_for(METRIC_limit_waits_total, str_of(limit->label), 1);
+    metric_add_for(METRIC_limit_waiting, str_of(limit->label), 1);
+    for (unsigned i = 0; i < place->count; i++)
+        if (place->holds[i].limit != limit)
+            limit_expect(place->holds[i].limit, place->holds[i].amount, 1);
+    schedule(limit);
+}
+
+void limit_dequeue(struct limit *limit, struct limit_place *place)
+{
+    must(place->waits_at == limit);
+    list_remove(&limit->waiting, &place->node);
+    place->waits_at = NULL;
+    metric_add_for(METRIC_limit_waiting, str_of(limit->label), -1);
+    for (unsigned i = 0; i < place->count; i++)
+        if (place->holds[i].limit != limit)
+            limit_expect(place->holds[i].limit, -place->holds[i].amount, -1);
+}
+
+void limit_expect(struct limit *limit, int64_t amount, int more)
+{
+    limit->expected += more;
+    limit->expected_tokens = limit->expected ? limit->expected_tokens + amount : 0;
+    if (limit->expected_tokens < 0) /* estimates have changed meanwhile */
+        limit->expected_tokens = 0;
+    if (more > 0)
+        schedule(limit);
+}
 
 static void forget_turn(struct limit *limit, struct limit_place *place)
 {
-    if (!place->woken)
-        return;
-    place->woken = false;
+    place->turn_at = NULL;
     limit->woken--;
-    limit->woken_tokens -= place->tokens;
+    limit->woken_tokens -= place->turn_amount;
 }
 
-bool limit_may(struct limit *limit, struct limit_place *place)
+void limit_pass_turn(struct limit *limit, struct limit_place *place)
 {
-    int64_t now_ms = now_of(limit);
-    if (now_ms < limit->held_until_ms)
-        return false;
-    if (place->woken)
-        return lease_may(&limit->lease, place->tokens, now_ms);
-    estimate(limit, place);
-    return list_empty(&limit->waiting) && !limit->woken &&
-           lease_may(&limit->lease, place->tokens, now_ms);
-}
-
-bool limit_busy(const struct limit *limit)
-{
-    return !list_empty(&limit->waiting) || now_of(limit) < limit->held_until_ms;
-}
-
-void limit_wait(struct limit *limit, struct limit_place *place, struct walk *walk)
-{
-    place->walk = walk;
-    if (place->woken)
-        list_prepend(&limit->waiting, &place->node);
-    else
-        turn_line_up(&limit->waiting, &place->node,
-                     offsetof(struct limit_place, turn) - offsetof(struct limit_place, node));
+    must(place->turn_at == limit);
     forget_turn(limit, place);
-    place->queued = true;
-    metric_add_for(METRIC_limit_waits_total, str_of(limit->name), 1);
-    metric_set_for(METRIC_limit_waiting, str_of(limit->name), (int64_t)limit->waiting.count);
+    wake_some(limit);
+}
+
+void limit_take(struct limit *limit, struct limit_place *place, unsigned i)
+{
+    if (place->turn_at == limit)
+        forget_turn(limit, place);
+    lease_take(&limit->lease, place->holds[i].amount, place->taken_ms);
     schedule(limit);
 }
 
-void limit_leave(struct limit *limit, struct limit_place *place)
+void limit_settle(struct limit *limit, int64_t taken_ms, int64_t more)
 {
-    bool had_turn = place->woken;
-    if (place->queued)
-        list_remove(&limit->waiting, &place->node);
-    place->queued = false;
-    forget_turn(limit, place);
-    if (had_turn) /* it is the next one's */
-        wake_some(limit);
+    lease_settle(&limit->lease, taken_ms, more);
+    if (limit_is_money(limit))
+        schedule(limit);
 }
 
-void limit_take(struct limit *limit, struct limit_place *place)
+void limit_told(struct limit *limit, const struct told *told)
 {
-    forget_turn(limit, place);
-    place->taken = true;
-    place->taken_ms = now_of(limit);
-    lease_take(&limit->lease, place->tokens, place->taken_ms);
-    schedule(limit);
-}
-
-void limit_settle(struct limit *limit, struct limit_place *place, int64_t input, int64_t output,
-                  bool is_free)
-{
-    if (!place->taken)
-        return;
-    place->taken = false;
-    if (is_free || input + output > 0)
-        lease_settle(&limit->lease, place->taken_ms, input + output - place->tokens);
-    estimate_learn(&limit->estimate, place->bytes, input, output);
+    limit->told = *told;
+    limit->told_ms = limit_now_ms(limit);
 }
 
 void limit_refused(struct limit *limit, int64_t pause_ms)
 {
-    int64_t until_ms = now_of(limit) + pause_ms;
-    if (until_ms > limit->held_until_ms)
-        limit->held_until_ms = until_ms;
+    pause_ms = pause_ms < PAUSE_MS_MAX ? pause_ms : PAUSE_MS_MAX;
+    int64_t until_ms = limit_now_ms(limit) + pause_ms;
+    if (until_ms <= limit->held_until_ms)
+        return;
+    limit->held_until_ms = until_ms;
+    lease_pause(&limit->lease, pause_ms);
     schedule(limit);
 }

@@ -1,17 +1,20 @@
 /*
- * limit.h -- the fleet's rate limit for one model of one provider key, and who waits for it.
+ * limit.h -- one limit that the whole fleet keeps to: so many requests and tokens a minute, or a
+ * budget in millionths of a dollar; and who waits for it.
  *
- * A slot asks limit_may() before each call, queues with limit_wait() where it may not, and says
- * limit_take() when the call leaves and limit_settle() when its tokens are known. Redis is asked
- * for shares in the background (lease.h); no call waits for an answer of Redis while there is a
- * share. Who waits goes in the order of turns.h; whoever was woken goes before whoever comes.
+ * Redis is asked for shares in the background (lease.h); no call waits for an answer of Redis while
+ * there is a share. Who waits goes in the order of turns.h. A call
+ * passes all limits that hold for it at once (place.h is that way); here is one of them.
  *
  * Without Redis (none is configured, or it is away) each process keeps to the part of the limit
  * that it had: the limit by the number of processes that shared it.
  *
- * A limit belongs to provider, address, key and the provider's name of the model; entries of the
- * configuration that have all of these in common share it, and the lower numbers count. It lives as
- * long as the process: a reload changes its numbers.
+ * Limits are made when somebody asks for them by their id, and counted by who holds them. Nobody
+ * holds one any more: it is forgotten after a while, the longest unused first, as soon as Redis
+ * knows all that was spent. So many users are no more memory than those who ask now.
+ *
+ * A budget that Redis does not know yet begins with what the store knows: `unseeded` is called and
+ * answers with limit_seeded(). One that is used up is not waited for: limit_refuses().
  */
 #ifndef QUERN_WORKER_CALL_LIMIT_H
 #define QUERN_WORKER_CALL_LIMIT_H
@@ -19,54 +22,100 @@
 #include "common/base/list.h"
 #include "common/flow/flow.h"
 #include "common/io/redis.h"
+#include "worker/call/estimate.h"
 #include "worker/call/lease.h"
+#include "worker/call/told.h"
 #include "worker/call/turns.h"
 
-#define LIMIT_WINDOW_MS 60000
+enum { LIMIT_WINDOW_MS = 60000, LIMIT_HOLDS_MAX = 8 };
 
 struct limits; /* all of a worker */
 struct limit;
 
-/* `key_prefix`: of keys in Redis; `instance`: our name there, a text that stays. */
-struct limits *limits_new(struct loop *loop, struct redis *redis, struct str key_prefix,
-                          struct str instance);
-void limits_free(struct limits *limits); /* behind redis_free(); takes NULL */
-/* A configuration begins: the numbers of limit_of() count from now on. */
-void limits_begin(struct limits *limits);
-/* The limit of that id, which is part of a key in Redis, so nothing in it may be secret. `name`:
- * for metrics. Requests and tokens a minute; 0: no such limit, and NULL when there is neither. */
-struct limit *limit_of(struct limits *limits, struct str id, struct str name, int64_t requests,
-                       int64_t tokens);
+/* Whose money a budget is, for who asks the store: a tenant's, or that of a key of that id. */
+struct limit_budget {
+    bool of_tenant;
+    struct str owner;
+    char first[11], next[11]; /* days, "2026-11-21": the first of it, the first behind it */
+};
 
-/* In the slot; zeroed at first. */
+struct limits_conf {
+    struct loop *loop;
+    struct redis *redis;
+    struct str key_prefix; /* of keys in Redis */
+    struct str instance;   /* our name there, a text that stays */
+    /* May answer with limit_seeded() from inside; it holds the limit until then. */
+    void (*unseeded)(struct limit *limit, const struct limit_budget *budget, void *context);
+    void *context;
+};
+
+struct limits *limits_new(const struct limits_conf *conf);
+void limits_free(struct limits *limits); /* behind redis_free(); takes NULL */
+/* Whoever waits asks again, in the same order: other limits may hold for him. */
+void limits_wake_all(struct limits *limits);
+/* Whether others wait for the limit of that id, or it rests. */
+bool limits_busy(const struct limits *limits, struct str id);
+size_t limits_count(const struct limits *limits);
+
+/* The limit of that id, which is part of a key in Redis, so nothing in it may be secret. `label`:
+ * for metrics, few different ones. The rule holds from now on. `budget`: NULL for a rate. Followed
+ * by limit_release(). */
+struct limit *limit_hold(struct limits *limits, struct str id, struct str label,
+                         const struct lease_rule *rule, const struct limit_budget *budget);
+void limit_release(struct limit *limit);          /* takes NULL */
+struct str limit_name(const struct limit *limit); /* its id */
+bool limit_is_money(const struct limit *limit);
+const struct limit_budget *limit_budget(const struct limit *limit); /* of one in money */
+/* What the store knows as spent, in millionths of a dollar; -1: it did not answer. */
+void limit_seeded(struct limit *limit, int64_t spent);
+/* The provider itself says that it is too much: nothing leaves for so long, in the whole fleet. */
+void limit_refused(struct limit *limit, int64_t pause_ms);
+
+/* What is left of it, by the provider's word: others may use the key, too. */
+void limit_told(struct limit *limit, const struct told *told);
+
+/* ---- for place.c ---- */
+
+/* A call on its way past all limits that hold for it; in the slot, zeroed at first. */
 struct limit_place {
     struct list_node node;
-    uint64_t turn; /* whose is lower goes first (turns.h) */
-    bool queued, woken;
     struct walk *walk;
-    size_t bytes;       /* of the request */
-    int64_t output_max; /* tokens that the answer may have; below 1: any number */
-    int64_t tokens;     /* what both may cost, as far as is known now */
-    /* of the call in flight */
-    bool taken;
+    uint64_t turn;          /* whose is lower goes first (turns.h); 0: it has not waited yet */
+    struct limit *waits_at; /* NULL: in no queue */
+    struct limit *turn_at;  /* a part of its share is kept for us until we have asked again */
+    struct limit *lacks;    /* the one that had no room when it was asked last */
+    int64_t turn_amount;
+    /* what it may cost: set by who asks */
+    const struct estimate *estimate;
+    double price_input, price_output; /* dollars per million tokens; NAN: none */
+    size_t bytes;                     /* of the request */
+    int64_t output_max;               /* tokens that the answer may have; below 1: any number */
+    /* the limits that hold for it, held */
+    struct {
+        struct limit *limit;
+        int64_t amount; /* tokens, or millionths of a dollar, as far as is known now */
+    } holds[LIMIT_HOLDS_MAX];
+    unsigned count;
+    unsigned current; /* quota.c's: of which day and configuration they are */
+    bool taken;       /* a call is in flight */
     int64_t taken_ms;
 };
 
-/* place->bytes and ->output_max are set. True: limit_take() or limit_leave() follows in the same
- * turn. */
-bool limit_may(struct limit *limit, struct limit_place *place);
-/* Others wait for it already. */
-bool limit_busy(const struct limit *limit);
-/* The walk sleeps (walk_sleep_until) and is woken when it may ask again. */
-void limit_wait(struct limit *limit, struct limit_place *place, struct walk *walk);
-/* Asks no more; in no queue: does nothing. */
-void limit_leave(struct limit *limit, struct limit_place *place);
-void limit_take(struct limit *limit, struct limit_place *place);
-/* What became of the call: its tokens; none: nobody counted any (`is_free`), or nobody knows, and
- * the estimate stays. */
-void limit_settle(struct limit *limit, struct limit_place *place, int64_t input, int64_t output,
-                  bool is_free);
-/* The provider itself says that it is too much: nothing leaves for so long. */
-void limit_refused(struct limit *limit, int64_t pause_ms);
+/* The amounts, by what answers that came meanwhile have taught us. */
+void place_estimate(struct limit_place *place);
+
+/* Whether there is room for hold `i` of the place; takes nothing. */
+bool limit_may(const struct limit *limit, const struct limit_place *place, unsigned i);
+/* Whether it is a budget that is used up. */
+bool limit_refuses(const struct limit *limit);
+void limit_enqueue(struct limit *limit, struct limit_place *place);
+void limit_dequeue(struct limit *limit, struct limit_place *place);
+/* Its turn has passed: it is the next one's. */
+void limit_pass_turn(struct limit *limit, struct limit_place *place);
+void limit_take(struct limit *limit, struct limit_place *place, unsigned i);
+void limit_settle(struct limit *limit, int64_t taken_ms, int64_t more);
+/* Somebody waits at another limit, and will come here then: a little is kept at hand. */
+void limit_expect(struct limit *limit, int64_t amount, int more);
+int64_t limit_now_ms(const struct limit *limit);
 
 #endif

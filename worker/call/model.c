@@ -42,7 +42,7 @@ static void fill_keys(struct model *model, const struct model_conf *conf, struct
     model->lacks_key = model_conf_lacks_key(conf);
     model->keys = arena_new(arena, struct keys);
     model->key_count = count ? count : 1;
-    model->limits = arena_array(arena, struct limit *, model->key_count);
+    model->quotas = arena_array(arena, struct quota *, model->key_count);
 }
 
 static int64_t usual_ms(struct str latency_class)
@@ -244,31 +244,50 @@ fail:
 }
 
 /* Whoever has the key has the limit; the hash shows nothing of it. */
-static void limit_id(const struct model *model, struct str key, char *ret)
+static void limit_id(const struct model *model, struct str name, struct str key, char *ret)
 {
     const struct provider_model *d = &model->dialect;
     struct buf text;
     buf_init(&text, 1 << 20);
     buf_printf(&text, "%s\n" STR_FMT "\n" STR_FMT "\n" STR_FMT, model->provider->name,
-               STR_ARG(d->base_url), STR_ARG(d->model), STR_ARG(key));
+               STR_ARG(d->base_url), STR_ARG(name), STR_ARG(key));
     digest_sha256_hex(buf_str(&text), ret, LIMIT_ID_LEN);
     buf_done(&text);
 }
 
+static struct quota *quota_for(struct quotas *quotas, const struct model *model,
+                               const struct model_conf *given, struct str id, struct str key_id)
+{
+    return quota_of(quotas, &(struct quota_spec){
+                                .id = id,
+                                .key_id = key_id,
+                                .name = model->dialect.name,
+                                .requests = given->requests_per_minute,
+                                .tokens = given->tokens_per_minute,
+                                .budget_day = given->budget_day,
+                                .budget_month = given->budget_month,
+                                .price_input = model->price.input,
+                                .price_output = model->price.output,
+                                .learns = str_is(given->limits, "learn"),
+                                .concurrency = {given->concurrency_min, given->concurrency_max},
+                            });
+}
+
 void model_table_limit(struct model_table *table, const struct shared_conf *conf,
-                       struct limits *limits)
+                       struct quotas *quotas)
 {
     const struct model_conf *given = conf->models.items;
-    limits_begin(limits);
+    quotas_begin(quotas, &conf->tenants);
     for (size_t i = 0; i < table->count; i++) {
         struct model *model = &table->models[i];
-        char id[LIMIT_ID_LEN + 1];
+        char id[LIMIT_ID_LEN + 1], key_id[LIMIT_ID_LEN + 1];
         for (size_t key = 0; key < model->keys->count; key++) {
-            limit_id(model, model->secrets[key], id);
-            model->limits[key] = limit_of(limits, str_of(id), model->dialect.name,
-                                          given[i].requests_per_minute, given[i].tokens_per_minute);
+            limit_id(model, model->dialect.model, model->secrets[key], id);
+            limit_id(model, (struct str){0}, model->secrets[key], key_id);
+            model->quotas[key] = quota_for(quotas, model, &given[i], str_of(id), str_of(key_id));
         }
     }
+    quotas_end(quotas);
 }
 
 struct model_table *model_table_hold(struct model_table *table)

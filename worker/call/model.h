@@ -16,15 +16,15 @@
 #include "worker/call/gate.h"
 #include "worker/call/keys.h"
 #include "worker/call/latency.h"
-#include "worker/call/limit.h"
 #include "worker/call/provider.h"
+#include "worker/call/quota.h"
 #include "worker/call/routes.h"
 
 struct model {
     struct map_node node;
     const struct provider *provider;
     struct gate *gate;
-    struct limit **limits; /* of each key; NULL: none */
+    struct quota **quotas; /* of each key: the limits that hold for its calls; NULL: none */
     struct provider_model dialect;
     const struct str *secrets; /* the keys; dialect.api_key is the first */
     size_t key_count;          /* at least one, also where none is set */
@@ -51,9 +51,9 @@ struct model_table *model_table_new(const struct shared_conf *conf,
                                     const struct model_table *before, struct err *err);
 struct model_table *model_table_hold(struct model_table *table);
 void model_table_release(struct model_table *table); /* takes NULL */
-/* Gives each model the limit of its configuration, which is that of the table. */
+/* Gives each model the limits of its configuration, which is that of the table. */
 void model_table_limit(struct model_table *table, const struct shared_conf *conf,
-                       struct limits *limits);
+                       struct quotas *quotas);
 const struct route *model_route(const struct model_table *table, struct str name);
 /* Of requests that name nothing; NULL: none is configured. */
 const struct route *model_default_route(const struct model_table *table);

@@ -47,17 +47,18 @@ enum verdict queue_for_permit(struct slot *slot)
     return STEP_WAIT;
 }
 
-static void leave_limit(struct slot *slot)
+void queue_leave_limits(struct slot *slot)
 {
-    if (slot->limit)
-        limit_leave(slot->limit, &slot->share);
+    place_leaves(&slot->share);
+    if (slot->quota)
+        crowd_leave(quota_crowd(slot->quota), &slot->crowd);
 }
 
 /* There is no call after all: the place at the gate and the permit are for others. */
 void queue_leave(struct slot *slot)
 {
     gate_leave(slot->model->gate, &slot->place, slot->job->worker->loop);
-    leave_limit(slot);
+    queue_leave_limits(slot);
     queue_free_permit(slot->job->worker);
 }
 
@@ -97,7 +98,7 @@ void queue_rest_until(struct slot *slot, int64_t at_ms)
 enum verdict queue_at_gate(struct slot *slot)
 {
     struct job *job = slot->job;
-    leave_limit(slot);
+    queue_leave_limits(slot);
     queue_rest_until(slot, failover_look_ms(slot));
     if (!slot->place.queue) /* it has its place already */
         gate_wait(slot->model->gate, &slot->place, &slot->walk);
@@ -110,24 +111,61 @@ enum verdict queue_at_limit(struct slot *slot)
 {
     struct job *job = slot->job;
     queue_rest_until(slot, failover_look_ms(slot));
-    if (!slot->share.queued) {
-        draw_turn(slot, slot->share.tokens);
+    if (!slot->share.waits_at) {
+        draw_turn(slot, place_tokens(&slot->share));
         slot->share.turn = slot->turn;
-        limit_wait(slot->limit, &slot->share, &slot->walk);
+        place_waits(&slot->share, &slot->walk);
+    }
+    crowd_leave(quota_crowd(slot->quota), &slot->crowd);
+    queue_free_permit(job->worker); /* ours was not used */
+    return STEP_WAIT;
+}
+
+/* Whether the fleet's limits have room for it; "may" takes nothing yet. */
+enum place_verdict queue_asks_limits(struct slot *slot)
+{
+    struct job *job = slot->job;
+    struct quota *quota = slot->quota;
+    if (!quota)
+        return PLACE_MAY;
+    const struct quota_caller caller = {job->tenant, job->request.user,
+                                        loop_wall_ms(job->worker->loop)};
+    slot->share.bytes = slot->request.body.len;
+    slot->share.output_max = provider_max_tokens(&slot->model->dialect, slot->prompt.params);
+    slot->share.turn = slot->turn;
+    quota_fill(quota, &caller, &slot->share);
+    enum place_verdict verdict = place_asks(&slot->share);
+    if (verdict == PLACE_REFUSED)
+        quota_refusal(quota, &caller, &slot->share, &slot->call_err);
+    return verdict;
+}
+
+bool queue_crowd_allows(const struct slot *slot)
+{
+    return !slot->quota || crowd_may(quota_crowd(slot->quota), &slot->crowd);
+}
+
+/* Until a call of the model ends, or the deadline. */
+enum verdict queue_at_crowd(struct slot *slot)
+{
+    struct job *job = slot->job;
+    place_leaves(&slot->share);
+    queue_rest_until(slot, failover_look_ms(slot));
+    if (!slot->crowd.queued) {
+        draw_turn(slot, 1);
+        slot->crowd.turn = slot->turn;
+        crowd_wait(quota_crowd(slot->quota), &slot->crowd, &slot->walk);
     }
     queue_free_permit(job->worker); /* ours was not used */
     return STEP_WAIT;
 }
 
-/* Whether the fleet's limit has room for it; true takes nothing yet. */
-bool queue_limit_allows(struct slot *slot)
+/* A budget is used up: another model or nobody. */
+enum verdict queue_refuse(struct slot *slot)
 {
-    struct limit *limit = slot->limit;
-    if (!limit)
-        return true;
-    slot->share.bytes = slot->request.body.len;
-    slot->share.output_max = provider_max_tokens(&slot->model->dialect, slot->prompt.params);
-    return limit_may(limit, &slot->share);
+    const struct err err = slot->call_err;
+    queue_leave(slot);
+    return failover_next(slot, &err);
 }
 
 /* We stood still, or Redis did not hear us: somebody else may be at it, or have answered it. Who

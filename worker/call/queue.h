@@ -11,13 +11,16 @@
 bool queue_nobodys(const struct slot *slot);
 /* We stood still, or Redis did not hear us: somebody else may be at it, or have answered it. */
 bool queue_claim_lapsed(const struct slot *slot);
-/* Whether the fleet's limit has room for it; true takes nothing yet. */
-bool queue_limit_allows(struct slot *slot);
+/* Whether the fleet's limits have room for it; "may" takes nothing yet. */
+enum place_verdict queue_asks_limits(struct slot *slot);
+/* Whether there is room among the model's calls in this process. */
+bool queue_crowd_allows(const struct slot *slot);
 
 /* Waiting; each gives back what the slot holds. */
 enum verdict queue_for_permit(struct slot *slot);
 enum verdict queue_at_gate(struct slot *slot);
 enum verdict queue_at_limit(struct slot *slot);
+enum verdict queue_at_crowd(struct slot *slot);
 void queue_rest_until(struct slot *slot, int64_t at_ms);
 /* Its call leaves: whoever waits from now on comes behind it. */
 void queue_left(struct slot *slot);
@@ -29,7 +32,10 @@ enum verdict queue_give_up(struct slot *slot);
 enum verdict queue_expire(struct slot *slot);
 enum verdict queue_cancelled(struct slot *slot); /* as ERR_CANCELLED */
 enum verdict queue_claim_again(struct slot *slot);
+enum verdict queue_refuse(struct slot *slot); /* a budget is used up: as after a failed call */
 
+/* What it holds of the limits of its key, and its place where it waits for them, is for others. */
+void queue_leave_limits(struct slot *slot);
 /* A call has ended, or is none after all: its permit is for another. */
 void queue_free_permit(struct worker *worker);
 

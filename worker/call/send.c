@@ -81,8 +81,6 @@ static void keep_reply(struct slot *slot, const struct http_reply *reply)
     struct arena *arena = &slot->job->arena;
     slot->reply.status = reply->status;
     keep_body(slot, reply->body);
-    if (reply->status == 429 || slot->limit)
-        slot->reply.rate_headers = rate_headers_keep(reply->headers, arena);
     if (reply->status == 200)
         return;
     slot->reply.retry_after = arena_str(arena, http_reply_header(reply, "Retry-After"));
@@ -114,6 +112,8 @@ static void call_done(const struct http_reply *reply, const struct err *err, voi
         slot->first_byte_ms = slot->first_token_ms;
     if (!err && !slot->streamed)
         keep_reply(slot, reply);
+    if (!err)
+        slot->reply.rate_headers = rate_headers_keep(reply->headers, &slot->job->arena);
     call_over(slot);
 }
 

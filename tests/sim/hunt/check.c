@@ -133,7 +133,7 @@ static bool lacks_parts(const struct play *play, int number)
     return false;
 }
 
-static bool providers_were_well(const struct schedule *s)
+bool check_providers_were_well(const struct schedule *s)
 {
     for (size_t i = 0; i < s->count; i++)
         if (s->items[i].kind == ITEM_REPLY && !s->items[i].off &&
@@ -165,11 +165,12 @@ static void check_status(struct play *play, const struct published *p,
         play_find(play, "I5 r%d: was too late when it came, and was asked", number);
     if (p->ask->sort == SORT_FIT && !p->ask->first && done && lacks_parts(play, number))
         play_find(play, "I14 r%d: done before all of its models", number);
-    if (p->ask->sort == SORT_FIT && !done && good_answer_came(play, p) && !play->absence_count)
+    if (p->ask->sort == SORT_FIT && !done && good_answer_came(play, p) && !play->absence_count &&
+        !check_has_budget(play->schedule))
         play_find(play, "I14 r%d: is " STR_FMT " though an answer came", number,
                   STR_ARG(final->status));
     if (p->ask->sort == SORT_FIT && !done && check_times_published(play, number) == 1 &&
-        providers_were_well(play->schedule))
+        check_providers_were_well(play->schedule) && !check_has_budget(play->schedule))
         play_find(play, "I14 r%d: is " STR_FMT " though its providers were well", number,
                   STR_ARG(final->status));
 }
@@ -220,6 +221,7 @@ void check_end(struct play *play)
     check_repeats(play);
     check_deadlines(play);
     check_limit(play);
+    check_budget(play);
     check_shares(play);
     check_routes(play);
     check_books(play);

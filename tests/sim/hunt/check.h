@@ -10,16 +10,25 @@
 #include "tests/sim/hunt/play.h"
 
 enum {
-    CHECK_LOOKED_MS = 500, /* who looked just before it was final did not see it */
-    CHECK_PARKED_MAX = 4,  /* worker.parked_max */
-    CHECK_READ_AHEAD = 6,  /* worker.read_ahead */
-    CHECK_LIMIT = 20       /* models.alpha.requests_per_minute, where there is a limit */
+    CHECK_LOOKED_MS = 500,      /* who looked just before it was final did not see it */
+    CHECK_PARKED_MAX = 4,       /* worker.parked_max */
+    CHECK_READ_AHEAD = 6,       /* worker.read_ahead */
+    CHECK_LIMIT = 20,           /* models.alpha.requests_per_minute, where there is a limit */
+    CHECK_TENANT_LIMIT = 20,    /* tenants.default.requests_per_minute, the same */
+    CHECK_CALL_MICROUSD = 1000, /* what a call costs where there is a budget .. */
+    CHECK_BUDGET_CALLS = 12     /* .. which is enough for so many */
 };
 
 /* I3, at the moment of each commit: nothing below it is unfinished. */
 void check_commits(struct play *play);
 /* Every fourth schedule has a rate limit. */
 bool check_has_limit(const struct schedule *schedule);
+/* Others limit the tenant, or its money. */
+bool check_has_tenant_limit(const struct schedule *schedule);
+bool check_has_budget(const struct schedule *schedule);
+/* X3, of the ledger: no more was spent than the budget, and nobody was refused while half was left.
+ */
+void check_budget(struct play *play);
 /* X3, of the ledger: no minute has more calls than the limit. */
 void check_limit(struct play *play);
 /* X4, of a burst: who comes behind another's very many does not wait for them. */
@@ -37,6 +46,8 @@ void check_deadlines(struct play *play); /* I8 */
 void check_books(struct play *play);
 /* check_ledger.c: every send is a row (I6). */
 void check_ledger(struct play *play);
+/* Whether all providers answered all calls, as far as the list of replies says. */
+bool check_providers_were_well(const struct schedule *schedule);
 /* Whether Redis was there all the time: claims and kept answers are its. */
 bool check_redis_was_well(const struct schedule *schedule);
 /* Neither Redis nor PostgreSQL may have known of what was asked before: it is asked anew. */

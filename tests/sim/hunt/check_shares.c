@@ -45,6 +45,8 @@ static size_t light_count(const struct play *play)
 
 void check_shares(struct play *play)
 {
+    if (check_has_tenant_limit(play->schedule) || check_has_budget(play->schedule))
+        return; /* the light one may wait for a limit of its own */
     size_t most = 2 * (size_t)play->schedule->max_in_flight + light_count(play) + 2;
     for (size_t i = 0; play->schedule->burst && i < play->published_count; i++) {
         const struct published *p = &play->published[i];

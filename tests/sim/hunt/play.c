@@ -293,6 +293,24 @@ static void script_providers(struct play *play)
             sim_provider(play->sim, provider_of(p), replies[p][i]);
 }
 
+/* An answer has ten tokens in and five out. */
+static void give_prices(struct sim *sim)
+{
+    char key[64], number[24];
+    for (int p = 0; p < PROVIDERS; p++) {
+        snprintf(key, sizeof(key), "models.%s.price_input", provider_of(p));
+        snprintf(number, sizeof(number), "%d", CHECK_CALL_MICROUSD / 20);
+        sim_set(sim, key, number);
+        snprintf(key, sizeof(key), "models.%s.price_output", provider_of(p));
+        snprintf(number, sizeof(number), "%d", CHECK_CALL_MICROUSD / 10);
+        sim_set(sim, key, number);
+        snprintf(key, sizeof(key), "models.%s.max_tokens", provider_of(p));
+        sim_set(sim, key, "5");
+    }
+    snprintf(number, sizeof(number), "%.6f", CHECK_BUDGET_CALLS * CHECK_CALL_MICROUSD / 1e6);
+    sim_set(sim, "tenants.default.budget_day", number);
+}
+
 static void build(struct play *play)
 {
     static const char *const names[2][WORKERS_MAX] = {{"w1", "w2", "w3"}, {"a1", "a2", "a3"}};
@@ -311,6 +329,12 @@ static void build(struct play *play)
         snprintf(number, sizeof(number), "%d", CHECK_LIMIT);
         sim_set(play->sim, "models.alpha.requests_per_minute", number);
     }
+    if (check_has_tenant_limit(s)) {
+        snprintf(number, sizeof(number), "%d", CHECK_TENANT_LIMIT);
+        sim_set(play->sim, "tenants.default.requests_per_minute", number);
+    }
+    if (check_has_budget(s))
+        give_prices(play->sim);
     sim_redis_connect_ms(play->sim, s->redis_connect_ms);
     sim_partitions(play->sim, s->partitions);
     script_providers(play);

@@ -7,6 +7,8 @@
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -349,6 +351,41 @@ static void fallbacks_and_default_routes_are_checked(void **state)
     assert_string_equal(err.text, "'default_route': no route 's' is configured");
 }
 
+static void tenants_have_names_and_stand_there_once(void **state)
+{
+    (void)state;
+    struct tenant_conf tenants[] = {{.name = STR("acme")}, {.name = STR("acme")}};
+    assert_true(load(NULL, NULL));
+    conf.shared.tenants = (struct conf_items){tenants, 2};
+    assert_false(shared_conf_check(&conf.shared, &err));
+    assert_string_equal(err.text, "'tenants.acme' stands there twice");
+    tenants[1].name = STR("");
+    assert_false(shared_conf_check(&conf.shared, &err));
+    tenants[1].name = STR("other");
+    assert_true(shared_conf_check(&conf.shared, &err));
+}
+
+static void note(const char *text, void *context)
+{
+    snprintf(context, 512, "%s", text);
+}
+
+static void a_budget_without_prices_is_warned_of(void **state)
+{
+    (void)state;
+    struct model_conf model = {
+        .name = STR("m"), .provider = STR("ollama"), .price_input = NAN, .price_output = 1};
+    struct tenant_conf tenant = {.name = STR("acme"), .budget_month = 5};
+    char said[512] = "";
+    assert_true(load(NULL, NULL));
+    conf.shared.models = (struct conf_items){&model, 1};
+    shared_conf_each_warning(&conf.shared, note, said);
+    assert_null(strstr(said, "budget"));
+    conf.shared.tenants = (struct conf_items){&tenant, 1};
+    shared_conf_each_warning(&conf.shared, note, said);
+    assert_non_null(strstr(said, "no 'budget_day' or 'budget_month' holds them"));
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -365,6 +402,8 @@ int main(void)
         T(default_model_must_be_one_of_the_models),
         T(routes_are_checked_one_by_one),
         T(fallbacks_and_default_routes_are_checked),
+        T(tenants_have_names_and_stand_there_once),
+        T(a_budget_without_prices_is_warned_of),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -8,14 +8,17 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <math.h>
 
 #include "worker/call/estimate.h"
 #include "worker/call/lease.h"
+#include "worker/call/told.h"
 
 static struct lease fresh(int64_t requests, int64_t tokens)
 {
     struct lease lease;
-    lease_init(&lease, &(struct lease_rule){requests, tokens, 60000});
+    lease_init(&lease,
+               &(struct lease_rule){.requests = requests, .tokens = tokens, .window_ms = 60000});
     return lease;
 }
 
@@ -171,6 +174,120 @@ static void an_estimate_learns_and_keeps_to_the_request_s_own_limit(void **state
     assert_in_range(estimate_tokens(&estimate, 600, 0), 148, 152);
 }
 
+static void a_cost_is_estimated_by_both_prices(void **state)
+{
+    (void)state;
+    struct estimate estimate = {.bytes_per_token = 4, .output = 80};
+    assert_int_equal(estimate_cost(&estimate, 400, 0, 2, 10), 100 * 2 + 100 * 10);
+    assert_int_equal(estimate_cost(&estimate, 400, 10, 2, 10), 100 * 2 + 10 * 10);
+    assert_int_equal(estimate_cost(&estimate, 400, 0, NAN, 10), 0);
+}
+
+static void headers_tell_limits_and_what_is_left(void **state)
+{
+    (void)state;
+    struct told told;
+    told_read(STR("x-ratelimit-limit-requests: 60\nX-RateLimit-Remaining-Requests: 59\n"
+                  "x-ratelimit-limit-tokens: 90000\nx-ratelimit-remaining-tokens: 1000\n"),
+              &told);
+    assert_int_equal(told.requests.limit, 60);
+    assert_int_equal(told.requests.remaining, 59);
+    assert_int_equal(told.tokens.limit, 90000);
+    assert_int_equal(told_missing(&told.tokens, 80000), 79000);
+    assert_int_equal(told_missing(&told.requests, 61), 0); /* nearly the same */
+    assert_int_equal(told_missing(&told.requests, 20), 0); /* more is left */
+    told_read(
+        STR("anthropic-ratelimit-requests-limit: 50\nanthropic-ratelimit-requests-remaining: 7\n"
+            "anthropic-ratelimit-input-tokens-limit: 4000\n"),
+        &told);
+    assert_int_equal(told.requests.limit, 50);
+    assert_int_equal(told.requests.remaining, 7);
+    assert_int_equal(told.tokens.limit, 4000);
+    assert_int_equal(told.tokens.remaining, -1);
+    told_read(STR("x-ratelimit-limit-requests: many\nx-ratelimit-limit-tokens: -5\n"), &told);
+    assert_int_equal(told.requests.limit, -1);
+    assert_int_equal(told.tokens.limit, -1);
+}
+
+static struct lease budget(int64_t tokens)
+{
+    struct lease lease;
+    lease_init(&lease,
+               &(struct lease_rule){.tokens = tokens, .window_ms = 60000, .calendar = true});
+    return lease;
+}
+
+static void a_budget_is_exceeded_for_nobody(void **state)
+{
+    (void)state;
+    struct lease lease = budget(1000);
+    ask(&lease, 1000);
+    grant(&lease, 1, 1000);
+    assert_true(lease_may(&lease, 1000, 1000));
+    assert_false(lease_may(&lease, 1001, 1000));
+}
+
+static void what_was_spent_of_a_budget_is_one_number_however_long_ago(void **state)
+{
+    (void)state;
+    struct lease lease = budget(10000);
+    ask(&lease, 1000);
+    grant(&lease, 1, 5000);
+    lease_take(&lease, 700, 1010);
+    lease_take(&lease, 700, 3000);
+    lease_settle(&lease, 1010, -200);
+    struct lease_question q = ask(&lease, 200000);
+    assert_int_equal(q.spend_count, 1);
+    assert_int_equal(q.spends[0].tokens, 1200);
+}
+
+static void a_lost_answer_makes_a_budget_smaller_and_never_larger(void **state)
+{
+    (void)state;
+    struct lease lease = budget(10000);
+    ask(&lease, 1000);
+    grant(&lease, 1, 5000);
+    lease_take(&lease, 700, 1010);
+    ask(&lease, 2000);
+    lease_settle(&lease, 1010, -300); /* while it is told that it were 700 */
+    lease_unanswered(&lease, false, 2500);
+    assert_int_equal(ask(&lease, 3000).spends[0].tokens, 400);
+    grant(&lease, 0, 0);
+    lease_settle(&lease, 1010, -100);
+    ask(&lease, 4000);
+    lease_unanswered(&lease, false, 4500);
+    assert_int_equal(ask(&lease, 5000).spend_count, 0);
+}
+
+static void without_redis_a_budget_s_part_is_lent_once(void **state)
+{
+    (void)state;
+    struct lease lease = budget(10000);
+    ask(&lease, 1000);
+    lease_answered(&lease, &(struct lease_answer){.generation = 1, .tokens = 2000, .members = 4});
+    lease_take(&lease, 1000, 1100);
+    ask(&lease, 2000);
+    lease_unanswered(&lease, true, 2500);
+    lease_lend_of_budget(&lease, 2000, 2600);
+    assert_int_equal(lease.left_tokens, 8000 / 4 - 1000); /* ours may not be stored yet */
+    assert_true(lease_may(&lease, 1000, 900000));
+    lease_end_loan(&lease);
+    assert_false(lease_may(&lease, 1, 900000));
+}
+
+static void others_who_use_the_key_are_told_once_and_by_parts(void **state)
+{
+    (void)state;
+    struct lease lease = fresh(100, 0);
+    ask(&lease, 1000);
+    lease_answered(&lease, &(struct lease_answer){.generation = 1, .requests = 5, .members = 4});
+    lease_others_spent(&lease, 42, 0, 1500);
+    lease_others_spent(&lease, 42, 0, 1600);
+    struct lease_question q = ask(&lease, 2000);
+    assert_int_equal(q.spend_count, 1);
+    assert_int_equal(q.spends[0].requests, 11);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -182,6 +299,13 @@ int main(void)
         cmocka_unit_test(a_lost_answer_is_followed_by_all_that_was_spent_since),
         cmocka_unit_test(without_redis_a_part_of_the_window_is_left),
         cmocka_unit_test(questions_are_rationed_by_what_was_spent),
+        cmocka_unit_test(a_cost_is_estimated_by_both_prices),
+        cmocka_unit_test(headers_tell_limits_and_what_is_left),
+        cmocka_unit_test(a_budget_is_exceeded_for_nobody),
+        cmocka_unit_test(what_was_spent_of_a_budget_is_one_number_however_long_ago),
+        cmocka_unit_test(a_lost_answer_makes_a_budget_smaller_and_never_larger),
+        cmocka_unit_test(without_redis_a_budget_s_part_is_lent_once),
+        cmocka_unit_test(others_who_use_the_key_are_told_once_and_by_parts),
         cmocka_unit_test(an_estimate_learns_and_keeps_to_the_request_s_own_limit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
