@@ -1,11 +1,14 @@
-"""Row limits: sixteen workers keep to one model's limit of requests and tokens a minute, which the provider enforces.
+"""Row limits: sixteen workers keep to limits of requests and tokens a minute, which the provider enforces.
 
 The fake provider remembers each call it lets in and refuses with 429 what would exceed the limit in any window; its ledger says how close the
-fleet came. Requests come in bursts, half as many again as the limit lets through.
+fleet came. Two models at once, with bursts of half as much again as the limit lets through: one is bound by requests; the other by tokens, with
+requests of 50 to 2,000 tokens, a third of them in a script whose bytes say little of its tokens, so that every estimate is wrong. Then one with 72,000
+requests a minute, for the cost in questions to Redis.
 """
 
 import json
 import os
+import random
 import re
 import time
 
@@ -13,54 +16,93 @@ from confluent_kafka import Producer
 from web import get, post
 
 BROKERS = os.environ["QUERN_KAFKA__BOOTSTRAP_SERVERS"]
-WORKERS, REQUESTS, TOKENS, BURST, EVERY_S = 16, 6000, 3000000, 450, 3
+WORKERS, REQUESTS, TOKENS, FAST, BURST, EVERY_S = 16, 6000, 3000000, 72000, 450, 3
 WARM_S = 65  # a window's worth leaves at once; what comes behind it is the use
+FAST_S = 40
 
 
-def metric_sum(workers, name):
-    return sum(float(n) for w in workers for n in re.findall(rf"^{name}(?:\{{[^}}]*\}})? ([\d.]+)$", get(f"http://127.0.0.1:{w.port}/metrics"), re.M))
+def questions(workers, model):
+    name = rf'^quern_limit_questions_total\{{model="{model}"\}} ([\d.]+)$'
+    return sum(float(n) for w in workers for n in re.findall(name, get(f"http://127.0.0.1:{w.port}/metrics"), re.M))
 
 
 def write_config(bench):
     path = os.path.join(bench.run_dir, "limits.yaml")
+    rows = [("m", f"requests_per_minute: {REQUESTS}, tokens_per_minute: {TOKENS}"), ("t", f"tokens_per_minute: {TOKENS}"), ("f", f"requests_per_minute: {FAST}")]
     with open(path, "w", encoding="utf-8") as file:
-        file.write(f"default_model: m\nmodels:\n  m: {{provider: openai, model: bench, base_url: '{bench.fake_url}', api_key: k,"
-                   f" requests_per_minute: {REQUESTS}, tokens_per_minute: {TOKENS}}}\n")
+        file.write("default_model: m\nmodels:\n")
+        for name, limit in rows:
+            file.write(f"  {name}: {{provider: openai, model: bench-{name}, base_url: '{bench.fake_url}', api_key: k, limits: off, {limit}}}\n")
     return path
 
 
-def publish(producer, prefix, first, text):
-    for i in range(first, first + BURST):
-        body = {"id": f"{prefix}-{i}", "input": text}
-        producer.produce(f"{prefix}.requests", key=body["id"], value=json.dumps(body))
-    producer.flush(60)
+def text_of(tokens, rand):
+    word = '"\\" ' if rand.random() < 0.33 else "corn "
+    return (word * (tokens * 4 // len(word) + 1))[: tokens * 4]
 
 
-def counted(bench):
-    return next(row for row in json.loads(get(bench.fake_url + "/ledger/limits"))["limits"] if row["admitted"])
+class Load:
+    """A model's requests, in bursts."""
+
+    def __init__(self, prefix, model, burst, sizes):
+        self.topic, self.model, self.burst, self.sizes = f"{prefix}.requests", model, burst, sizes
+        self.sent, self.rand = 0, random.Random(7)
+
+    def publish(self, producer):
+        for _ in range(self.burst):
+            body = {"id": f"{self.model}-{self.sent}", "models": [self.model], "input": text_of(self.rand.choice(self.sizes), self.rand)}
+            producer.produce(self.topic, key=body["id"], value=json.dumps(body))
+            self.sent += 1
+            if self.sent % 1000 == 0:
+                producer.poll(0)
+
+
+def counted(bench, model):
+    rows = json.loads(get(bench.fake_url + "/ledger/limits"))["limits"]
+    return next((row for row in rows if row["model"] == f"bench-{model}"), {"admitted": 0, "tokens": 0, "refused": 0, "requests_highest": 0, "tokens_highest": 0})
+
+
+def play(bench, loads, seconds, mark_s):
+    """Publishes for so long; what the provider had counted at mark_s and at the end."""
+    producer = Producer({"bootstrap.servers": BROKERS, "partitioner": "murmur2_random", "queue.buffering.max.messages": 1000000})
+    began, round_, marks = time.time(), 0, []
+    while time.time() < began + seconds:
+        for load in loads:
+            load.publish(producer)
+        producer.flush(60)
+        round_ += 1
+        if time.time() > began + mark_s and not marks:
+            marks.append((time.time(), {load.model: counted(bench, load.model) for load in loads}))
+        time.sleep(max(0, began + round_ * EVERY_S - time.time()))
+    marks.append((time.time(), {load.model: counted(bench, load.model) for load in loads}))
+    return marks
+
+
+def tell(bench, what, model, marks, member, limit, workers):
+    (from_s, first), (to_s, last) = marks
+    use = (last[model][member] - first[model][member]) / ((to_s - from_s) * limit / 60)
+    row = last[model]
+    bench.row(f"16 workers, {what}, bursts: 429s", f"{row['refused']} of {row['admitted']} calls", "<= 1 in 10,000")
+    bench.row("use of the limit; highest in any window", f"{use * 100:.1f} %; {row['requests_highest']} requests, {row['tokens_highest']} tokens", ">= 97 %; <= 100.5 %")
+    bench.row("questions to Redis per call", f"{questions(workers, model) / max(row['admitted'], 1):.3f}", "< 0.2")
 
 
 def limits(bench, seconds):
     prefix = bench.fresh()
     bench.provider("400ms")
-    post(bench.fake_url + "/control", {"limits": [{"requests": REQUESTS, "tokens": TOKENS, "window_ms": 60000}]})
+    rules = [{"model": "bench-m", "requests": REQUESTS, "tokens": TOKENS}, {"model": "bench-t", "tokens": TOKENS}, {"model": "bench-f", "requests": FAST}]
+    post(bench.fake_url + "/control", {"limits": [{**rule, "window_ms": 60000} for rule in rules]})
     bench.config = write_config(bench)
     workers = [bench.worker(prefix, 500, name=f"worker{i}") for i in range(WORKERS)]
-    producer = Producer({"bootstrap.servers": BROKERS, "partitioner": "murmur2_random", "queue.buffering.max.messages": 1000000})
-    text = "what is it that grinds the corn, and who was it that thought of it first? " * 8
-    began, sent, marks = time.time(), 0, []
-    while time.time() < began + WARM_S + seconds:
-        publish(producer, prefix, sent, text)
-        sent += BURST
-        if time.time() > began + WARM_S and not marks:
-            marks.append((time.time(), counted(bench)["admitted"]))
-        time.sleep(max(0, began + sent / BURST * EVERY_S - time.time()))
-    marks.append((time.time(), counted(bench)["admitted"]))
-    row, questions = counted(bench), metric_sum(workers, "quern_limit_questions_total")
-    use = (marks[1][1] - marks[0][1]) / ((marks[1][0] - marks[0][0]) * REQUESTS / 60)
-    bench.row(f"16 workers, limit {REQUESTS} requests and {TOKENS} tokens a minute, bursts: 429s", f"{row['refused']} of {row['admitted']} calls", "<= 1 in 10,000")
-    bench.row("use of the limit; highest in any window", f"{use * 100:.1f} %; {row['requests_highest']} requests, {row['tokens_highest']} tokens", ">= 97 %; <= 100.5 %")
-    bench.row("questions to Redis per call", f"{questions / row['admitted']:.3f}", "< 0.2")
+    sizes = [50, 100, 200, 400, 800, 1200, 2000]
+    slow = [Load(prefix, "m", BURST, [150]), Load(prefix, "t", TOKENS * EVERY_S * 3 // 2 // 60 // (sum(sizes) // len(sizes)), sizes)]
+    marks = play(bench, slow, WARM_S + seconds, WARM_S)
+    tell(bench, f"limit {REQUESTS} requests and {TOKENS} tokens a minute", "m", marks, "admitted", REQUESTS, workers)
+    tell(bench, f"limit {TOKENS} tokens a minute, sizes of 50 to 2,000", "t", marks, "tokens", TOKENS, workers)
+    fast = play(bench, [Load(prefix, "f", FAST // 60 * EVERY_S * 5 // 4, [20])], FAST_S, FAST_S // 4)
+    row = fast[1][1]["f"]
+    rate = (row["admitted"] - fast[0][1]["f"]["admitted"]) / (fast[1][0] - fast[0][0])
+    bench.row(f"at {rate:.0f} requests/s: questions to Redis per call; 429s", f"{questions(workers, 'f') / max(row['admitted'], 1):.3f}; {row['refused']} of {row['admitted']}", "< 0.05 above 1,000/s")
     for worker in workers:
         worker.stop()
     post(bench.fake_url + "/control", {"limits": []})
