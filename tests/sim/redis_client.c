@@ -6,7 +6,9 @@
  * clients are, too.
  */
 #include <stdlib.h>
+#include <string.h>
 
+#include "common/contract/redis_keys.h"
 #include "tests/sim/redis_inside.h"
 
 enum { SCRIPTS_MAX = 16, RECONNECT_US = 100000 };
@@ -73,6 +75,33 @@ struct redis_reply redis_item(const struct redis_reply *list, size_t index)
     return reply_of(&answer->items[index]);
 }
 
+/* Keeps who got which claim. */
+static void note_claim(struct sim_redis *redis, const char *process, const char *script,
+                       struct str key, const struct sim_answer *answer)
+{
+    bool taken = script == lua_claim && answer->count > 0 &&
+                 str_is(str_from(answer->items[0].text, answer->items[0].len), "claimed");
+    bool stolen = script == lua_steal && answer->kind == REDIS_NUMBER && answer->number > 0;
+    if (!taken && !stolen)
+        return;
+    if (redis->claimed_count == redis->claimed_cap) {
+        redis->claimed_cap = redis->claimed_cap ? redis->claimed_cap * 2 : 64;
+        redis->claimed = xrealloc(redis->claimed, redis->claimed_cap * sizeof(*redis->claimed));
+    }
+    redis->claimed[redis->claimed_count++] =
+        (struct sim_claimed){process, xstrndup(key), redis->sim->now_us / 1000};
+}
+
+int64_t sim_claimed_ms(const struct sim *sim, const char *process, const char *key_part)
+{
+    const struct sim_redis *redis = sim->redis;
+    for (size_t i = redis->claimed_count; i-- > 0;)
+        if (strcmp(redis->claimed[i].process, process) == 0 &&
+            strstr(redis->claimed[i].key, key_part))
+            return redis->claimed[i].at_ms;
+    return -1;
+}
+
 static void redis_arrive(struct sim_op *op)
 {
     struct redis_op *ask = container_of(op, struct redis_op, op);
@@ -84,10 +113,12 @@ static void redis_arrive(struct sim_op *op)
         sim_answer_fail(&ask->answer, "LOADING Redis is loading the dataset in memory");
         return;
     }
-    if (ask->script)
-        sim_lua_run(ask->server, ask->script, ask->key_count, ask->words, ask->count, &ask->answer);
-    else
+    if (!ask->script) {
         sim_redis_command(ask->server, ask->words, ask->count, &ask->answer);
+        return;
+    }
+    sim_lua_run(ask->server, ask->script, ask->key_count, ask->words, ask->count, &ask->answer);
+    note_claim(ask->server, op->process->name, ask->script, ask->words[0], &ask->answer);
 }
 
 static void redis_answer(struct sim_op *op)

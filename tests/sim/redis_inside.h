@@ -30,6 +30,15 @@ struct sim_redis {
     struct lua_State *lua;
     int64_t latency_us, connect_us;
     bool down, deaf;
+    struct sim_claimed *claimed; /* in the order of their moments */
+    size_t claimed_count, claimed_cap;
+};
+
+/* A process got the claim on a slot. */
+struct sim_claimed {
+    const char *process;
+    char *key;
+    int64_t at_ms;
 };
 
 /* redis_server.c */

@@ -61,6 +61,9 @@ void sim_redis_flush(struct sim *sim)
 void sim_redis_free(struct sim_redis *redis)
 {
     sim_redis_flush(redis->sim);
+    for (size_t i = 0; i < redis->claimed_count; i++)
+        free(redis->claimed[i].key);
+    free(redis->claimed);
     map_done(&redis->keys);
     sim_lua_close(redis);
     free(redis);

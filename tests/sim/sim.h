@@ -251,6 +251,9 @@ struct str sim_redis_entry(struct sim *sim, const char *key, size_t index);
 /* SET with a value that may hold any byte. */
 void sim_redis_set(struct sim *sim, const char *key, struct str value);
 size_t sim_redis_keys(struct sim *sim, const char *part); /* keys that contain it */
+/* When a process got a slot's claim last, of the key that contains "{TENANT:ID}:SLOT"; -1: never.
+ */
+int64_t sim_claimed_ms(const struct sim *sim, const char *process, const char *key_part);
 
 /* ---- PostgreSQL ---- */
 
