@@ -68,6 +68,28 @@ static void who_takes_over_tells_of_the_dead_ones_call(void **state)
     sim_free(sim);
 }
 
+/* Nobody is there until long after the deadline: nothing is called any more, and the call of the
+ * dead one is told all the same. */
+static void a_death_is_told_of_long_after_the_deadline(void **state)
+{
+    (void)state;
+    struct sim *sim = world(4, 1000);
+    struct sim_process *worker = sim_worker(sim, "w1");
+    sim_run_ms(sim, 500);
+    sim_publish(sim, (struct sim_request){.id = "r1", .deadline_ms = 1500});
+    sim_run_ms(sim, 500);
+    assert_int_equal(sim_call_count(sim), 1);
+    sim_kill(worker);
+    sim_run_ms(sim, 50 * 60000);
+    sim_worker(sim, "w2");
+    assert_true(sim_settle(sim));
+    assert_int_equal(sim_call_count(sim), 1);
+    assert_str(sim_final(sim, "r1")->status, "expired");
+    assert_int_equal(runs_of(sim, "ambiguous"), 1);
+    assert_int_equal(sim_run_rows(sim), 1);
+    sim_free(sim);
+}
+
 /* The request is left to the next worker, the failed calls are in the ledger all the same. */
 static void calls_of_what_is_given_up_are_told(void **state)
 {
@@ -128,6 +150,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_life_that_ends_with_a_call_has_a_row),
         cmocka_unit_test(who_takes_over_tells_of_the_dead_ones_call),
+        cmocka_unit_test(a_death_is_told_of_long_after_the_deadline),
         cmocka_unit_test(calls_of_what_is_given_up_are_told),
         cmocka_unit_test(outcomes_say_who_ended_the_call),
     };

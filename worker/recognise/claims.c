@@ -15,7 +15,9 @@ enum {
     ALIVE_MS = 6000,
     RENEW_MS = 2000,
     RENEWALS_MAX = 8, /* under way at once, far more than ever are */
-    CLAIM_SPARE_MS = 60000,
+    /* Behind the deadline no call is made, but a claim still tells who died with one in hand, until
+     * a fleet that was away or has a backlog reads the request again. */
+    CLAIM_SPARE_MS = 3600000,
     HELD_BELIEVED_MS = 10000
 };
 
