@@ -263,6 +263,7 @@ static void ask_store(struct limit *limit)
         return;
     limit->seeding = true;
     limit->holders++; /* it stays until the answer is there */
+    list_remove(&limit->limits->idle, &limit->idle_node);
     limit->limits->conf.unseeded(limit, &limit->budget, limit->limits->conf.context);
 }
 

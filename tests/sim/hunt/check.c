@@ -151,6 +151,30 @@ static bool was_called(const struct play *play, int number)
     return false;
 }
 
+bool check_was_cancelled(const struct play *play, int number)
+{
+    for (size_t i = 0; i < play->cancel_count; i++)
+        if (play->cancels[i].number == number)
+            return true;
+    return false;
+}
+
+/* Half a second is enough for the message, and for whoever has just begun to listen. */
+static void check_cancels(struct play *play)
+{
+    if (!check_redis_was_well(play->schedule) || play->absence_count)
+        return;
+    for (size_t i = 0; i < play->cancel_count; i++)
+        for (size_t k = 0; k < sim_call_count(play->sim); k++) {
+            const struct sim_call *call = sim_call(play->sim, k);
+            if (check_call_of(call, play->cancels[i].number) &&
+                call->at_ms > play->cancels[i].at_ms + 500)
+                play_find(play, "I8 r%d: asked %lld ms after it was cancelled",
+                          play->cancels[i].number,
+                          (long long)(call->at_ms - play->cancels[i].at_ms));
+        }
+}
+
 static void check_status(struct play *play, const struct published *p,
                          const struct sim_final *final)
 {
@@ -165,6 +189,10 @@ static void check_status(struct play *play, const struct published *p,
         play_find(play, "I5 r%d: was too late when it came, and was asked", number);
     if (p->ask->sort == SORT_FIT && !p->ask->first && done && lacks_parts(play, number))
         play_find(play, "I14 r%d: done before all of its models", number);
+    if (check_was_cancelled(play, number))
+        return;
+    if (str_is(final->status, "cancelled"))
+        play_find(play, "I14 r%d: is cancelled, and nobody did that", number);
     if (p->ask->sort == SORT_FIT && !done && good_answer_came(play, p) && !play->absence_count &&
         !check_has_budget(play->schedule))
         play_find(play, "I14 r%d: is " STR_FMT " though an answer came", number,
@@ -224,6 +252,7 @@ void check_end(struct play *play)
     check_budget(play);
     check_shares(play);
     check_routes(play);
+    check_cancels(play);
     check_books(play);
     check_ledger(play);
     if (sim_commit_went_back(play->sim))

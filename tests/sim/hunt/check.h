@@ -48,6 +48,8 @@ void check_books(struct play *play);
 void check_ledger(struct play *play);
 /* Whether all providers answered all calls, as far as the list of replies says. */
 bool check_providers_were_well(const struct schedule *schedule);
+/* Somebody cancelled it at some time. */
+bool check_was_cancelled(const struct play *play, int number);
 /* Whether Redis was there all the time: claims and kept answers are its. */
 bool check_redis_was_well(const struct schedule *schedule);
 /* Neither Redis nor PostgreSQL may have known of what was asked before: it is asked anew. */

@@ -201,6 +201,22 @@ static void lose_unit(struct play *play, const struct event *event, bool aggrega
                      .name = play->units[i].name, .from_ms = now, .to_ms = now + 1, .lost = true});
 }
 
+/* As `quern cancel` does it. */
+static void cancel(struct play *play, const struct event *event)
+{
+    char key[64], message[64];
+    if (!play->published_count)
+        return;
+    const struct ask *ask = play->published[(size_t)event->who % play->published_count].body;
+    const char *tenant = tenant_of(ask->tenant) ? tenant_of(ask->tenant) : "default";
+    snprintf(key, sizeof(key), "quern:cancelled:{%s:%s}", tenant, request_id(ask->number));
+    snprintf(message, sizeof(message), "%s\x1f%s", tenant, request_id(ask->number));
+    sim_redis(play->sim, (const char *const[]){"SET", key, "1", NULL});
+    sim_redis(play->sim, (const char *const[]){"PUBLISH", "quern:cancel", message, NULL});
+    play->cancels[play->cancel_count].number = ask->number;
+    play->cancels[play->cancel_count++].at_ms = sim_now_ms(play->sim);
+}
+
 static void happen(struct play *play, const struct event *event, bool begins)
 {
     struct sim *sim = play->sim;
@@ -260,6 +276,10 @@ static void happen(struct play *play, const struct event *event, bool begins)
             sim_reload(worker);
         break;
     }
+    case EVENT_CANCEL:
+        if (begins)
+            cancel(play, event);
+        break;
     case EVENT_KINDS:
         break;
     }

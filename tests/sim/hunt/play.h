@@ -41,6 +41,11 @@ struct play {
         int64_t back_ms, back_after_ms;
     } units[UNITS];
     size_t unit_count;
+    struct {
+        int number;
+        int64_t at_ms;
+    } cancels[ITEMS_MAX];
+    size_t cancel_count;
     size_t commits;
     int64_t checked[8];
     bool settled;

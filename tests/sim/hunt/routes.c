@@ -131,6 +131,8 @@ static void check_answered(struct play *play, const struct published *p)
     int64_t at_ms = answered_ms(play, p->ask->number);
     if (play->schedule->route.status == 400)
         return; /* whoever got that is not asked again: check_no() */
+    if (check_was_cancelled(play, p->ask->number))
+        return;
     if (check_has_tenant_limit(play->schedule) || check_has_budget(play->schedule))
         return; /* that holds for both of them */
     if (at_ms < 0)

@@ -30,6 +30,7 @@ static const struct {
     [EVENT_COMMITS_FAIL] = {"commits fail", 0},
     [EVENT_PROVIDER_DOWN] = {"provider away", 4000},
     [EVENT_RELOAD] = {"reload worker", 0},
+    [EVENT_CANCEL] = {"cancel", 0},
 };
 
 static const char *const MODELS[] = {
@@ -105,7 +106,7 @@ static void draw_events(struct schedule *s, struct rand *rand)
 {
     int count = below(rand, 3) ? below(rand, 10) : 0;
     for (int i = 0; i < count && s->troubles; i++) {
-        enum event_kind kind = (enum event_kind)below(rand, EVENT_KINDS);
+        enum event_kind kind = (enum event_kind)below(rand, EVENT_CANCEL);
         struct event event = {.kind = kind, .who = below(rand, WORKERS_MAX)};
         int64_t at_ms = below(rand, (int)s->end_ms);
         event.for_ms = 20 + (below(rand, 3) ? below(rand, (int)EVENTS[kind].for_ms_max / 8 + 1)
@@ -223,6 +224,14 @@ static void draw_knot(struct schedule *s, struct rand *rand)
     }
 }
 
+/* Nobody wants the answer to some of them any more. */
+static void draw_cancels(struct schedule *s, struct rand *rand)
+{
+    int count = 1 + below(rand, 4);
+    for (int i = 0; i < count; i++)
+        schedule_event(s, below(rand, (int)s->end_ms), EVENT_CANCEL, below(rand, 1000), 0);
+}
+
 /* A calm world in which one tenant has very many, and another comes behind them. */
 static void draw_burst(struct schedule *s, struct rand *rand)
 {
@@ -254,7 +263,7 @@ void schedule_draw(struct schedule *ret, uint64_t seed)
     ret->sessions = 1 + below(&rand, SESSIONS_MAX);
     ret->max_in_flight = 1 + below(&rand, below(&rand, 2) ? 4 : 40);
     ret->redis_connect_ms = below(&rand, 4) ? 0 : below(&rand, 300);
-    for (int kind = 0; kind < EVENT_KINDS; kind++)
+    for (int kind = 0; kind < EVENT_CANCEL; kind++)
         ret->troubles |= (unsigned)(below(&rand, 3) == 0) << kind;
     ret->burst = seed % 10 == 7;
     if (ret->burst) {
@@ -267,6 +276,8 @@ void schedule_draw(struct schedule *ret, uint64_t seed)
     draw_replies(ret, &rand);
     draw_knot(ret, &rand);
     routes_draw(ret);
+    if (seed % 6 == 4)
+        draw_cancels(ret, &rand);
 }
 
 void schedule_ask(struct schedule *s, int64_t at_ms, int number, int session, int models,

@@ -60,6 +60,7 @@ enum event_kind {
     EVENT_COMMITS_FAIL,
     EVENT_PROVIDER_DOWN,
     EVENT_RELOAD,
+    EVENT_CANCEL, /* `who`: of the requests that are published then; drawn by itself */
     EVENT_KINDS
 };
 
