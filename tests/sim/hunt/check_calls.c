@@ -270,7 +270,8 @@ static bool knows_its_final(const struct play *play, int number, int64_t final_m
 
 /* It got the slot's claim before the final was there, and looked no more: whoever answered
  * meanwhile had no claim, for it asked for one while Redis was away. The wait for a rate limit or a
- * permit lies between the claim and the call, and may be long; nobody looks again behind it. */
+ * permit lies between the claim and the call, and only behind a long one the claim is asked for
+ * again. */
 static bool was_claimed_before(const struct play *play, const struct sim_call *call,
                                int64_t final_ms)
 {
