@@ -194,6 +194,30 @@ static void calls_without_a_price_cost_nothing(void **state)
     sim_free(sim);
 }
 
+/* Who made us ask what was spent has gone when the store answers. */
+static void a_budget_is_kept_while_the_store_is_asked_for_it(void **state)
+{
+    (void)state;
+    for (int64_t left_ms = 1; left_ms < 12; left_ms++) {
+        struct sim *sim = world(20 + (uint64_t)left_ms);
+        sim_set(sim, "tenants.default.budget_day", "1");
+        sim_set(sim, "tenants.default.budget_month", "1");
+        sim_worker(sim, "w1");
+        sim_run_ms(sim, 1000);
+        for (int i = 0; i < 20; i++) {
+            char tenant[16];
+            snprintf(tenant, sizeof(tenant), "t%d", i % 5);
+            sim_publish(sim, (struct sim_request){.id = nth("r", i),
+                                                  .tenant = tenant,
+                                                  .deadline_ms = i < 5 ? left_ms : 60000});
+            sim_run_ms(sim, 50);
+        }
+        assert_true(sim_settle(sim));
+        assert_in_range(cost_of(sim, NULL), 15 * CALL_MICROUSD, 20 * CALL_MICROUSD);
+        sim_free(sim);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -204,6 +228,7 @@ int main(void)
         cmocka_unit_test(what_was_spent_survives_a_redis_that_forgets),
         cmocka_unit_test(what_was_spent_survives_a_fleet_that_begins_anew),
         cmocka_unit_test(without_redis_no_more_is_spent_either),
+        cmocka_unit_test(a_budget_is_kept_while_the_store_is_asked_for_it),
         cmocka_unit_test(calls_without_a_price_cost_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
