@@ -159,10 +159,12 @@ bool check_was_cancelled(const struct play *play, int number)
     return false;
 }
 
-/* Half a second is enough for the message, and for whoever has just begun to listen. */
+/* Half a second is enough for the message, and for whoever has just begun to listen. A message that
+ * Redis loses is not sent again: who has the request in hand already does not look at the key. */
 static void check_cancels(struct play *play)
 {
-    if (!check_redis_was_well(play->schedule) || play->absence_count)
+    if (!check_redis_was_well(play->schedule) || schedule_has(play->schedule, EVENT_REDIS_DEAF) ||
+        play->absence_count)
         return;
     for (size_t i = 0; i < play->cancel_count; i++)
         for (size_t k = 0; k < sim_call_count(play->sim); k++) {
