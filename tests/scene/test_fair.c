@@ -153,6 +153,26 @@ static void what_is_too_late_when_its_turn_comes_is_not_called(void **state)
     sim_free(sim);
 }
 
+/* What the first ones were estimated too high at is given back, which is the same for both. */
+static void a_tenant_of_weight_three_gets_three_times_as_much(void **state)
+{
+    struct sim *sim = world(9, 50, "20");
+    size_t gold = 0;
+    (void)state;
+    sim_set(sim, "tenants.gold.weight", "3");
+    sim_set(sim, "worker.read_ahead", "1000");
+    for (int i = 0; i < 400; i++) {
+        sim_publish(sim, (struct sim_request){.id = nth("g", i), .tenant = "gold"});
+        sim_publish(sim, (struct sim_request){.id = nth("p", i), .tenant = "plain"});
+    }
+    sim_worker(sim, "w1");
+    assert_true(sim_settle(sim));
+    for (size_t i = 200; i < 440; i++)
+        gold += str_starts(sim_call(sim, i)->id, STR("gold/"));
+    assert_between(gold, 160, 200);
+    sim_free(sim);
+}
+
 /* At a rate limit all of one tenant's requests wait that have begun. */
 static void at_a_rate_limit_a_light_tenant_does_not_wait_behind_the_many(void **state)
 {
@@ -217,6 +237,7 @@ int main(void)
         cmocka_unit_test(turns_keep_their_order_though_they_were_read_past),
         cmocka_unit_test(while_kafka_is_away_bodies_are_asked_for_again),
         cmocka_unit_test(what_is_too_late_when_its_turn_comes_is_not_called),
+        cmocka_unit_test(a_tenant_of_weight_three_gets_three_times_as_much),
         cmocka_unit_test(at_a_rate_limit_a_light_tenant_does_not_wait_behind_the_many),
         cmocka_unit_test(for_permits_tenants_go_by_turns_too),
         cmocka_unit_test(a_request_of_nobody_is_refused_as_ever),
