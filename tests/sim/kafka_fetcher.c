@@ -68,7 +68,7 @@ void kafka_fetch(struct kafka_fetcher *fetcher, struct kafka_fetch *fetch)
     must(fetch->first >= 0 && fetch->last >= fetch->first);
     fetch->part = part_of(fetcher, fetch);
     fetch->since_ms = now_ms(fetcher);
-    fetch->trouble = sim_door(fetcher->process, SIM_FETCH, fetch->topic);
+    fetch->trouble = (int)sim_door(fetcher->process, SIM_FETCH, fetch->topic);
     list_append(&fetch->part->asked, &fetch->node);
     look_after(fetcher, FETCH_US);
 }

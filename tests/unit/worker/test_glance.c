@@ -19,8 +19,8 @@
 
 static const char *const documents[] = {
     "{\"id\":\"r1\",\"tenant\":\"acme\",\"input\":\"hello\",\"deadline_ms\":5000}",
-    "{\"input\":\"say \\\"tenant\\\":\\\"x\\\" "
-    "\\\\\",\"tenant\":\"acme\",\"created_at\":1700000000000}",
+    ("{\"input\":\"say \\\"tenant\\\":\\\"x\\\" "
+     "\\\\\",\"tenant\":\"acme\",\"created_at\":1700000000000}"),
     " { \"params\" : { \"max_tokens\" : 77 , \"stop\" : [ \"}\" ] } , \"tenant\" : \"b\" } ",
     "{\"metadata\":{\"tenant\":\"no\",\"a\":[1,2,{\"b\":null}]},\"tenant\":\"yes\"}",
     "{\"messages\":[{\"role\":\"user\",\"content\":\"{[\\\"\"}],\"max_tokens\":5}",
