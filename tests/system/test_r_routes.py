@@ -68,7 +68,8 @@ def whatever_becomes_of_the_first_model_the_second_answers(w):
     for name in FIRST:
         runs = answered(w, "via-" + name, "m-openai")
         same({r["model"] for r in runs[:-1]}, {name}, "who was asked before, by way of via-" + name)
-        true(len(runs) - 1 <= 2, "%d calls to %s" % (len(runs) - 1, name))
+        asked = [r for r in runs[:-1] if r["outcome"] != "ambiguous"]  # a send that the library repeats by itself is a row, too
+        true(len(asked) <= 2, "%d calls to %s" % (len(asked), name))
 
 
 @scenario
