@@ -105,6 +105,7 @@ struct slot {
     int64_t heard_ms;      /* when the last piece came */
     int64_t first_token_ms;
     struct timer silence;
+    bool silence_kept;   /* it ends with the job's memory */
     struct relay *relay; /* NULL: nobody wants the chunks */
     struct err err;      /* ERR_NONE: there is an answer */
     struct answer answer;

@@ -68,8 +68,9 @@ static void forget_timer(void *context)
 
 void listen_begin(struct slot *slot)
 {
-    if (slot->attempt == 1)
+    if (!slot->silence_kept) /* once, also when an earlier call was none of a stream */
         arena_defer(&slot->job->arena, forget_timer, slot);
+    slot->silence_kept = true;
     slot->stream = NULL;
     slot->first_token_ms = INT_ABSENT;
     slot->heard_ms = slot->call_started_ms;

@@ -3,12 +3,10 @@
  */
 #include "worker/call/relay.h"
 
-#include "common/base/must.h"
-#include "common/base/plant.h"
 #include "common/contract/redis_keys.h"
 #include "worker/job.h"
 
-enum { WORDS_MAX = 14, EXPIRE_AGAIN_MS = 60000 };
+enum { EXPIRE_AGAIN_MS = 60000 };
 
 struct relay {
     struct worker *worker;
