@@ -32,3 +32,17 @@ void job_record(const struct job *job, struct last_words *ret)
     ret->offset = job->record->offset;
     ret->timestamp_ms = job->record->timestamp_ms;
 }
+
+void slot_result(const struct slot *slot, struct result *ret)
+{
+    const struct job *job = slot->job;
+    contract_init(&contract_result, ret);
+    ret->request_id = job->id;
+    ret->tenant = job->tenant;
+    ret->slot = slot->number;
+    ret->slots = job->slot_count;
+    if (slot->model) {
+        ret->model = slot->model->dialect.name;
+        ret->provider = str_of(slot->model->provider->name);
+    }
+}

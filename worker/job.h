@@ -200,6 +200,8 @@ void job_record(const struct job *job, struct last_words *ret);
 bool job_owned(const struct job *job);
 /* Nothing is left to do for the slot but to report: it has an answer, or never will. */
 bool slot_decided(const struct slot *slot);
+/* A result with nothing but whose it is. */
+void slot_result(const struct slot *slot, struct result *ret);
 /* The job's desk ran over: err is set, true. */
 bool job_overflowed(const struct job *job, struct err *err);
 

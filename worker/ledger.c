@@ -245,15 +245,7 @@ static void try(void *context)
 static void fill(struct slot *slot, struct result *result)
 {
     struct job *job = slot->job;
-    contract_init(&contract_result, result);
-    result->request_id = job->id;
-    result->tenant = job->tenant;
-    result->slot = slot->number;
-    result->slots = job->slot_count;
-    if (slot->model) {
-        result->model = slot->model->dialect.name;
-        result->provider = str_of(slot->model->provider->name);
-    }
+    slot_result(slot, result);
     result->status = STR("calls");
     result->attempts.items = ledger_attempts(slot, &result->attempts.count);
     result->request.user = job->request.user;

@@ -92,15 +92,7 @@ static void fill_result(struct slot *slot)
 {
     struct job *job = slot->job;
     struct result *result = &slot->result;
-    contract_init(&contract_result, result);
-    result->request_id = job->id;
-    result->tenant = job->tenant;
-    result->slot = slot->number;
-    result->slots = job->slot_count;
-    if (slot->model) {
-        result->model = slot->model->dialect.name;
-        result->provider = str_of(slot->model->provider->name);
-    }
+    slot_result(slot, result);
     result->status = status_of(slot);
     result->times.queued_ms =
         job->began_wall_ms > job->created_at ? job->began_wall_ms - job->created_at : 0;
