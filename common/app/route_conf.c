@@ -36,15 +36,6 @@ struct str route_conf_model(struct str item, double *ret_weight)
     return str_trim(str_slice(item, 0, at));
 }
 
-static bool has_model(const struct shared_conf *conf, struct str name)
-{
-    const struct model_conf *models = conf->models.items;
-    for (size_t i = 0; i < conf->models.count; i++)
-        if (str_eq(models[i].name, name))
-            return true;
-    return false;
-}
-
 /* `place` is "routes.NAME.models". */
 static bool check_names(const struct shared_conf *conf, const struct conf_strs *names,
                         const char *place, bool weights, struct err *err)
@@ -64,7 +55,7 @@ static bool check_names(const struct shared_conf *conf, const struct conf_strs *
                     place, STR_ARG(str_utf8_cut(item, 80)), WEIGHT_MAX);
             return false;
         }
-        if (!has_model(conf, name)) {
+        if (!shared_conf_has_model(conf, name)) {
             err_set(err, ERR_CONFIG, "'%s': no model '" STR_FMT "' is configured", place,
                     STR_ARG(str_utf8_cut(name, 80)));
             return false;
@@ -80,14 +71,6 @@ static bool check_names(const struct shared_conf *conf, const struct conf_strs *
     return true;
 }
 
-static bool has_control(struct str s)
-{
-    for (size_t i = 0; i < s.len; i++)
-        if ((unsigned char)s.data[i] < ' ' || s.data[i] == 0x7f)
-            return true;
-    return false;
-}
-
 static bool check_route(const struct shared_conf *conf, const struct route_conf *route,
                         struct err *err)
 {
@@ -98,7 +81,7 @@ static bool check_route(const struct shared_conf *conf, const struct route_conf 
                  {"context_models", &route->context_models},
                  {"filter_models", &route->filter_models}};
     char place[MODEL_NAME_BYTES_MAX + 32];
-    if (has_control(route->name) || route->name.len > MODEL_NAME_BYTES_MAX) {
+    if (conf_has_control(route->name) || route->name.len > MODEL_NAME_BYTES_MAX) {
         err_set(err, ERR_CONFIG,
                 "'routes." STR_FMT "': a name must be at most 128 bytes without line breaks",
                 STR_ARG(str_utf8_cut(route->name, 80)));

@@ -12,7 +12,6 @@
 #include <unistd.h>
 
 #include "common/app/addresses.h"
-
 #include "common/app/prices.h"
 
 enum {
@@ -149,8 +148,7 @@ static bool check_properties(const struct conf_props *properties, struct err *er
     return true;
 }
 
-/* Such bytes in a header would begin another header. */
-static bool has_control(struct str s)
+bool conf_has_control(struct str s)
 {
     for (size_t i = 0; i < s.len; i++)
         if ((unsigned char)s.data[i] < ' ' || s.data[i] == 0x7f)
@@ -182,7 +180,7 @@ static bool check_headers(const struct model_conf *model, struct err *err)
     const struct conf_props *headers = &model->headers;
 
     for (size_t i = 0; i < headers->count; i++)
-        if (!is_header_name(headers->keys[i]) || has_control(headers->values[i]))
+        if (!is_header_name(headers->keys[i]) || conf_has_control(headers->values[i]))
             return refuse_model(model, "headers",
                                 "has a name that is none for a header, or a line break in it", err);
     if (headers->count > HEADERS_MAX)
@@ -201,7 +199,7 @@ static bool check_base_url(const struct model_conf *model, struct err *err)
                             "must be set: this provider has no address of its own", err);
     if (!str_empty(url) && !str_starts(url, STR("http://")) && !str_starts(url, STR("https://")))
         return refuse_model(model, "base_url", "must begin with http:// or https://", err);
-    if (has_control(url))
+    if (conf_has_control(url))
         return refuse_model(model, "base_url", "has a line break in it", err);
     if (str_index(url, '?') < url.len || str_index(url, '#') < url.len ||
         str_index(url, ' ') < url.len)
@@ -234,7 +232,7 @@ static bool check_transport(const struct model_conf *model, struct err *err)
     if (str_is(model->http, "2") && !str_starts(address_of(model), STR("https://")))
         return refuse_model(model, "http", "can be 2 only where base_url begins with https://",
                             err);
-    if (has_control(model->ca_file))
+    if (conf_has_control(model->ca_file))
         return refuse_model(model, "ca_file", "has a line break in it", err);
     char path[PATH_MAX];
     snprintf(path, sizeof(path), STR_FMT, STR_ARG(model->ca_file));
@@ -260,14 +258,14 @@ static bool check_address(const struct model_conf *model, const struct conf_strs
 
 static bool check_model(const struct model_conf *model, struct err *err)
 {
-    if (has_control(model->name) || model->name.len > MODEL_NAME_BYTES_MAX)
+    if (conf_has_control(model->name) || model->name.len > MODEL_NAME_BYTES_MAX)
         return refuse_model(model, "name", "must be at most 128 bytes without line breaks", err);
-    if (has_control(model->api_key))
+    if (conf_has_control(model->api_key))
         return refuse_model(model, "api_key", "has a line break in it", err);
     if (model->api_keys.count > API_KEYS_MAX)
         return refuse_model(model, "api_keys", "has more than 31 keys", err);
     for (size_t i = 0; i < model->api_keys.count; i++)
-        if (has_control(model->api_keys.items[i]))
+        if (conf_has_control(model->api_keys.items[i]))
             return refuse_model(model, "api_keys", "has a key with a line break in it", err);
     return check_base_url(model, err) && check_headers(model, err) &&
            check_api_version(model, err) && check_transport(model, err);
@@ -383,7 +381,7 @@ static bool check_tenants(const struct shared_conf *conf, struct err *err)
 
     for (size_t i = 0; i < conf->tenants.count; i++) {
         if (str_empty(tenants[i].name) || tenants[i].name.len > TENANT_NAME_BYTES_MAX ||
-            has_control(tenants[i].name)) {
+            conf_has_control(tenants[i].name)) {
             err_set(err, ERR_CONFIG,
                     "'tenants." STR_FMT ".name' must be 1 to %d bytes without line breaks",
                     STR_ARG(str_utf8_cut(tenants[i].name, 80)), TENANT_NAME_BYTES_MAX);
@@ -417,15 +415,22 @@ static bool check_prefix(struct str prefix, struct err *err)
     return good;
 }
 
-static bool check_default_model(const struct shared_conf *conf, struct err *err)
+bool shared_conf_has_model(const struct shared_conf *conf, struct str name)
 {
     const struct model_conf *models = conf->models.items;
 
+    for (size_t i = 0; i < conf->models.count; i++)
+        if (str_eq(models[i].name, name))
+            return true;
+    return false;
+}
+
+static bool check_default_model(const struct shared_conf *conf, struct err *err)
+{
     if (str_empty(conf->default_model) || conf->models.count == 0)
         return true;
-    for (size_t i = 0; i < conf->models.count; i++)
-        if (str_eq(models[i].name, conf->default_model))
-            return true;
+    if (shared_conf_has_model(conf, conf->default_model))
+        return true;
     err_set(err, ERR_CONFIG, "'default_model': no model '" STR_FMT "' is configured",
             STR_ARG(conf->default_model));
     return false;

@@ -139,6 +139,9 @@ struct provider_facts {
 /* NULL: there is no such provider. */
 const struct provider_facts *provider_facts(struct str name);
 
+/* Such bytes in a header, a log line or a key would begin another one. */
+bool conf_has_control(struct str s);
+bool shared_conf_has_model(const struct shared_conf *conf, struct str name);
 /* Routes and fallbacks: names of models, weights; part of the next one. */
 bool route_conf_check(const struct shared_conf *conf, struct err *err);
 /* What the table cannot check: reserved Kafka properties, model addresses, files. */
