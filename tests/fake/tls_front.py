@@ -11,6 +11,8 @@ import socket
 import subprocess
 import time
 
+from ports import free_port
+
 CONFIG = """
 daemon off; worker_processes 1; {user} pid {dir}/nginx.pid; error_log {dir}/error.log; worker_rlimit_nofile 60000;
 events {{ worker_connections 30000; }}
@@ -27,12 +29,6 @@ http {{
   server {{ listen 127.0.0.1:{old} ssl; ssl_certificate {dir}/good.pem; ssl_certificate_key {dir}/key.pem; location / {{ proxy_pass http://fake; }} }}
 }}
 """
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 class TlsFront:

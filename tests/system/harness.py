@@ -14,6 +14,7 @@ import pathlib
 import shutil
 import signal
 import subprocess
+import sys
 import time
 import uuid
 
@@ -25,9 +26,12 @@ from confluent_kafka.admin import AdminClient
 
 from collector import Collector
 from fake_client import Fake, answer
-from program import Program, free_port, wait_until
+from program import Program, wait_until
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests/fake"))
+from ports import free_port  # noqa: E402
+
 PROGRAMS = ("quern-worker", "quern-aggregator", "quern", "quern-fake")
 TOPICS = ("requests", "requests.batch", "results", "replies", "dead")
 JSON_TYPE = "application/json"

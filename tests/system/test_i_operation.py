@@ -4,8 +4,8 @@ import re
 import signal
 import subprocess
 
-from harness import expected, same, scenario, true, wait_until
-from program import free_port, http_get
+from harness import expected, free_port, same, scenario, true, wait_until
+from program import http_get
 
 CANARY = "sk-canary-7f3a9c51e2d84b06"
 FLEET = {"models": {"m-secret": {"api_key": CANARY}, "fake-401": {"api_keys": [CANARY, CANARY + "-second"]}}}

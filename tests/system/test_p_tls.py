@@ -1,12 +1,8 @@
 """Providers behind TLS: whom we trust, HTTP/1.1 and HTTP/2, and connections that belong to one key."""
 import json
-import pathlib
-import sys
 
 from harness import same, scenario, true
-
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "fake"))
-from tls_front import TlsFront  # noqa: E402
+from tls_front import TlsFront
 
 FLEET = {"workers": 1, "aggregators": 1}
 
