@@ -276,6 +276,27 @@ char *arena_cstr(struct arena *arena, struct str s)
     return copy;
 }
 
+struct str arena_join(struct arena *arena, const struct str *parts, size_t count)
+{
+    size_t len = 0;
+    for (size_t i = 0; i < count; i++)
+        len = add_capped(len, parts[i].len);
+    char *text = arena_alloc(arena, add_capped(len, 1)), *at = text;
+    for (size_t i = 0; i < count; i++) {
+        if (parts[i].len)
+            memcpy(at, parts[i].data, parts[i].len);
+        at += parts[i].len;
+    }
+    *at = '\0';
+    return str_from(text, len);
+}
+
+struct str arena_i64(struct arena *arena, int64_t n)
+{
+    char digits[STR_I64_MAX];
+    return arena_str(arena, str_i64(n, digits));
+}
+
 struct str arena_printf(struct arena *arena, const char *format, ...)
 {
     va_list args;

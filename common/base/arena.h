@@ -63,6 +63,12 @@ void *arena_try(struct arena *arena, size_t bytes);
 struct str arena_str(struct arena *arena, struct str s);
 /* The same as a C string; "" for absent. */
 char *arena_cstr(struct arena *arena, struct str s);
+/* One behind the other, in one piece; for what is made for every request, where printf is felt. */
+struct str arena_join(struct arena *arena, const struct str *parts, size_t count);
+#define ARENA_JOIN(arena, ...)                                                                     \
+    arena_join((arena), (const struct str[]){__VA_ARGS__},                                         \
+               sizeof((const struct str[]){__VA_ARGS__}) / sizeof(struct str))
+struct str arena_i64(struct arena *arena, int64_t n); /* in decimal */
 struct str arena_printf(struct arena *arena, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 struct str arena_vprintf(struct arena *arena, const char *format, va_list args)

@@ -35,8 +35,7 @@ void buf_clear(struct buf *buf)
         buf->data[0] = '\0';
 }
 
-/* Makes room for `more` bytes and their NUL; false when that would pass the maximum. */
-static bool make_room(struct buf *buf, size_t more)
+static bool make_more_room(struct buf *buf, size_t more)
 {
     if (buf->overflowed || more > buf->max - buf->len) {
         buf->overflowed = true;
@@ -53,6 +52,13 @@ static bool make_room(struct buf *buf, size_t more)
     buf->data = xrealloc(buf->data, cap);
     buf->cap = cap;
     return true;
+}
+
+/* Makes room for `more` bytes and their NUL; false when that would pass the maximum. */
+static inline bool make_room(struct buf *buf, size_t more)
+{
+    bool fits = more < buf->cap - buf->len && more <= buf->max - buf->len && !buf->overflowed;
+    return fits || make_more_room(buf, more);
 }
 
 void buf_reserve(struct buf *buf, size_t bytes)

@@ -121,6 +121,19 @@ bool str_to_i64(struct str s, int64_t min, int64_t max, int64_t *ret)
     return true;
 }
 
+struct str str_i64(int64_t n, char room[STR_I64_MAX])
+{
+    size_t at = STR_I64_MAX;
+    uint64_t rest = n < 0 ? 0 - (uint64_t)n : (uint64_t)n;
+    do {
+        room[--at] = (char)('0' + rest % 10);
+        rest /= 10;
+    } while (rest > 0);
+    if (n < 0)
+        room[--at] = '-';
+    return str_from(room + at, STR_I64_MAX - at);
+}
+
 /* Steps over digits; false when there is not one. */
 static bool skip_digits(struct str s, size_t *at)
 {

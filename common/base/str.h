@@ -59,6 +59,9 @@ struct str str_trim(struct str s);
 bool str_split(struct str *rest, char sep, struct str *ret);
 /* Whole string is one decimal number within the bounds; else false and `ret` untouched. */
 bool str_to_i64(struct str s, int64_t min, int64_t max, int64_t *ret);
+/* In decimal, written into the room. */
+#define STR_I64_MAX 20
+struct str str_i64(int64_t n, char room[STR_I64_MAX]);
 bool str_to_f64(struct str s, double *ret);
 /* Valid UTF-8 without surrogates and overlong forms (RFC 3629). NUL bytes are allowed. */
 bool str_utf8_valid(struct str s);

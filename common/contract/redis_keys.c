@@ -8,8 +8,6 @@
 #include "common/contract/redis_keys.h"
 #include "common/base/plant.h"
 
-#include <stdio.h>
-
 #include "common/base/must.h"
 
 struct key_row {
@@ -25,7 +23,6 @@ static const struct key_row rows[REDIS_KEY_COUNT] = {
 
 static struct str fill(struct arena *arena, struct str prefix, enum redis_key key,
                        const struct str *parts, size_t part_count);
-static struct str slot_text(int slot, char (*buffer)[12]);
 
 struct str redis_key_conversation(struct arena *arena, struct str prefix, struct str tenant,
                                   struct str session)
@@ -37,16 +34,16 @@ struct str redis_key_conversation(struct arena *arena, struct str prefix, struct
 struct str redis_key_claim(struct arena *arena, struct str prefix, struct str tenant, struct str id,
                            int slot)
 {
-    char buffer[12];
-    const struct str parts[] = {tenant, id, slot_text(slot, &buffer)};
+    char number[STR_I64_MAX];
+    const struct str parts[] = {tenant, id, str_i64(slot, number)};
     return fill(arena, prefix, REDIS_KEY_CLAIM, parts, 3);
 }
 
 struct str redis_key_kept(struct arena *arena, struct str prefix, struct str tenant, struct str id,
                           int slot)
 {
-    char buffer[12];
-    const struct str parts[] = {tenant, id, slot_text(slot, &buffer)};
+    char number[STR_I64_MAX];
+    const struct str parts[] = {tenant, id, str_i64(slot, number)};
     return fill(arena, prefix, REDIS_KEY_KEPT, parts, 3);
 }
 
@@ -150,10 +147,4 @@ static struct str fill(struct arena *arena, struct str prefix, enum redis_key ke
     walk(pattern, parts, part_count, text + prefix.len);
     text[len] = '\0';
     return str_from(text, len);
-}
-
-static struct str slot_text(int slot, char (*buffer)[12])
-{
-    int len = snprintf(*buffer, sizeof(*buffer), "%d", slot);
-    return str_from(*buffer, (size_t)len);
 }

@@ -279,17 +279,9 @@ void json_str(struct json_writer *w, struct str s)
 
 void json_int(struct json_writer *w, int64_t n)
 {
-    char digits[20];
-    size_t at = sizeof(digits);
-    uint64_t rest = n < 0 ? 0 - (uint64_t)n : (uint64_t)n;
-    do {
-        digits[--at] = (char)('0' + rest % 10);
-        rest /= 10;
-    } while (rest > 0);
-    if (n < 0)
-        digits[--at] = '-';
+    char digits[STR_I64_MAX];
     begin(w);
-    buf_add(w->out, digits + at, sizeof(digits) - at);
+    buf_add_str(w->out, str_i64(n, digits));
 }
 
 /* One number fits a small block of the caller's. */

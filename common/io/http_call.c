@@ -28,7 +28,7 @@
 #define RECEIVE_2_BYTES_OLD 524288L
 #define UPLOAD_BYTES        16384L /* TLS only; the least libcurl accepts */
 
-#define OWN_HEADERS_MAX 2
+#define OWN_HEADERS_MAX 3
 #define LONG_BODY_BYTES 65536 /* libcurl draws its own line somewhere above */
 
 #define BUFFER_BYTES_FIRST 4096
@@ -397,14 +397,15 @@ bad_name:
 }
 
 /* The lines we add ourselves. "Expect:" keeps libcurl from asking for permission before it sends a
- * long body; the agent's name is cheaper here than as an option, which is formatted anew each time.
- */
+ * long body; the agent's name and the encoding are cheaper here than as options, which are
+ * formatted anew each time. */
 static size_t own_headers(const struct http_call *call, const struct http_request *request,
                           struct http_header ret[OWN_HEADERS_MAX])
 {
     size_t count = 0;
     if (call->conf->user_agent.data)
         ret[count++] = (struct http_header){STR("User-Agent"), call->conf->user_agent};
+    ret[count++] = (struct http_header){STR("Accept-Encoding"), STR("identity")};
     if (request->body.len > LONG_BODY_BYTES)
         ret[count++] = (struct http_header){STR("Expect"), {NULL, 0}};
     return count;

@@ -5,7 +5,6 @@
 
 #include <stdlib.h>
 
-#include "common/base/buf.h"
 #include "common/base/must.h"
 #include "common/base/xalloc.h"
 #include "common/io/http_shard.h"
@@ -39,19 +38,22 @@ enum http_version http_version_of(const struct http_request *request)
 struct http_pool *http_pool_hold(struct http_shards *set, const struct http_request *request)
 {
     enum http_version version = http_version_of(request);
-    struct buf key;
-    buf_init(&key, KEY_BYTES_MAX);
-    buf_printf(&key, "%d %zu ", (int)version, request->ca_file.len);
-    buf_add(&key, request->ca_file.data, request->ca_file.len);
-    buf_add(&key, request->pool.data, request->pool.len);
-    struct http_pool *pool = NULL;
-    if (!key.overflowed) {
-        struct map_node *node = map_find(&set->pools, buf_str(&key));
-        pool = node ? container_of(node, struct http_pool, node)
-                    : pool_new(set, buf_str(&key), version);
-        pool->holders++;
+    char room[KEY_BYTES_MAX];
+    const uint32_t numbers[] = {version, (uint32_t)request->ca_file.len};
+    const struct str parts[] = {
+        {(const char *)numbers, sizeof(numbers)}, request->ca_file, request->pool};
+    struct str key = {room, 0};
+    for (size_t i = 0; i < 3; i++) {
+        if (parts[i].len > sizeof(room) - key.len)
+            return NULL;
+        if (parts[i].len)
+            memcpy(room + key.len, parts[i].data, parts[i].len);
+        key.len += parts[i].len;
     }
-    buf_done(&key);
+    struct map_node *node = map_find(&set->pools, key);
+    struct http_pool *pool =
+        node ? container_of(node, struct http_pool, node) : pool_new(set, key, version);
+    pool->holders++;
     return pool;
 }
 

@@ -5,7 +5,7 @@
 
 static struct str decimal(struct arena *arena, int64_t n)
 {
-    return arena_printf(arena, "%lld", (long long)n);
+    return arena_i64(arena, n);
 }
 
 size_t limit_script_words(const struct limit_ask *ask, struct arena *arena,

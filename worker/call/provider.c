@@ -115,7 +115,7 @@ struct str provider_url(const struct provider_model *model, const char *home, co
                         struct arena *arena)
 {
     struct str base = str_empty(model->base_url) ? str_of(home) : model->base_url;
-    return arena_printf(arena, STR_FMT "%s", STR_ARG(base), path);
+    return ARENA_JOIN(arena, base, str_of(path));
 }
 
 void provider_add_header(struct provider_request *request, struct str name, struct str value)
@@ -134,7 +134,7 @@ void provider_add_bearer(struct provider_request *request, const struct provider
 {
     if (!str_empty(model->api_key))
         provider_add_header(request, STR("Authorization"),
-                            arena_printf(arena, "Bearer " STR_FMT, STR_ARG(model->api_key)));
+                            ARENA_JOIN(arena, STR("Bearer "), model->api_key));
 }
 
 void provider_add_configured(struct provider_request *request, const struct provider_model *model)

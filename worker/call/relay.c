@@ -35,7 +35,7 @@ static struct relay *relay_new(struct slot *slot)
         .worker = job->worker,
         .key = redis_key_chunks(&job->arena, job->worker->conf->shared.redis_key_prefix,
                                 job->tenant, job->id),
-        .lifetime = arena_printf(&job->arena, "%lld", (long long)lifetime_ms),
+        .lifetime = arena_i64(&job->arena, lifetime_ms),
         .run = STR(""),
         .slot = slot->number,
         .expires_said_ms = -EXPIRE_AGAIN_MS,

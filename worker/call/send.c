@@ -33,14 +33,14 @@ static bool plain(struct str s)
 static struct str call_id(struct slot *slot)
 {
     struct job *job = slot->job;
-    struct str name =
-        arena_printf(&job->arena, STR_FMT "/" STR_FMT, STR_ARG(job->tenant), STR_ARG(job->id));
-    char hash[33];
+    struct str name = ARENA_JOIN(&job->arena, job->tenant, STR("/"), job->id);
+    char hash[33], number[STR_I64_MAX], attempt[STR_I64_MAX];
     if (!plain(name)) {
         digest_sha256_hex(name, hash, 32);
         name = str_of(hash);
     }
-    return arena_printf(&job->arena, STR_FMT "/%d/%u", STR_ARG(name), slot->number, slot->attempt);
+    return ARENA_JOIN(&job->arena, name, STR("/"), str_i64(slot->number, number), STR("/"),
+                      str_i64(slot->attempt, attempt));
 }
 
 static struct attempt *note_attempt(struct slot *slot)

@@ -12,7 +12,7 @@
 
 static struct str pair_key(struct arena *arena, struct str tenant, struct str name)
 {
-    return arena_printf(arena, STR_FMT "\x1f" STR_FMT, STR_ARG(tenant), STR_ARG(name));
+    return ARENA_JOIN(arena, tenant, STR("\x1f"), name);
 }
 
 /* A job that waits does not count against max_in_flight. */

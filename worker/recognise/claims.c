@@ -73,7 +73,7 @@ static void renew(void *context)
     arena_init(&arena, worker->pool, sizeof(key) * 8);
     const struct str words[] = {
         STR("SET"), redis_key_alive(&arena, prefix_of(worker), str_of(worker->instance)),
-        str_of(claims->incarnation), STR("PX"), arena_printf(&arena, "%d", ALIVE_MS)};
+        str_of(claims->incarnation), STR("PX"), arena_i64(&arena, ALIVE_MS)};
     redis_ask(worker->redis, words, 5, renewed, renewal);
     arena_done(&arena);
     if (!PLANTED(39))
@@ -131,8 +131,7 @@ static int64_t lapses_ms(const struct job *job)
 
 static struct str lifetime(struct job *job)
 {
-    int64_t left_ms = lapses_ms(job) - loop_now_ms(job->worker->loop);
-    return arena_printf(&job->arena, "%lld", (long long)left_ms);
+    return arena_i64(&job->arena, lapses_ms(job) - loop_now_ms(job->worker->loop));
 }
 
 /* A question without an answer does not undo what Redis said a moment ago. */

@@ -211,7 +211,7 @@ static void kept(const struct redis_reply *reply, void *context)
 static struct str kept_ms(struct job *job)
 {
     int64_t left = job->deadline_ms - loop_now_ms(job->worker->loop);
-    return arena_printf(&job->arena, "%lld", (long long)(KEPT_MS + (left > 0 ? left : 0)));
+    return arena_i64(&job->arena, KEPT_MS + (left > 0 ? left : 0));
 }
 
 static void keep(struct slot *slot)

@@ -127,10 +127,9 @@ static void ask_store(struct job *job)
 {
     struct worker *worker = job->worker;
     struct err err;
-    const struct str params[] = {
-        job->tenant, job->request.session,
-        arena_printf(&job->arena, "%lld", (long long)worker->conf->history_turns),
-        arena_printf(&job->arena, "%lld", (long long)worker->conf->history_bytes_max)};
+    const struct str params[] = {job->tenant, job->request.session,
+                                 arena_i64(&job->arena, worker->conf->history_turns),
+                                 arena_i64(&job->arena, worker->conf->history_bytes_max)};
     const struct postgres_query query = {
         .statement = STATEMENT_HISTORY, .params = params, .param_count = 4};
     job->retrieval->state = FROM_STORE;

@@ -133,8 +133,7 @@ void stored_free(struct stored *stored)
 void stored_wait(struct job *job)
 {
     struct stored *stored = job->worker->stored;
-    struct str key =
-        arena_printf(&job->arena, STR_FMT "\x1f" STR_FMT, STR_ARG(job->tenant), STR_ARG(job->id));
+    struct str key = ARENA_JOIN(&job->arena, job->tenant, STR("\x1f"), job->id);
     walk_ask(&job->walk);
     job->waiting_for_store = true;
     job->stored_since_ms = job->stored_asked_ms = loop_now_ms(job->worker->loop);

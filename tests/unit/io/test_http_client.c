@@ -288,13 +288,12 @@ static void the_request_arrives_as_it_was_asked_for(void **state)
     assert_int_equal(seen.sends, 1);
     assert_true(seen.connect_us > 0);
     char expected[512];
-    snprintf(
-        expected, sizeof(expected),
-        "POST /v1/chat HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nAccept: */*\r\n"
-        "Accept-Encoding: identity\r\n"
-        "User-Agent: quern-test/1\r\nContent-Type: application/json\r\nX-Request-Id: a/0/call/1\r\n"
-        "X-Empty:\r\nContent-Length: 7\r\n\r\n{\"a\":1}",
-        server.port);
+    snprintf(expected, sizeof(expected),
+             "POST /v1/chat HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nAccept: */*\r\n"
+             "User-Agent: quern-test/1\r\nAccept-Encoding: identity\r\nContent-Type: "
+             "application/json\r\nX-Request-Id: a/0/call/1\r\n"
+             "X-Empty:\r\nContent-Length: 7\r\n\r\n{\"a\":1}",
+             server.port);
     assert_string_equal(server.last.data, expected);
 }
 
