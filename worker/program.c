@@ -10,6 +10,7 @@
 #include "common/base/log.h"
 #include "common/base/xalloc.h"
 #include "common/contract/redis_keys.h"
+#include "worker/fleet.h"
 #include "worker/intake/intake.h"
 #include "worker/job.h"
 #include "worker/lookup.h"
@@ -156,6 +157,7 @@ static bool open_stores(struct worker *worker, struct err *err)
     worker->script_claim = redis_script_add(worker->redis, &script_claim);
     worker->script_steal = redis_script_add(worker->redis, &script_steal);
     worker->script_release = redis_script_add(worker->redis, &script_release);
+    worker->fleet = fleet_new(worker);
     worker->quotas = quotas_new(&(struct quotas_conf){.loop = worker->loop,
                                                       .redis = worker->redis,
                                                       .pg = worker->pg,
@@ -224,12 +226,14 @@ static void stop(void *program)
     if (worker->draining)
         intake_each_job(worker->intake, leave_calls);
     claims_free(worker->claims, true);
+    fleet_leave(worker->fleet);
     stored_free(worker->stored);
     lookup_free(worker->lookup);
     http_client_free(worker->http);
     kafka_producer_free(worker->producer, 2000);
     ledger_free(worker->ledger);
     redis_free(worker->redis);
+    fleet_free(worker->fleet);
     quotas_free(worker->quotas);
     postgres_free(worker->pg);
     intake_free(worker->intake);

@@ -37,6 +37,7 @@ struct intake;
 struct lookup;
 struct claims;
 struct ledger;
+struct fleet;
 struct stored;
 struct slot;
 struct job;
@@ -83,6 +84,7 @@ struct worker {
     struct claims *claims;
     struct stored *stored;
     struct ledger *ledger;
+    struct fleet *fleet;
     /* Partitions are gone for good: whoever waits for their sake is let go. Set by program.c. */
     void (*wake_lost)(struct worker *worker);
     /* Gives back what an abandoned slot has claimed. Set by program.c, as above. */

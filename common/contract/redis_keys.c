@@ -77,6 +77,11 @@ struct str redis_key_limit(struct arena *arena, struct str prefix, struct str li
     return fill(arena, prefix, REDIS_KEY_LIMIT, &limit, 1);
 }
 
+struct str redis_key_members(struct arena *arena, struct str prefix, struct str group)
+{
+    return fill(arena, prefix, REDIS_KEY_MEMBERS, &group, 1);
+}
+
 int64_t redis_key_lifetime_s(enum redis_key key)
 {
     must(key < REDIS_KEY_COUNT);

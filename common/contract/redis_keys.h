@@ -40,6 +40,7 @@ struct str redis_key_chunks(struct arena *arena, struct str prefix, struct str t
                             struct str id);
 struct str redis_key_alive(struct arena *arena, struct str prefix, struct str instance);
 struct str redis_key_limit(struct arena *arena, struct str prefix, struct str limit);
+struct str redis_key_members(struct arena *arena, struct str prefix, struct str group);
 
 /* Behind the prefix: the channel that is told of a cancelled request, as TENANT 0x1f ID. */
 #define REDIS_CHANNEL_CANCEL "cancel"
@@ -50,6 +51,7 @@ int64_t redis_key_lifetime_s(enum redis_key key);
 extern const char lua_claim[];
 extern const char lua_limit[];
 extern const char lua_conversation[];
+extern const char lua_members[];
 extern const char lua_release[];
 extern const char lua_settled[];
 extern const char lua_steal[];

@@ -49,7 +49,8 @@ struct redis_conf {
 };
 
 struct redis *redis_new(struct loop *loop, const struct redis_conf *conf, struct err *err);
-void redis_free(struct redis *redis); /* takes NULL; no more answers */
+/* Takes NULL; no more answers. What was asked before is sent, where the socket takes it at once. */
+void redis_free(struct redis *redis);
 bool redis_enabled(const struct redis *redis);
 bool redis_up(const struct redis *redis);
 

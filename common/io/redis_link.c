@@ -285,8 +285,10 @@ void redis_link_init(struct redis_link *link, struct loop *loop, const struct re
     timer_set(loop, &link->timer, loop_now_ms(loop), connect_begin, link);
 }
 
+/* What was asked in the last turn is said: whoever leaves gives back what it holds. */
 void redis_link_done(struct redis_link *link)
 {
+    turn_end(link);
     loop_remove_hook(link->loop, &link->turn_end);
     timer_cancel(link->loop, &link->timer);
     timer_cancel(link->loop, &link->nudge);

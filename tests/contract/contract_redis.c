@@ -411,6 +411,24 @@ static void a_door_that_is_closed_answers_nothing(void **state)
     assert_int_equal(answer.times, 0);
 }
 
+/* Whoever leaves gives back what it holds with its last words. */
+static void what_was_asked_before_it_is_closed_arrives(void **state)
+{
+    struct play *play = *state;
+    struct answer answer;
+    const struct str words[] = {STR("SET"), STR("last"), STR("words")};
+    const struct redis_conf conf = stage_redis_conf(play->stage); /* forgets all */
+    wait_up(play);
+    redis_ask(play->redis, words, 3, NULL, NULL);
+    redis_free(play->redis);
+    play->redis = open_door(play, conf);
+    stage_run_ms(play->stage, 100);
+    wait_up(play);
+    ASK(play, &answer, STR("GET"), STR("last"));
+    expect(play, &answer, REDIS_TEXT);
+    assert_string_equal(answer.text, "words");
+}
+
 #define PLAY(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -432,6 +450,7 @@ int main(void)
         PLAY(what_nobody_listens_to_reaches_nobody),
         PLAY(messages_come_in_order_also_after_a_cut),
         PLAY(a_door_that_is_closed_answers_nothing),
+        PLAY(what_was_asked_before_it_is_closed_arrives),
         PLAY(a_server_that_is_away_costs_nothing_and_is_told_once),
     };
     stage_only();

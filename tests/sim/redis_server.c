@@ -335,6 +335,19 @@ static void do_hset(struct sim_redis *redis, const struct str *words, size_t cou
     answer_number(ret, fresh);
 }
 
+static void do_hgetall(struct sim_redis *redis, const struct str *words, size_t count,
+                       struct sim_answer *ret)
+{
+    struct item *item = find(redis, words[1]);
+    (void)count;
+    ret->kind = REDIS_LIST;
+    if (!item)
+        return;
+    ret->items = xcalloc(item->count, sizeof(*ret->items));
+    for (size_t i = 0; i < item->count; i++)
+        sim_answer_text(&ret->items[ret->count++], item->texts[i]);
+}
+
 static void do_hincrby(struct sim_redis *redis, const struct str *words, size_t count,
                        struct sim_answer *ret)
 {
@@ -421,12 +434,15 @@ static const struct command {
                 struct sim_answer *ret);
     enum kind_of_key kind;
 } commands[] = {
-    {"GET", 2, do_get, STRING},       {"SET", 3, do_set, ANY},      {"DEL", 2, do_del, ANY},
-    {"LRANGE", 4, do_lrange, LIST},   {"RPUSH", 3, do_rpush, LIST}, {"LTRIM", 4, do_ltrim, LIST},
-    {"LINDEX", 3, do_lindex, LIST},   {"LLEN", 2, do_llen, LIST},   {"EXPIRE", 3, do_expire, ANY},
-    {"PUBLISH", 3, do_publish, ANY},  {"HGET", 3, do_hget, HASH},   {"HSET", 4, do_hset, HASH},
-    {"HINCRBY", 4, do_hincrby, HASH}, {"HDEL", 3, do_hdel, HASH},   {"PEXPIRE", 3, do_pexpire, ANY},
-    {"TIME", 1, do_time, ANY},        {"XADD", 8, do_xadd, STREAM},
+    {"GET", 2, do_get, STRING},       {"SET", 3, do_set, ANY},
+    {"DEL", 2, do_del, ANY},          {"LRANGE", 4, do_lrange, LIST},
+    {"RPUSH", 3, do_rpush, LIST},     {"LTRIM", 4, do_ltrim, LIST},
+    {"LINDEX", 3, do_lindex, LIST},   {"LLEN", 2, do_llen, LIST},
+    {"EXPIRE", 3, do_expire, ANY},    {"PUBLISH", 3, do_publish, ANY},
+    {"HGET", 3, do_hget, HASH},       {"HSET", 4, do_hset, HASH},
+    {"HINCRBY", 4, do_hincrby, HASH}, {"HDEL", 3, do_hdel, HASH},
+    {"PEXPIRE", 3, do_pexpire, ANY},  {"TIME", 1, do_time, ANY},
+    {"XADD", 8, do_xadd, STREAM},     {"HGETALL", 2, do_hgetall, HASH},
 };
 
 static bool is_of_kind(struct sim_redis *redis, const struct command *command, struct str key)

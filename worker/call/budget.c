@@ -7,7 +7,23 @@ enum { CENTS = 100 };
 
 void budget_init(struct budget *budget)
 {
-    *budget = (struct budget){.cents = BUDGET_FLOOR * CENTS};
+    *budget = (struct budget){.cents = CENTS, .filled_ms = -1, .members = 1};
+}
+
+void budget_members(struct budget *budget, unsigned members)
+{
+    budget->members = members ? members : 1;
+}
+
+static int64_t floor_cents(const struct budget *budget)
+{
+    int64_t cents = BUDGET_FLOOR * CENTS / budget->members;
+    return cents > CENTS ? cents : CENTS;
+}
+
+static int64_t refill_ms(const struct budget *budget)
+{
+    return (int64_t)BUDGET_REFILL_MS * budget->members;
 }
 
 static void put(struct budget *budget, int64_t cents)
@@ -24,11 +40,13 @@ void budget_first_call(struct budget *budget, unsigned percent)
 
 static void refill(struct budget *budget, int64_t now_ms)
 {
-    int64_t tokens = (now_ms - budget->filled_ms) / BUDGET_REFILL_MS;
+    if (budget->filled_ms < 0)
+        budget->filled_ms = now_ms;
+    int64_t tokens = (now_ms - budget->filled_ms) / refill_ms(budget);
     if (tokens <= 0)
         return;
-    budget->filled_ms += tokens * BUDGET_REFILL_MS;
-    int64_t lacking = BUDGET_FLOOR * CENTS - budget->cents;
+    budget->filled_ms += tokens * refill_ms(budget);
+    int64_t lacking = floor_cents(budget) - budget->cents;
     if (lacking <= 0)
         return;
     budget->cents += lacking < tokens * CENTS ? lacking : tokens * CENTS;
@@ -52,5 +70,5 @@ void budget_give_back(struct budget *budget)
 
 int64_t budget_next_ms(const struct budget *budget)
 {
-    return budget->filled_ms + BUDGET_REFILL_MS;
+    return budget->filled_ms + refill_ms(budget);
 }

@@ -49,6 +49,11 @@ struct gate *gate_hold(struct gate *gate, const struct gate_rule *rule)
     return gate;
 }
 
+void gate_members(struct gate *gate, unsigned members)
+{
+    budget_members(&gate->budget, members);
+}
+
 void gate_release(struct gate *gate)
 {
     if (!gate || --gate->holders)

@@ -48,6 +48,8 @@ struct gate *gate_new(struct str name, const struct gate_rule *rule);
 struct gate *gate_hold(struct gate *gate, const struct gate_rule *rule); /* the newer rule holds */
 void gate_release(struct gate *gate);                                    /* takes NULL */
 
+/* So many processes share what retries the fleet may make of itself (budget.h). */
+void gate_members(struct gate *gate, unsigned members);
 /* Whether gate_enter() would say so now. */
 bool gate_may(struct gate *gate, const struct gate_place *place, int64_t now_ms);
 /* The provider seems to be away: the breaker is open. */

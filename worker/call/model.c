@@ -18,6 +18,7 @@ struct model_table {
     struct map by_name;
     struct model *models;
     size_t count;
+    unsigned members; /* processes that make calls to them; 0: not known yet */
     struct map routes;
     struct str otherwise;
     const struct route *default_route;
@@ -204,6 +205,7 @@ struct model_table *model_table_new(const struct shared_conf *conf,
     struct model_table *table = xzalloc(sizeof(*table));
     const struct model_conf *given = conf->models.items;
     table->holders = 1;
+    table->members = before ? before->members : 0;
     map_init(&table->by_name);
     map_init(&table->routes);
     arena_init(&table->arena, NULL, 64 << 20);
@@ -222,6 +224,7 @@ struct model_table *model_table_new(const struct shared_conf *conf,
         map_add(&table->by_name, &model->node, model->dialect.name);
         prices_of(prices, &given[i], &model->price);
         model->gate = gate_of(model, &given[i], before);
+        gate_members(model->gate, table->members);
         table->count++;
     }
     if (!str_empty(conf->default_model)) {
@@ -288,6 +291,13 @@ void model_table_limit(struct model_table *table, const struct shared_conf *conf
         }
     }
     quotas_end(quotas);
+}
+
+void model_table_members(struct model_table *table, unsigned members)
+{
+    table->members = members;
+    for (size_t i = 0; i < table->count; i++)
+        gate_members(table->models[i].gate, members);
 }
 
 struct model_table *model_table_hold(struct model_table *table)

@@ -49,6 +49,8 @@ struct model_table;
 /* `before`: the table whose place it takes, NULL: none. err names the model and its fault. */
 struct model_table *model_table_new(const struct shared_conf *conf,
                                     const struct model_table *before, struct err *err);
+/* So many processes make calls to these models (fleet.h). */
+void model_table_members(struct model_table *table, unsigned members);
 struct model_table *model_table_hold(struct model_table *table);
 void model_table_release(struct model_table *table); /* takes NULL */
 /* Gives each model the limits of its configuration, which is that of the table. */

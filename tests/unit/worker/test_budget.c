@@ -51,7 +51,7 @@ static void ten_a_second_come_by_themselves_and_do_not_pile_up(void **state)
     struct budget budget;
     (void)state;
     budget_init(&budget);
-    assert_int_equal(take_all(&budget, 0), BUDGET_FLOOR);
+    assert_int_equal(take_all(&budget, 0), 1);
     assert_int_equal(budget_tokens(&budget, BUDGET_REFILL_MS - 1), 0);
     assert_int_equal(budget_next_ms(&budget), BUDGET_REFILL_MS);
     assert_int_equal(budget_tokens(&budget, BUDGET_REFILL_MS), 1);
@@ -70,7 +70,7 @@ static void what_is_saved_above_the_floor_is_not_touched_by_the_refill(void **st
     budget_init(&budget);
     for (int i = 0; i < 100; i++)
         budget_first_call(&budget, 20);
-    assert_int_equal(budget_tokens(&budget, 60000), BUDGET_FLOOR + 20);
+    assert_int_equal(budget_tokens(&budget, 60000), 1 + 20);
 }
 
 static void a_retry_that_helped_is_free(void **state)
@@ -83,7 +83,29 @@ static void a_retry_that_helped_is_free(void **state)
         budget_take(&budget);
         budget_give_back(&budget);
     }
-    assert_int_equal(take_all(&budget, 0), BUDGET_FLOOR);
+    assert_int_equal(take_all(&budget, 0), 1);
+}
+
+/* However many there are, and whenever they ask. */
+static void the_rate_is_that_of_all_processes_together(void **state)
+{
+    static const unsigned fleets[] = {1, 3, 16, 100};
+    (void)state;
+    for (size_t f = 0; f < sizeof(fleets) / sizeof(fleets[0]); f++) {
+        struct budget budgets[100];
+        size_t taken = 0, at_once = 0;
+        for (unsigned i = 0; i < fleets[f]; i++) {
+            budget_init(&budgets[i]);
+            budget_members(&budgets[i], fleets[f]);
+        }
+        for (int64_t now = 0; now <= 60000; now += 50)
+            for (unsigned i = 0; i < fleets[f]; i++)
+                taken += take_all(&budgets[i], now);
+        assert_in_range(taken, 600, 600 + fleets[f]);
+        for (unsigned i = 0; i < fleets[f]; i++)
+            at_once += take_all(&budgets[i], 3600000);
+        assert_in_range(at_once, fleets[f] < 10 ? 9 : fleets[f], fleets[f] < 10 ? 10 : fleets[f]);
+    }
 }
 
 int main(void)
@@ -94,6 +116,7 @@ int main(void)
         cmocka_unit_test(ten_a_second_come_by_themselves_and_do_not_pile_up),
         cmocka_unit_test(what_is_saved_above_the_floor_is_not_touched_by_the_refill),
         cmocka_unit_test(a_retry_that_helped_is_free),
+        cmocka_unit_test(the_rate_is_that_of_all_processes_together),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
