@@ -54,6 +54,7 @@ struct http_call {
     struct buf headers, answer, kept; /* kept: of a reply in pieces, what the caller left */
     /* A reply in pieces; NULL: it comes whole. */
     http_piece *piece;
+    bool streams; /* it was asked for as a stream */
     struct sim_event piece_event;
     unsigned piece_count, piece_at;
     int64_t piece_began_us;
@@ -311,10 +312,10 @@ static void call_arrive(struct sim_op *op)
         call->line->answer = digest(op->sim, call->provider, call->line->messages);
     if (call->reply.headers)
         buf_add_str(&call->headers, str_of(call->reply.headers));
-    buf_printf(&call->headers, "Content-Type: %s\r\n", content_type(&call->reply, call->piece));
+    buf_printf(&call->headers, "Content-Type: %s\r\n", content_type(&call->reply, call->streams));
     if (call->reply.body)
         buf_add_str(&call->answer, str_of(call->reply.body));
-    else if (call->reply.status == 200 && call->piece)
+    else if (call->reply.status == 200 && call->streams)
         write_stream(call->provider, call->line->answer, &call->answer);
     else if (call->reply.status == 200)
         write_answer(call->provider, call->line->answer, &call->answer);
@@ -363,7 +364,7 @@ static void piece_comes(void *context)
 
 static void pieces_begin(struct http_call *call)
 {
-    call->piece_count = call->reply.pieces ? call->reply.pieces : PIECES;
+    call->piece_count = call->reply.pieces ? call->reply.pieces : call->streams ? PIECES : 1;
     call->piece_began_us = call->op.sim->now_us;
     if (pieces_in_all(call) && call->piece_count > 1)
         sim_event_set(call->op.sim, &call->piece_event, call->client->process, piece_at_us(call),
@@ -511,6 +512,12 @@ static void read_headers(struct http_call *call, const struct http_request *requ
     }
 }
 
+static bool asks_for_stream(struct str body)
+{
+    static const char word[] = "\"stream\":true";
+    return memmem(body.data, body.len, word, sizeof(word) - 1) != NULL;
+}
+
 struct http_call *http_call(struct http_client *http, const struct http_request *request,
                             http_done *done, void *context, struct err *err)
 {
@@ -541,6 +548,7 @@ struct http_call *http_call(struct http_client *http, const struct http_request 
     call->body = xstrndup(request->body);
     call->body_len = request->body.len;
     call->piece = request->piece;
+    call->streams = request->piece && asks_for_stream(request->body);
     buf_init(&call->kept, SIM_TEXT_MAX);
     buf_init(&call->headers, SIM_TEXT_MAX);
     buf_init(&call->answer, SIM_TEXT_MAX);
