@@ -16,6 +16,19 @@ bool slot_decided(const struct slot *slot)
     return slot->claim == CLAIM_KEPT || slot->err.code != ERR_NONE || slot->answer.text.data;
 }
 
+struct slot *slot_owner(struct slot *slot)
+{
+    return slot->hedge_of ? slot->hedge_of : slot;
+}
+
+void slot_has_news(struct slot *slot)
+{
+    struct slot *owner = slot_owner(slot);
+    if (owner->awaited)
+        walk_answer(&owner->walk);
+    owner->awaited = false;
+}
+
 bool job_overflowed(const struct job *job, struct err *err)
 {
     if (!arena_overflowed(&job->arena))

@@ -89,10 +89,12 @@ struct slot {
     struct limit_place share;     /* on its way past the fleet's limits */
     uint64_t turn;                /* among those who wait; 0: it did not have to */
     struct http_call *call;
-    bool cut_short;   /* by the deadline: it has less time than the model's own */
-    unsigned attempt; /* calls made so far */
-    bool calling;     /* a call is in flight or has just ended */
-    bool paid;        /* a provider counted tokens for one of them */
+    struct attempt *row; /* of the newest call, in `attempts` */
+    bool awaited;        /* the walk waits for news of the call, or of its hedge's */
+    bool cut_short;      /* by the deadline: it has less time than the model's own */
+    unsigned attempt;    /* calls made so far */
+    bool calling;        /* a call is in flight or has just ended */
+    bool paid;           /* a provider counted tokens for one of them */
     int64_t call_started_ms;
     struct attempt *attempts; /* room for attempts_room */
     unsigned attempts_room;
@@ -103,11 +105,21 @@ struct slot {
     struct stream *stream; /* being read; NULL: the reply comes whole, or no byte of it came yet */
     bool streamed;         /* `answer` and `call_err` are what became of a stream */
     int64_t heard_ms;      /* when the last piece came */
-    int64_t first_token_ms;
+    int64_t sign_ms;       /* until the first sign of an answer; INT_ABSENT: there is none */
     struct timer silence;
     bool silence_kept;   /* it ends with the job's memory */
     struct relay *relay; /* NULL: nobody wants the chunks */
-    struct err err;      /* ERR_NONE: there is an answer */
+
+    /* call: a second call for the same answer, in a slot of its own (call/hedge.h) */
+    struct slot *hedge;    /* NULL: none was made */
+    struct slot *hedge_of; /* NULL: it is one of its job's slots */
+    struct slot *speaker;  /* whose text is passed on; NULL: neither's yet */
+    int64_t slow_ms;       /* silent for so long, the call is slow */
+    struct timer hedge_timer;
+    bool hedge_timer_kept; /* it ends with the job's memory */
+    bool lost;             /* the other call was faster */
+
+    struct err err; /* ERR_NONE: there is an answer */
     struct answer answer;
 
     /* report */
@@ -200,6 +212,10 @@ void job_record(const struct job *job, struct last_words *ret);
 bool job_owned(const struct job *job);
 /* Nothing is left to do for the slot but to report: it has an answer, or never will. */
 bool slot_decided(const struct slot *slot);
+/* The job's slot that a hedge belongs to; a job's slot: itself. */
+struct slot *slot_owner(struct slot *slot);
+/* Something became of one of its calls: the walk looks. For callbacks of doors. */
+void slot_has_news(struct slot *slot);
 /* A result with nothing but whose it is. */
 void slot_result(const struct slot *slot, struct result *ret);
 /* The job's desk ran over: err is set, true. */

@@ -74,6 +74,8 @@ void ledger_free(struct ledger *ledger)
 struct str ledger_outcome(const struct slot *slot, const struct err *err)
 {
     bool no_reply = slot->call_err.code && !slot->streamed;
+    if (slot->lost && err->code == ERR_CANCELLED)
+        return STR("hedged");
     switch (err->code) {
     case ERR_NONE:
         return STR("ok");
@@ -284,9 +286,11 @@ void ledger_tell(struct slot *slot)
 void ledger_cancel(struct slot *slot)
 {
     struct worker *worker = slot->job->worker;
+    if (slot->hedge)
+        ledger_cancel(slot->hedge);
     if (!slot->calling)
         return;
-    struct attempt *attempt = &slot->attempts[slot->attempt - 1];
+    struct attempt *attempt = slot->row;
     attempt->outcome = STR("cancelled");
     attempt->error_code = str_of(err_name(ERR_CANCELLED));
     attempt->error_message = STR("the worker left before the answer was there");

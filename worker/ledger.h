@@ -27,7 +27,8 @@ void ledger_free(struct ledger *ledger);
 
 /* What became of the slot's call that has just ended with `err`: "cut" when it was sent and its
  * answer ended before it was whole, or did not come; "cancelled" when it was we who ended it before
- * its own time was over; "failed" when the provider said no, or nothing was sent. */
+ * its own time was over; "hedged" when that was because another call was faster; "failed" when the
+ * provider said no, or nothing was sent. */
 struct str ledger_outcome(const struct slot *slot, const struct err *err);
 
 /* Lines "INSTANCE INCARNATION" of lives that ended with the slot's claim; known ones and our own
@@ -40,7 +41,7 @@ struct attempt *ledger_attempts(struct slot *slot, size_t *ret_count);
 
 /* The slot has ended: tells what no part of its own has told. */
 void ledger_tell(struct slot *slot);
-/* The worker leaves in the middle of the slot's call. */
+/* The worker leaves in the middle of the slot's call, or of its hedge's. */
 void ledger_cancel(struct slot *slot);
 
 #endif

@@ -29,6 +29,8 @@ struct model_conf {
     int64_t timeout_ms, connect_timeout_ms, attempts_max;
     int64_t first_token_timeout_ms, idle_timeout_ms; /* of streams */
     int64_t breaker_failures, breaker_pause_max_ms, retry_budget;
+    struct str hedge; /* "off" or "p95" */
+    int64_t hedge_floor_ms, hedge_percent;
     int64_t requests_per_minute, tokens_per_minute;                          /* 0: no limit */
     struct str limits;                                                       /* "learn" or "off" */
     double budget_day, budget_month;                                         /* dollars; 0: none */

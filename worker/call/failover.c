@@ -10,6 +10,7 @@
 #include "common/base/must.h"
 #include "common/base/plant.h"
 #include "worker/call/candidates.h"
+#include "worker/call/hedge.h"
 #include "worker/call/queue.h"
 #include "worker/call/retry.h"
 
@@ -254,7 +255,8 @@ enum verdict failover_ready(struct slot *slot)
 void failover_began(struct slot *slot)
 {
     keys_began(slot->model->keys, slot->key);
-    candidate_now(slot)->attempts++;
+    if (!slot->hedge_of)
+        candidate_now(slot)->attempts++;
 }
 
 static void bench_key(struct slot *slot, const struct err *err)
@@ -279,8 +281,10 @@ void failover_ended(struct slot *slot, const struct err *err)
 {
     int64_t took_ms = now_of(slot) - slot->call_started_ms;
     keys_ended(slot->model->keys, slot->key);
-    if (!err->code || (err->code == ERR_PROVIDER_TIMEOUT && !slot->cut_short))
+    if (hedge_tells(slot, err, took_ms)) {
         latency_note(slot->model->latency, took_ms);
+        hedge_note(slot, took_ms);
+    }
     bench_key(slot, err);
 }
 

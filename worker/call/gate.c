@@ -185,6 +185,11 @@ bool gate_away(const struct gate *gate)
     return gate->breaker.state == BREAKER_OPEN;
 }
 
+bool gate_closed(const struct gate *gate)
+{
+    return gate->breaker.state == BREAKER_CLOSED;
+}
+
 bool gate_enter(struct gate *gate, struct gate_place *place, int64_t now_ms)
 {
     if (!gate_may(gate, place, now_ms))

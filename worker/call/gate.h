@@ -54,6 +54,8 @@ void gate_members(struct gate *gate, unsigned members);
 bool gate_may(struct gate *gate, const struct gate_place *place, int64_t now_ms);
 /* The provider seems to be away: the breaker is open. */
 bool gate_away(const struct gate *gate);
+/* Nothing is known against it. */
+bool gate_closed(const struct gate *gate);
 /* True: the call begins now, and gate_ended() follows. */
 bool gate_enter(struct gate *gate, struct gate_place *place, int64_t now_ms);
 /* The walk is asleep (walk_sleep_until) and is woken when it may ask again. */

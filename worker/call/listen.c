@@ -8,6 +8,7 @@
 
 #include "common/base/must.h"
 #include "common/base/plant.h"
+#include "worker/call/hedge.h"
 #include "worker/call/model.h"
 #include "worker/call/relay.h"
 #include "worker/call/send.h"
@@ -72,7 +73,6 @@ void listen_begin(struct slot *slot)
         arena_defer(&slot->job->arena, forget_timer, slot);
     slot->silence_kept = true;
     slot->stream = NULL;
-    slot->first_token_ms = INT_ABSENT;
     slot->heard_ms = slot->call_started_ms;
     timer_set(loop_of(slot), &slot->silence, patience_ends(slot), timer_strikes, slot);
 }
@@ -92,25 +92,45 @@ static void read_chunks(struct slot *slot, struct stream *stream)
 {
     struct stream_chunk chunk;
     while (stream_next(stream, &chunk) == STREAM_CHUNK)
-        if (slot->relay)
-            relay_add(slot->relay, chunk.text);
+        if (hedge_speaks(slot))
+            relay_add(slot_owner(slot)->relay, chunk.text);
+}
+
+/* Comes piece by piece, and not as a document. */
+static bool is_stream(const struct slot *slot, const struct http_reply *head)
+{
+    return slot->stream ||
+           (slot->prompt.stream && stream_expected(slot->model->provider->stream, head->status,
+                                                   http_reply_header(head, "Content-Type")));
+}
+
+/* The first of its text, or of a body that comes whole. */
+static bool begins(struct slot *slot)
+{
+    if (slot->sign_ms != INT_ABSENT || (slot->stream && !said_something(slot)))
+        return false;
+    slot->sign_ms = slot->heard_ms - slot->call_started_ms;
+    return true;
 }
 
 static bool read_piece(struct slot *slot, const struct http_reply *head, struct str bytes)
 {
-    if (!slot->stream && !stream_expected(slot->model->provider->stream, head->status,
-                                          http_reply_header(head, "Content-Type")))
+    if (!is_stream(slot, head)) {
+        begins(slot);
         return false;
+    }
     if (!slot->stream)
         open_stream(slot);
     stream_feed(slot->stream, bytes);
     read_chunks(slot, slot->stream);
-    bool begins = slot->first_token_ms == INT_ABSENT && said_something(slot);
-    if (begins)
-        slot->first_token_ms = slot->heard_ms - slot->call_started_ms;
-    if (begins || slot->stream->over) /* another limit holds from now on */
+    if (begins(slot) || slot->stream->over) /* another limit holds from now on */
         timer_set(loop_of(slot), &slot->silence, patience_ends(slot), timer_strikes, slot);
     return true;
+}
+
+bool listen_heard(const struct slot *slot)
+{
+    return slot->sign_ms != INT_ABSENT;
 }
 
 bool listen_piece(const struct http_reply *head, struct str bytes, void *context)

@@ -125,6 +125,9 @@ static bool fill(struct model *model, const struct model_conf *conf, struct aren
     model->first_token_timeout_ms = conf->first_token_timeout_ms;
     model->idle_timeout_ms = conf->idle_timeout_ms;
     model->attempts_max = (unsigned)conf->attempts_max + (PLANTED(37) ? 2 : 0);
+    model->hedge = (struct hedge_rule){.on = str_is(conf->hedge, "p95"),
+                                       .floor_ms = conf->hedge_floor_ms,
+                                       .percent = (unsigned)conf->hedge_percent};
     return true;
 }
 
@@ -144,6 +147,10 @@ static void remember(struct model *model, const struct model *old)
     if (!old)
         latency_init(model->latency);
     model->latency->holders++;
+    model->hedging = old ? old->hedging : xzalloc(sizeof(*model->hedging));
+    if (!old)
+        hedging_init(model->hedging);
+    model->hedging->holders++;
     for (size_t i = 0; i < model->key_count; i++) {
         struct key_state *state = key_of(old, model->secrets[i]);
         state->holders++;
@@ -158,6 +165,8 @@ static void forget(const struct model *model)
             free(model->keys->of[i]);
     if (--model->latency->holders == 0)
         free(model->latency);
+    if (--model->hedging->holders == 0)
+        free(model->hedging);
 }
 
 /* The gate of the same model of the table before, if there is one, else a new one. */

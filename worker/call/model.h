@@ -14,6 +14,7 @@
 #include "common/base/map.h"
 #include "common/io/http_client.h"
 #include "worker/call/gate.h"
+#include "worker/call/hedging.h"
 #include "worker/call/keys.h"
 #include "worker/call/latency.h"
 #include "worker/call/provider.h"
@@ -30,6 +31,8 @@ struct model {
     size_t key_count;          /* at least one, also where none is set */
     struct keys *keys;
     struct latency *latency;
+    struct hedge_rule hedge;
+    struct hedging *hedging;
     bool lacks_key, local;
     int64_t context_tokens, usual_ms; /* 0: not known; what its latency class stands for */
     const struct route *fallback;     /* NULL: none */

@@ -225,8 +225,12 @@ void call_cancel(struct job *job)
     struct err err;
     err_set(&err, ERR_CANCELLED, "the request was cancelled while the model was answering");
     job->cancelled = true;
-    for (int i = 0; i < job->slot_count; i++)
-        if (job->slots[i].call)
-            send_stop(&job->slots[i], &err);
+    for (int i = 0; i < job->slot_count; i++) {
+        struct slot *slot = &job->slots[i], *hedge = slot->hedge;
+        if (slot->call)
+            send_stop(slot, &err);
+        if (hedge && hedge->call)
+            send_stop(hedge, &err);
+    }
     wake_those_who_leave(job->worker, is_cancelled);
 }

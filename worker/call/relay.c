@@ -13,6 +13,7 @@ struct relay {
     struct str key, lifetime; /* lifetime: milliseconds, as text */
     struct str run;
     int slot;
+    bool spoke;
     uint64_t number; /* of the newest entry of this run */
     int64_t expires_said_ms;
     struct timer flush;
@@ -97,11 +98,17 @@ void relay_begin(struct slot *slot, struct str run)
 void relay_add(struct relay *relay, struct str text)
 {
     struct loop *loop = relay->worker->loop;
+    relay->spoke = true;
     buf_add_str(&relay->text, text);
     if (relay->text.len >= RELAY_BYTES_MAX)
         flush(relay);
     else if (!timer_is_set(&relay->flush))
         timer_set(loop, &relay->flush, loop_now_ms(loop) + RELAY_FLUSH_MS, flush_due, relay);
+}
+
+bool relay_has_spoken(const struct slot *slot)
+{
+    return slot->relay && slot->relay->spoke;
 }
 
 void relay_end(struct slot *slot)

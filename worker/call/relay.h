@@ -24,6 +24,8 @@ enum { RELAY_FLUSH_MS = 20, RELAY_BYTES_MAX = 16384, RELAY_ENTRIES_MAX = 10000 }
 /* A call begins: `run` is its run id. The slot's relay is made when there is none yet. */
 void relay_begin(struct slot *slot, struct str run);
 void relay_add(struct relay *relay, struct str text);
+/* Some of it, of whichever call, may have been read. */
+bool relay_has_spoken(const struct slot *slot);
 /* Nothing more comes for this slot; takes a slot without a relay. */
 void relay_end(struct slot *slot);
 

@@ -11,6 +11,7 @@
 #include "common/base/plant.h"
 #include "common/base/rand.h"
 #include "common/data/digest.h"
+#include "worker/call/hedge.h"
 #include "worker/call/listen.h"
 #include "worker/call/model.h"
 #include "worker/call/queue.h"
@@ -40,23 +41,26 @@ static struct str call_id(struct slot *slot)
         name = str_of(hash);
     }
     return ARENA_JOIN(&job->arena, name, STR("/"), str_i64(slot->number, number), STR("/"),
-                      str_i64(slot->attempt, attempt));
+                      str_i64(slot_owner(slot)->attempt, attempt));
 }
 
+/* Calls of a hedge stand among those of the slot whose it is; there is one at most. */
 static struct attempt *note_attempt(struct slot *slot)
 {
     struct job *job = slot->job;
     struct worker *worker = job->worker;
-    if (!slot->attempts)
-        slot->attempts = arena_array(&job->arena, struct attempt, slot->attempts_room);
-    struct attempt *a = &slot->attempts[slot->attempt++];
+    struct slot *owner = slot_owner(slot);
+    if (!owner->attempts)
+        owner->attempts = arena_array(&job->arena, struct attempt, owner->attempts_room + 1);
+    struct attempt *a = &owner->attempts[owner->attempt++];
+    slot->row = a;
     char run_id[UUID_TEXT_LEN + 1];
     rand_uuid7(loop_rand(worker->loop), loop_wall_ms(worker->loop), run_id);
     contract_init(&contract_attempt, a);
     a->run_id = arena_str(&job->arena, str_of(run_id));
     a->call_id = call_id(slot);
     a->outcome = STR("failed"); /* until it is known better */
-    a->number = slot->attempt;
+    a->number = owner->attempt;
     a->model = slot->model->dialect.name;
     a->provider = str_of(slot->model->provider->name);
     a->started_at = loop_wall_ms(worker->loop);
@@ -91,11 +95,12 @@ static void call_over(struct slot *slot)
 {
     struct worker *worker = slot->job->worker;
     slot->call = NULL;
+    hedge_unwatch(slot);
     CRASH_POINT(call_answered);
     worker->calls_in_flight--;
     if (!PLANTED(20))
         queue_free_permit(worker);
-    walk_answer(&slot->walk);
+    slot_has_news(slot);
 }
 
 /* Only records: the reply's bytes are the door's and end with this call. */
@@ -108,8 +113,8 @@ static void call_done(const struct http_reply *reply, const struct err *err, voi
     slot->first_byte_ms = reply ? reply->first_byte_us / 1000 : 0;
     slot->sends = reply ? reply->sends : 1;
     slot->streamed = slot->prompt.stream && listen_end(slot, err);
-    if (slot->streamed && slot->first_token_ms != INT_ABSENT)
-        slot->first_byte_ms = slot->first_token_ms;
+    if (slot->streamed && slot->sign_ms != INT_ABSENT)
+        slot->first_byte_ms = slot->sign_ms;
     if (!err && !slot->streamed)
         keep_reply(slot, reply);
     if (!err)
@@ -142,6 +147,16 @@ static void copy_headers(const struct slot *slot, struct str id, struct http_hea
     *ret_count = count;
 }
 
+/* The walk waits, and so may somebody who reads along. A hedge's does already. */
+static void await(struct slot *slot)
+{
+    if (slot->job->request.stream)
+        relay_begin(slot, slot->row->run_id);
+    hedge_watch(slot);
+    slot->awaited = true;
+    walk_ask(&slot->walk);
+}
+
 bool send_call(struct slot *slot)
 {
     struct job *job = slot->job;
@@ -162,11 +177,12 @@ bool send_call(struct slot *slot)
         .connect_timeout_ms = slot->model->connect_timeout_ms,
         .total_timeout_ms = left < slot->model->timeout_ms ? left : slot->model->timeout_ms,
     };
-    if (slot->prompt.stream)
+    if (slot->prompt.stream || slot->model->hedge.on)
         request.piece = listen_piece;
     copy_headers(slot, attempt->call_id, headers, &request.header_count);
     slot->cut_short = left < slot->model->timeout_ms;
     slot->call_started_ms = now;
+    slot->sign_ms = INT_ABSENT;
     slot->call = http_call(worker->http, &request, call_done, slot, &slot->err);
     if (!slot->call) {
         attempt->error_code = str_of(err_name(slot->err.code));
@@ -175,10 +191,9 @@ bool send_call(struct slot *slot)
     slot->calling = true;
     if (slot->prompt.stream)
         listen_begin(slot);
-    if (job->request.stream)
-        relay_begin(slot, attempt->run_id);
+    if (!slot->hedge_of)
+        await(slot);
     worker->calls_in_flight++;
-    walk_ask(&slot->walk);
     CRASH_POINT(call_sent);
     return true;
 }
