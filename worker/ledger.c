@@ -188,13 +188,16 @@ void ledger_note_resent(struct slot *slot, const struct attempt *attempt)
 
 struct attempt *ledger_attempts(struct slot *slot, size_t *ret_count)
 {
-    *ret_count = slot->note_count + slot->attempt;
+    unsigned count = slot->attempt;
+    if (slot->hedge && PLANTED(66))
+        count--;
+    *ret_count = slot->note_count + count;
     if (slot->note_count == 0)
         return slot->attempts;
     struct attempt *all = arena_array(&slot->job->arena, struct attempt, *ret_count);
     memcpy(all, slot->notes, slot->note_count * sizeof(*all));
-    if (slot->attempt)
-        memcpy(all + slot->note_count, slot->attempts, slot->attempt * sizeof(*all));
+    if (count)
+        memcpy(all + slot->note_count, slot->attempts, count * sizeof(*all));
     return all;
 }
 

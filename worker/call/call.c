@@ -89,10 +89,12 @@ static bool settle_both(struct slot *slot)
     return true;
 }
 
-/* Of both one that the other has not made superfluous. */
+/* Of both failures: not that of one that was ended, and rather one that will not change. */
 static const struct err *failure_of(const struct slot *slot)
 {
-    return slot->lost ? &slot->hedge->call_err : &slot->call_err;
+    const struct slot *hedge = slot->hedge;
+    bool final = hedge && !hedge->lost && hedge->call_err.retry == RETRY_NEVER;
+    return slot->lost || final ? &hedge->call_err : &slot->call_err;
 }
 
 static enum verdict call_ended(struct slot *slot)

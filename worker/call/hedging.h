@@ -17,7 +17,7 @@
 
 #include "worker/call/latency.h"
 
-enum { HEDGING_SEEN_MIN = 40, HEDGING_TOKENS_MAX = 10 };
+enum { HEDGING_SEEN_MIN = 20, HEDGING_TOKENS_MAX = 10 };
 
 struct hedge_rule {
     bool on;

@@ -125,7 +125,7 @@ static bool fill(struct model *model, const struct model_conf *conf, struct aren
     model->first_token_timeout_ms = conf->first_token_timeout_ms;
     model->idle_timeout_ms = conf->idle_timeout_ms;
     model->attempts_max = (unsigned)conf->attempts_max + (PLANTED(37) ? 2 : 0);
-    model->hedge = (struct hedge_rule){.on = str_is(conf->hedge, "p95"),
+    model->hedge = (struct hedge_rule){.on = str_is(conf->hedge, "p95") || PLANTED(67),
                                        .floor_ms = conf->hedge_floor_ms,
                                        .percent = (unsigned)conf->hedge_percent};
     return true;

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "tests/sim/hunt/hedges.h"
 #include "tests/sim/hunt/routes.h"
 
 const struct sim_final *check_final(const struct sim *sim, const char *id)
@@ -139,8 +140,8 @@ bool check_providers_were_well(const struct schedule *s)
         if (s->items[i].kind == ITEM_REPLY && !s->items[i].off &&
             (s->items[i].reply.reply.status != 200 || s->items[i].reply.reply.trouble))
             return false;
-    return !s->route.status && !schedule_has(s, EVENT_PROVIDER_DOWN) &&
-           !schedule_has_fault(s, SIM_HTTP, SIM_WELL);
+    return !s->route.status && (!s->hedge.on || s->hedge.calm) &&
+           !schedule_has(s, EVENT_PROVIDER_DOWN) && !schedule_has_fault(s, SIM_HTTP, SIM_WELL);
 }
 
 static bool was_called(const struct play *play, int number)
@@ -254,6 +255,7 @@ void check_end(struct play *play)
     check_budget(play);
     check_shares(play);
     check_routes(play);
+    check_hedges(play);
     check_cancels(play);
     check_books(play);
     check_ledger(play);

@@ -20,9 +20,11 @@ static size_t good_calls(const struct play *play, struct str call_id)
     return count;
 }
 
+/* One that lost, and was whole in the moment in which it lost, is paid as well. */
 static bool was_paid(const struct sim_run_row *run)
 {
-    return str_is(run->outcome, "ok") || str_is(run->outcome, "late");
+    return str_is(run->outcome, "ok") || str_is(run->outcome, "late") ||
+           (str_is(run->outcome, "hedged") && run->output_tokens > 0);
 }
 
 static size_t paid_runs(const struct play *play, struct str call_id)

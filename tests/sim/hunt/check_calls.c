@@ -5,6 +5,7 @@
 
 #include <string.h>
 
+#include "tests/sim/hunt/hedges.h"
 #include "tests/sim/hunt/routes.h"
 
 /* ATTEMPTS_MAX: the default of a model's attempts. */
@@ -230,7 +231,8 @@ int check_came_twice(const struct schedule *s)
 static void check_attempts(struct play *play, const struct sim_call *first, int number, int slot)
 {
     struct str digit = str_slice(first->id, first->id.len - 1, first->id.len);
-    int most = routes_attempts_max(play, number, ATTEMPTS_MAX);
+    int most =
+        routes_attempts_max(play, number, ATTEMPTS_MAX) + hedges_attempts_more(play->schedule);
     if (digit.data[0] > '0' + most)
         play_find(play, "I9 " STR_FMT ": one attempt too many", STR_ARG(first->id));
     if (check_times_published(play, number) > 1)
@@ -326,7 +328,7 @@ static void check_pair(struct play *play, const struct sim_call *first,
 {
     bool kept = first->delivered && !str_empty(first->answer);
     int64_t end_ms = first->end_ms < 0 ? INT64_MAX : first->end_ms;
-    if (again->at_ms >= end_ms && !kept)
+    if ((again->at_ms >= end_ms && !kept) || hedges_are_pair(play, first, again))
         return;
     if (was_away(play, first->process, first->at_ms,
                  again->at_ms >= end_ms ? end_ms + KEPT_MS : again->at_ms, false))

@@ -14,6 +14,7 @@
 
 #include "common/base/must.h"
 #include "tests/sim/hunt/check.h"
+#include "tests/sim/hunt/hedges.h"
 #include "tests/sim/hunt/routes.h"
 
 enum { BACK_MS = 120, REPLIES_MAX = 24, SETTLE_MS = 3600 * 1000, FREEZE_GRACE_MS = 1500 };
@@ -72,6 +73,8 @@ static void write_body(const struct ask *ask, bool other, struct buf *ret)
     }
     if (ask->first)
         buf_printf(ret, ",\"merge\":{\"policy\":\"first\"}");
+    if (ask->reads)
+        buf_printf(ret, ",\"stream\":true");
     if (ask->sort == SORT_LATE)
         buf_printf(ret, ",\"created_at\":1600000000000,\"deadline_ms\":1000");
     if (ask->sort == SORT_HASTY)
@@ -359,6 +362,7 @@ static void build(struct play *play)
     sim_partitions(play->sim, s->partitions);
     script_providers(play);
     routes_build(play);
+    hedges_build(play);
     for (size_t i = 0; i < s->count; i++)
         if (s->items[i].kind == ITEM_FAULT && !s->items[i].off)
             sim_fault(play->sim, s->items[i].fault);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/base/must.h"
+#include "tests/sim/hunt/hedges.h"
 #include "tests/sim/hunt/routes.h"
 
 static const struct {
@@ -276,6 +277,7 @@ void schedule_draw(struct schedule *ret, uint64_t seed)
     draw_replies(ret, &rand);
     draw_knot(ret, &rand);
     routes_draw(ret);
+    hedges_draw(ret);
     if (seed % 6 == 4)
         draw_cancels(ret, &rand);
 }
@@ -343,6 +345,8 @@ static void ask_print(const struct ask *ask, FILE *file)
         " too late", " in a hurry"};
     fprintf(file, "publish r%d%s (%s%s)", ask->number, sorts[ask->sort], models_of(ask->models),
             ask->first ? ", first" : "");
+    if (ask->reads)
+        fprintf(file, ", read along");
     if (ask->session >= 0)
         fprintf(file, " in s%d", ask->session);
 }
@@ -381,6 +385,9 @@ void schedule_print(const struct schedule *s, FILE *file)
     if (s->route.on)
         fprintf(file, "  route pair: alpha, beta; alpha says %d to all, %d to one key%s\n",
                 s->route.status, s->route.refused_key, s->route.calm ? "; else all is calm" : "");
+    if (s->hedge.on)
+        fprintf(file, "  alpha has %s second calls, %s\n", s->hedge.none ? "no" : "some",
+                s->hedge.stream ? "streamed" : "whole");
     for (size_t i = 0; i < s->count; i++)
         if (!s->items[i].off)
             item_print(&s->items[i], file);

@@ -39,6 +39,7 @@ struct ask {
     int models;  /* row of models_of() */
     int tenant;  /* row of tenant_of() */
     bool first;  /* merge policy: the first good answer, else all */
+    bool reads;  /* somebody reads along */
 };
 
 enum event_kind {
@@ -98,7 +99,13 @@ struct schedule {
         int status;      /* alpha's answer to all; 0: it answers */
         int refused_key; /* the status that one of alpha's two keys gets; 0: it has one key */
     } route;             /* routes.h */
-    int64_t end_ms;      /* then all that is broken is mended */
+    struct {
+        bool on, stream;
+        bool calm; /* alpha is slow at times, and nothing else */
+        bool none; /* all is like that, but alpha gets no second calls */
+        int asks, percent;
+    } hedge;        /* hedges.h */
+    int64_t end_ms; /* then all that is broken is mended */
     struct item items[ITEMS_MAX];
     size_t count;
 };

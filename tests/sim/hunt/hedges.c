@@ -1,0 +1,146 @@
+/*
+ * hedges.c -- see hedges.h.
+ */
+#include "tests/sim/hunt/hedges.h"
+
+#include <string.h>
+
+#include "tests/sim/hunt/check.h"
+
+/* FIRST_NUMBER: behind all others but those at the end. A worker sees 20 calls before it hedges. */
+enum { FIRST_NUMBER = 64, LAST_NUMBER = 150, SEEN = 22, QUICK = 45, SCRIPTED = 160 };
+
+static int below(struct rand *rand, int bound)
+{
+    return (int)rand_below(rand, (uint64_t)bound);
+}
+
+static void draw_asks(struct schedule *s, struct rand *rand, int count, int64_t at_ms, bool late)
+{
+    for (int i = 0; i < count && s->hedge.asks < LAST_NUMBER - FIRST_NUMBER; i++) {
+        if (s->count + 1 >= ITEMS_MAX)
+            return;
+        struct item *item = schedule_add(s, ITEM_ASK, at_ms + below(rand, late ? 60 : 900));
+        item->ask = (struct ask){.sort = late && !below(rand, 4) ? SORT_HASTY : SORT_FIT,
+                                 .number = FIRST_NUMBER + s->hedge.asks++,
+                                 .session = -1,
+                                 .reads = late && !below(rand, 3)};
+    }
+}
+
+void hedges_draw(struct schedule *s)
+{
+    struct rand rand;
+    rand_init(&rand, s->seed ^ 0x6865646765ULL);
+    int kind = below(&rand, 5);
+    if (s->burst || s->route.on || kind > 1)
+        return;
+    s->hedge.on = true;
+    s->hedge.none = below(&rand, 5) == 0;
+    s->hedge.stream = below(&rand, 2);
+    s->hedge.percent = below(&rand, 3) ? 40 : 8;
+    s->hedge.calm = kind == 1;
+    if (s->hedge.calm) {
+        s->count = 0;
+        s->troubles = 0;
+        s->end_ms = 0;
+    }
+    s->max_in_flight += 6;
+    draw_asks(s, &rand, s->workers * SEEN + 4, 100, false);
+    for (int64_t at_ms = 1500; at_ms < 8000; at_ms += 1500)
+        draw_asks(s, &rand, 3 + below(&rand, 6), at_ms, true);
+    s->end_ms = s->end_ms > 9000 ? s->end_ms : 9000;
+}
+
+static struct sim_reply draw_reply(struct rand *rand, bool calm)
+{
+    static const int statuses[] = {500, 503, 429, 400};
+    struct sim_reply quick = {.after_ms = 20 + below(rand, 20)}, odd = quick;
+    switch (below(rand, calm ? 4 : 8)) {
+    case 0:
+    case 1:
+        return (struct sim_reply){.after_ms = 200 + below(rand, below(rand, 3) ? 800 : 9000)};
+    case 4:
+        odd.status = statuses[below(rand, 4)];
+        odd.after_ms = 20 + below(rand, 500);
+        return odd;
+    case 5:
+        odd.trouble = below(rand, 2) ? SIM_CUT : SIM_SILENT;
+        odd.after_ms = 20 + below(rand, 500);
+        return odd;
+    default:
+        return quick;
+    }
+}
+
+void hedges_build(struct play *play)
+{
+    const struct schedule *s = play->schedule;
+    struct rand rand;
+    char percent[12];
+    if (!s->hedge.on)
+        return;
+    rand_init(&rand, s->seed ^ 0x7265706c79ULL);
+    snprintf(percent, sizeof(percent), "%d", s->hedge.percent);
+    sim_set(play->sim, "models.alpha.hedge", s->hedge.none ? "off" : "p95");
+    sim_set(play->sim, "models.alpha.hedge_percent", percent);
+    sim_set(play->sim, "models.alpha.hedge_floor", "60ms");
+    sim_set(play->sim, "models.alpha.stream", s->hedge.stream ? "on" : "off");
+    for (int i = 0; i < SCRIPTED; i++)
+        sim_provider(play->sim, "alpha",
+                     i < QUICK ? (struct sim_reply){.after_ms = 20 + i % 20}
+                               : draw_reply(&rand, s->hedge.calm));
+}
+
+static bool may_hedge(const struct play *play, const struct sim_call *call)
+{
+    return play->schedule->hedge.on && !play->schedule->hedge.none &&
+           strcmp(call->provider, "alpha") == 0;
+}
+
+/* At the moment at which the second one came. */
+static bool are_at_once(const struct sim_call *first, const struct sim_call *second)
+{
+    return check_same_slot(first, second) && strcmp(first->process, second->process) == 0 &&
+           !str_eq(first->id, second->id) && first->at_ms <= second->at_ms &&
+           (first->end_ms < 0 || first->end_ms > second->at_ms);
+}
+
+bool hedges_are_pair(const struct play *play, const struct sim_call *first,
+                     const struct sim_call *second)
+{
+    return may_hedge(play, first) && may_hedge(play, second) && are_at_once(first, second);
+}
+
+int hedges_attempts_more(const struct schedule *s)
+{
+    return s->hedge.on && !s->hedge.none ? 1 : 0;
+}
+
+static size_t under_way(const struct play *play, size_t index)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < index; i++)
+        count += are_at_once(sim_call(play->sim, i), sim_call(play->sim, index));
+    return count;
+}
+
+void check_hedges(struct play *play)
+{
+    size_t first[WORKERS_MAX] = {0}, second[WORKERS_MAX] = {0};
+    for (size_t i = 0; i < sim_call_count(play->sim); i++) {
+        const struct sim_call *call = sim_call(play->sim, i);
+        size_t beside = may_hedge(play, call) ? under_way(play, i) : 0;
+        size_t worker = (size_t)(call->process[1] - '1') % WORKERS_MAX;
+        if (beside > 1)
+            play_find(play, "I5 " STR_FMT ": the third call at once", STR_ARG(call->id));
+        if (!may_hedge(play, call))
+            continue;
+        first[worker] += !beside;
+        second[worker] += beside > 0;
+    }
+    for (size_t i = 0; i < WORKERS_MAX; i++)
+        if (second[i] * 100 > first[i] * (size_t)play->schedule->hedge.percent)
+            play_find(play, "I9: %zu second calls of w%zu for %zu first ones", second[i], i + 1,
+                      first[i]);
+}
