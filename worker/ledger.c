@@ -130,10 +130,21 @@ static bool is_noted(const struct slot *slot, struct str id)
     return false;
 }
 
+/* "INSTANCE INCARNATION hedge": of the second call of that life. */
+static bool is_of_hedge(struct str *life)
+{
+    struct str word = STR(" hedge");
+    bool is = str_ends(*life, word);
+    if (is)
+        life->len -= word.len;
+    return is;
+}
+
 static bool is_ours(const struct worker *worker, struct str life)
 {
     char ours[200];
     snprintf(ours, sizeof(ours), "%s %lld", worker->instance, (long long)worker->incarnation);
+    is_of_hedge(&life);
     return str_is(life, ours);
 }
 
@@ -151,11 +162,12 @@ static void note_ended(struct slot *slot, struct str life)
         note->provider = str_of(slot->model->provider->name);
     }
     note->started_at = job->created_at;
-    note->error_message =
-        arena_printf(&job->arena,
-                     "worker " STR_FMT " ended with the request in hand: it may have called the"
-                     " provider, and the call may have been paid",
-                     STR_ARG(life));
+    const char *what =
+        is_of_hedge(&life) ? "made a second call beside its first" : "called the provider";
+    note->error_message = arena_printf(&job->arena,
+                                       "worker " STR_FMT " ended with the request in hand: it may"
+                                       " have %s, and that may have been paid",
+                                       STR_ARG(life), what);
     metric_add(METRIC_calls_ambiguous_total, 1);
 }
 

@@ -31,7 +31,8 @@ void ledger_free(struct ledger *ledger);
  * provider said no, or nothing was sent. */
 struct str ledger_outcome(const struct slot *slot, const struct err *err);
 
-/* Lines "INSTANCE INCARNATION" of lives that ended with the slot's claim; known ones and our own
+/* Lines "INSTANCE INCARNATION" of lives that ended with the slot's claim, with " hedge" behind it
+ * one for the second call of that life; known ones and our own
  * are passed over. The row has the same run id whoever writes it, so it is written once. */
 void ledger_note_ended(struct slot *slot, struct str lives);
 /* The call that `attempt` is about left twice. */

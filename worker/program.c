@@ -134,6 +134,7 @@ static void kafka_fatal(const struct err *err, void *context)
 
 static const struct redis_script script_claim = {.name = "claim", .lua = lua_claim};
 static const struct redis_script script_steal = {.name = "steal", .lua = lua_steal};
+static const struct redis_script script_hedge = {.name = "hedge", .lua = lua_hedge};
 static const struct redis_script script_release = {.name = "release", .lua = lua_release};
 
 static bool open_stores(struct worker *worker, struct err *err)
@@ -157,6 +158,7 @@ static bool open_stores(struct worker *worker, struct err *err)
     worker->script_claim = redis_script_add(worker->redis, &script_claim);
     worker->script_steal = redis_script_add(worker->redis, &script_steal);
     worker->script_release = redis_script_add(worker->redis, &script_release);
+    worker->script_hedge = redis_script_add(worker->redis, &script_hedge);
     worker->fleet = fleet_new(worker);
     worker->quotas = quotas_new(&(struct quotas_conf){.loop = worker->loop,
                                                       .redis = worker->redis,
@@ -295,6 +297,7 @@ static void *start(struct app *app, const void *conf, struct err *err)
     worker->conf = conf;
     worker->wake_lost = wake_lost;
     worker->release_claim = claims_release;
+    worker->claim_hedge = claims_hedge;
     worker->wake_unpaid = call_wake_unpaid;
     worker->cancel = call_cancel;
     arena_init(&worker->names, NULL, 65536);

@@ -55,7 +55,7 @@ struct worker {
     struct http_client *http;
     struct postgres *pg;
     struct redis *redis;
-    unsigned script_claim, script_steal, script_release;
+    unsigned script_claim, script_steal, script_release, script_hedge;
 
     char instance[160];       /* "host-0": who we are in claims and in the consumer group */
     int64_t incarnation;      /* wall milliseconds at start: which life of that instance */
@@ -89,6 +89,8 @@ struct worker {
     void (*wake_lost)(struct worker *worker);
     /* Gives back what an abandoned slot has claimed. Set by program.c, as above. */
     void (*release_claim)(struct slot *slot);
+    /* Who takes over its claim must know of a second call, too. Set by program.c, as above. */
+    void (*claim_hedge)(struct slot *slot);
     /* A revoke or a drain: who has no answer yet need not wait for a call of its own. */
     void (*wake_unpaid)(struct worker *worker);
     /* Ends what is under way for a request that was cancelled. Set by program.c, as above. */

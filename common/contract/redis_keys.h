@@ -49,6 +49,7 @@ struct str redis_key_members(struct arena *arena, struct str prefix, struct str 
 int64_t redis_key_lifetime_s(enum redis_key key);
 
 extern const char lua_claim[];
+extern const char lua_hedge[];
 extern const char lua_limit[];
 extern const char lua_conversation[];
 extern const char lua_members[];

@@ -1,7 +1,8 @@
 -- Takes the claim on one slot, or says what is known of it already.
 -- KEYS: claim, kept, done, cancelled. ARGV: instance, incarnation, lifetime of the claim in ms.
 -- The claim has a life a line, "INSTANCE INCARNATION": the holder last, and before it those that
--- ended with the slot in hand, and may have paid for a call that nobody else tells of.
+-- ended with the slot in hand, and may have paid for a call that nobody else tells of. "INSTANCE INCARNATION
+-- hedge" is the second call of such a life (hedge.lua).
 -- Returns {"done", text} | {"kept", bytes} | {"held", claim} | {"claimed", lives that ended}; the last
 -- two with "cancelled" behind them when the request was.
 -- What is cancelled is claimed all the same: somebody has to say so, and only one.

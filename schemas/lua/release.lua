@@ -6,5 +6,11 @@ if not claim or string.sub(claim, -#mine) ~= mine then return 0 end
 if claim == mine then return redis.call('DEL', KEYS[1]) end
 local ended, line = string.match(claim, '^(.*)\n([^\n]*)$')
 if line ~= mine then return 0 end
-redis.call('SET', KEYS[1], ended, 'KEEPTTL')
+-- Both calls of a hedge of ours are told of by ourselves.
+local others = {}
+for life in string.gmatch(ended, '[^\n]+') do
+  if life ~= mine .. ' hedge' then others[#others + 1] = life end
+end
+if #others == 0 then return redis.call('DEL', KEYS[1]) end
+redis.call('SET', KEYS[1], table.concat(others, '\n'), 'KEEPTTL')
 return 1

@@ -365,6 +365,57 @@ static void who_must_leave_tells_of_both(void **state)
     sim_free(sim);
 }
 
+/* Who died with both in flight is told of twice, by whoever takes over; nobody else dies. */
+static void a_death_with_both_under_way_has_two_rows(void **state)
+{
+    (void)state;
+    for (int again = 0; again < 2; again++) {
+        struct sim *sim = world(18);
+        struct sim_process *worker = sim_worker(sim, "w1");
+        ask_many(sim, 0, MANY);
+        sim_provider_now(sim, "alpha", (struct sim_reply){.after_ms = 9000});
+        sim_publish(sim, (struct sim_request){.id = "r1"});
+        sim_run_ms(sim, 400);
+        assert_int_equal(calls_behind(sim), 2);
+        sim_kill(worker);
+        sim_provider_now(sim, "alpha", (struct sim_reply){.after_ms = USUAL_MS});
+        sim_worker(sim, again ? "w1" : "w2");
+        assert_true(sim_settle(sim));
+        assert_int_equal(calls_behind(sim), 3);
+        assert_int_equal(runs_of(sim, "ambiguous"), 2);
+        assert_int_equal(runs_of(sim, "ok"), MANY + 1);
+        assert_int_equal(sim_run_rows(sim), sim_call_count(sim));
+        sim_free(sim);
+    }
+}
+
+/* It lost its partitions and gave the request up when both calls had failed: all is told. */
+static void what_is_given_up_leaves_no_claim_of_a_second_call(void **state)
+{
+    struct sim *sim = world(19);
+    (void)state;
+    sim_set(sim, "worker.retry_base", "3s");
+    sim_set(sim, "worker.retry_cap", "3s");
+    struct sim_process *worker = sim_worker(sim, "w1");
+    ask_many(sim, 0, MANY);
+    sim_provider_now(sim, "alpha", (struct sim_reply){.status = 500, .after_ms = 300});
+    sim_publish(sim, (struct sim_request){.id = "r1"});
+    sim_run_ms(sim, 600);
+    size_t calls = calls_behind(sim);
+    assert_true(calls >= 2);
+    sim_term(worker);
+    sim_run_ms(sim, 1000);
+    assert_false(sim_running(worker));
+    assert_int_equal(sim_redis_keys(sim, "call:{default:r1}"), 0);
+    sim_provider_now(sim, "alpha", (struct sim_reply){.after_ms = USUAL_MS});
+    sim_worker(sim, "w2");
+    assert_true(sim_settle(sim));
+    assert_int_equal(runs_of(sim, "ambiguous"), 0);
+    assert_int_equal(runs_of(sim, "failed"), calls);
+    assert_int_equal(sim_run_rows(sim), sim_call_count(sim));
+    sim_free(sim);
+}
+
 static void the_second_call_takes_another_key(void **state)
 {
     struct sim *sim = world(17);
@@ -524,6 +575,8 @@ int main(void)
         cmocka_unit_test(who_is_cancelled_ends_both),
         cmocka_unit_test(who_leaves_waits_for_the_answer),
         cmocka_unit_test(who_must_leave_tells_of_both),
+        cmocka_unit_test(a_death_with_both_under_way_has_two_rows),
+        cmocka_unit_test(what_is_given_up_leaves_no_claim_of_a_second_call),
         cmocka_unit_test(the_second_call_takes_another_key),
         cmocka_unit_test(a_stream_that_began_gets_none),
         cmocka_unit_test(a_stream_without_a_token_gets_one),

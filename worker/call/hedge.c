@@ -104,6 +104,7 @@ static void begin(struct slot *slot)
     slot->hedge = hedge;
     slot->attempts_room++;
     hedging_take(slot->model->hedging);
+    slot->job->worker->claim_hedge(slot);
     metric_add_for(METRIC_hedges_total, slot->model->dialect.name, 1);
     attempt_begin(hedge);
 }

@@ -1,5 +1,5 @@
 /*
- * claims.c -- see claims.h; the scripts are schemas/lua/{claim,steal,release}.lua.
+ * claims.c -- see claims.h; the scripts are schemas/lua/{claim,steal,release,hedge}.lua.
  */
 #include "worker/recognise/claims.h"
 
@@ -278,4 +278,14 @@ void claims_release(struct slot *slot)
         return;
     releases_give(worker->claims->releases, claim_key(slot), lapses_ms(slot->job));
     slot->claim = CLAIM_NONE;
+}
+
+void claims_hedge(struct slot *slot)
+{
+    struct worker *worker = slot->job->worker;
+    if (slot->claim != CLAIM_MINE)
+        return;
+    const struct str words[] = {claim_key(slot), str_of(worker->instance),
+                                str_of(worker->claims->incarnation)};
+    redis_script_ask(worker->redis, worker->script_hedge, 1, words, 3, NULL, NULL);
 }

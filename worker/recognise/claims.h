@@ -31,5 +31,7 @@ void recognise_done(struct job *job, struct str text);
 void recognise_conflict(struct job *job);
 /* Gives back what was not used; nobody waits for it. */
 void claims_release(struct slot *slot);
+/* A second call is made beside the first: said in the claim. */
+void claims_hedge(struct slot *slot);
 
 #endif
