@@ -18,7 +18,7 @@ enum {
 };
 
 /* Calls of a slot, when they were made, and how long it had nothing under way before: a pause
- * between attempts, a closed gate, or no room in a limit. */
+ * between attempts, a closed gate, or no room in a limit. Less than nothing: another one was. */
 #define CALLS_SQL                                                                                  \
     "SELECT i.*, round(extract(epoch FROM i.created_at - r.created_at) * 1000) AS at_ms,"          \
     " round(extract(epoch FROM i.created_at - r.created_at) * 1000 - coalesce(max("                \
@@ -29,8 +29,9 @@ enum {
     "  ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)"
 
 #define CALL_TOLD_SQL                                                                              \
-    "concat_ws(', ', CASE WHEN c.waited_ms >= 5 AND c.outcome <> 'ambiguous'"                      \
-    "  THEN 'waited ' || c.waited_ms || ' ms before it' END, c.outcome, 'HTTP ' || c.http_status," \
+    "concat_ws(', ', CASE WHEN c.outcome = 'ambiguous' THEN NULL WHEN c.waited_ms >= 5"            \
+    "  THEN 'waited ' || c.waited_ms || ' ms before it' WHEN c.waited_ms < -1"                     \
+    "  THEN 'beside the one before it' END, c.outcome, 'HTTP ' || c.http_status,"                  \
     " round(c.latency_ms::numeric) || ' ms', CASE WHEN c.tokens > 0 THEN c.input_tokens"           \
     "  || ' tokens in (' || c.cached_input_tokens || ' cached), ' || c.output_tokens || ' out' "   \
     "END,"                                                                                         \

@@ -1,13 +1,16 @@
 """Row ledger: the sum of what stands in PostgreSQL against the provider's own books, call by call.
 
 Requests go through two real workers to models of both senses of cached tokens (OpenAI's input has them in it, Anthropic's
-leaves them out), with errors and retries, streams that are cut, calls that are ended at their deadline, and a provider that
-closes connections without a word. Then the result topic is read again by a new group, which must change nothing.
+leaves them out), with errors and retries, streams that are cut, calls that are ended at their deadline or because somebody
+cancelled the request, models that leave it to their fallback, and slow calls that are made a second time. Then the result topic is read again by a new group, which must change nothing.
 
 A call that the provider answered whole must stand in the store with the same tokens. What was cut, cancelled or is of
 unknown fate is listed apart: of those nobody but the provider knows what it charges.
 
-MODELS: name -> share of the requests, settings. Rooms to come add theirs here (fallbacks, hedges).
+A call that we ended may have been answered in the same moment: the provider's whole answer to a call whose row says hedged or
+cancelled is listed with those.
+
+MODELS: name -> share of the requests, settings.
 """
 
 import collections
@@ -21,16 +24,21 @@ from web import get, post
 
 BROKERS = os.environ["QUERN_KAFKA__BOOTSTRAP_SERVERS"]
 PRICES = {"price_input": 3, "price_output": 15, "price_cached_input": 0.3, "price_cache_write": 3.75}
+HEDGE = {"hedge": "p95", "hedge_floor": "100ms"}
 MODELS = {
-    "openai": (38, {"provider": "openai", "model": "cached-60", "stream": "off"}),
-    "claude": (30, {"provider": "anthropic", "model": "cached-61", "max_tokens": 500, "stream": "off"}),
-    "openai-streamed": (10, {"provider": "openai", "model": "cached-40", "stream": "on"}),
-    "claude-streamed": (10, {"provider": "anthropic", "model": "cached-41", "max_tokens": 500, "stream": "on"}),
+    "openai": (34, {"provider": "openai", "model": "cached-60", "stream": "off", **HEDGE}),
+    "claude": (30, {"provider": "anthropic", "model": "cached-61", "max_tokens": 500, "stream": "off", **HEDGE}),
+    "openai-streamed": (10, {"provider": "openai", "model": "cached-40", "stream": "on", **HEDGE}),
+    "claude-streamed": (10, {"provider": "anthropic", "model": "cached-41", "max_tokens": 500, "stream": "on", **HEDGE}),
+    "broke": (3, {"provider": "openai", "model": "fake-402", "fallback": ["openai"]}),
     "flaky": (4, {"provider": "openai", "model": "fake-flaky-1"}),
     "cut": (3, {"provider": "openai", "model": "fake-cut", "attempts_max": 2}),
-    "slow": (5, {"provider": "openai", "model": "fake-slow-3000"}),
+    "slow": (3, {"provider": "openai", "model": "fake-slow-3000"}),
+    "unwanted": (3, {"provider": "openai", "model": "fake-slow-3001"}),
 }
 DEADLINE_MS = 1500  # of those who ask "slow"
+CANCELLED_S = 0.8  # after so long nobody wants what "unwanted" was asked for
+SLOW = {"fake-slow-1500": 0.025}  # of the calls of models without a strange name
 RATE = 1500  # requests a second, so that nobody's deadline passes in the queue
 
 

@@ -62,7 +62,7 @@ class Fake:
         self._ask("/control", settings)
 
     def reset(self, latency=0):
-        self.control(latency=latency, error_rate={}, retry_after=None, seed=1)
+        self.control(latency=latency, error_rate={}, trouble_rate={}, retry_after=None, seed=1)
         self._ask("/control/reset", {})
 
     def summary(self):
