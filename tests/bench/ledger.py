@@ -19,6 +19,7 @@ import os
 import time
 
 import psycopg
+import redis
 from confluent_kafka import Consumer, Producer, TopicPartition
 from web import get, post
 
@@ -51,20 +52,48 @@ def write_config(bench):
     return path
 
 
+class Cancels:
+    """Requests that nobody wants any more in a moment, as `quern cancel` says it."""
+
+    def __init__(self, tenant):
+        self.tenant, self.waiting, self.said = tenant, collections.deque(), 0
+        self.redis = redis.Redis.from_url(os.environ["QUERN_REDIS__URL"])
+
+    def add(self, request_id):
+        self.waiting.append((time.time() + CANCELLED_S, request_id))
+
+    def say(self):
+        while self.waiting and self.waiting[0][0] <= time.time():
+            _, request_id = self.waiting.popleft()
+            self.redis.set("quern:cancelled:{%s:%s}" % (self.tenant, request_id), "1", ex=600)
+            self.redis.publish("quern:cancel", "%s\x1f%s" % (self.tenant, request_id))
+            self.said += 1
+
+    def say_all(self):
+        while self.waiting:
+            time.sleep(0.05)
+            self.say()
+
+
 def publish(prefix, count):
     names = [name for name, (share, _) in MODELS.items() for _ in range(share)]
     producer = Producer({"bootstrap.servers": BROKERS, "partitioner": "murmur2_random", "queue.buffering.max.messages": 1000000, "linger.ms": 20})
+    cancels = Cancels(prefix)
     began = time.time()
     for i in range(count):
         name = names[i * 37 % 100]
         body = {"id": f"{prefix}-{i}", "tenant": prefix, "user": f"u{i % 7}", "models": [name], "input": f"question {i}: " + "what grinds the corn? " * (i % 13)}
         if name == "slow":
             body["deadline_ms"] = DEADLINE_MS
+        if name == "unwanted":
+            cancels.add(body["id"])
         producer.produce(f"{prefix}.requests", key=body["id"], value=json.dumps(body))
         if i % 100 == 0:
             producer.poll(0)
+            cancels.say()
             time.sleep(max(0, began + i / RATE - time.time()))
     producer.flush(120)
+    cancels.say_all()
 
 
 def connect():
@@ -134,6 +163,10 @@ def compare(db, tenant, calls):
             tokens += sum(abs(a - b) for a, b in zip(numbers[:4], theirs[:4]))
             cost += abs(numbers[4] - theirs[4])
         else:
+            if outcome in ("hedged", "cancelled") and whole[call_id]:
+                theirs = whole[call_id].pop()
+                rest[outcome + ", answered in that moment"][0] += 1
+                tokens += sum(abs(a - b) for a, b in zip(numbers[:4], theirs[:4])) if numbers[1] else 0
             rest[outcome][0] += 1
             rest[outcome][1] += told[call_id]["input_tokens"] + told[call_id]["output_tokens"] if call_id in told else 0
     for call_id, left in whole.items():  # answered whole, and no row says so: heard by nobody
@@ -143,11 +176,19 @@ def compare(db, tenant, calls):
     return tokens, cost, missing, unwritten, dict(rest)
 
 
+def mix_of(db, tenant, count):
+    """What the mix came to, in percent of the requests."""
+    hedged, cancelled = db.execute("SELECT count(*) FILTER (WHERE outcome = 'hedged'), count(*) FILTER (WHERE outcome = 'cancelled')"
+                                   " FROM inference_runs WHERE tenant = %s", (tenant,)).fetchone()
+    fallbacks = db.execute("SELECT count(DISTINCT request_id) FROM inference_runs WHERE tenant = %s AND model = 'broke'", (tenant,)).fetchone()[0]
+    return "; ".join(f"{n * 100 / count:.1f} %" for n in (hedged, fallbacks, cancelled))
+
+
 def ledger(bench, count):
     prefix = bench.fresh()
     bench.provider("20ms")
     bench.config = write_config(bench)
-    post(bench.fake_url + "/control", {"error_rate": {"500": 0.02, "429": 0.01}})
+    post(bench.fake_url + "/control", {"error_rate": {"500": 0.02, "429": 0.01}, "trouble_rate": SLOW})
     workers = [bench.worker(prefix, 1000, name=f"worker{i}") for i in range(2)]
     aggregator = bench.aggregator(prefix)
     publish(prefix, count)
@@ -162,6 +203,8 @@ def ledger(bench, count):
     bench.row(f"{what}: tokens of whole answers in PostgreSQL and in the provider's books differ by", f"{tokens} tokens, {cost} millionths of a dollar", "0")
     bench.row("calls without a row; whole answers without one", f"{unwritten}; {missing}", "0; 0")
     bench.row("the rest, with the tokens the provider counts for them", "; ".join(f"{n} {outcome} ({t})" for outcome, (n, t) in sorted(rest.items())), "listed")
+    mix = mix_of(db, prefix, count)
+    bench.row("of the requests: calls that were made a second time, answered by a fallback, cancelled or ended at their deadline", mix, "2 %; 3 %; 5 %")
     ends = db.execute("SELECT status, count(*) FROM requests WHERE tenant = %s GROUP BY 1 ORDER BY 1", (prefix,)).fetchall()
     bench.row("how the requests ended", ", ".join(f"{n} {status}" for status, n in ends), "listed")
     before = totals(db, prefix)
@@ -170,4 +213,4 @@ def ledger(bench, count):
     time.sleep(1)
     again.stop()
     bench.row("the result topic is read again by a new group: what changes", "nothing" if totals(db, prefix) == before else f"{before} -> {totals(db, prefix)}", "nothing")
-    post(bench.fake_url + "/control", {"error_rate": {}})
+    post(bench.fake_url + "/control", {"error_rate": {}, "trouble_rate": {}})
