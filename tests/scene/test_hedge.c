@@ -416,6 +416,24 @@ static void what_is_given_up_leaves_no_claim_of_a_second_call(void **state)
     sim_free(sim);
 }
 
+/* The answer came while the process stood still: it is read before a second call is thought of. */
+static void who_stood_still_reads_first(void **state)
+{
+    struct sim *sim = world(25);
+    (void)state;
+    struct sim_process *worker = sim_worker(sim, "w1");
+    ask_many(sim, 0, MANY);
+    next_replies(sim, (struct sim_reply){.after_ms = 400}, (struct sim_reply){.after_ms = 80});
+    sim_publish(sim, (struct sim_request){.id = "r1"});
+    sim_run_ms(sim, 50);
+    assert_int_equal(calls_behind(sim), 1);
+    sim_freeze(worker, 1000);
+    assert_true(sim_settle(sim));
+    assert_int_equal(calls_behind(sim), 1);
+    assert_str(sim_part(sim, "r1", 0)->status, "ok");
+    sim_free(sim);
+}
+
 static void the_second_call_takes_another_key(void **state)
 {
     struct sim *sim = world(17);
@@ -577,6 +595,7 @@ int main(void)
         cmocka_unit_test(who_must_leave_tells_of_both),
         cmocka_unit_test(a_death_with_both_under_way_has_two_rows),
         cmocka_unit_test(what_is_given_up_leaves_no_claim_of_a_second_call),
+        cmocka_unit_test(who_stood_still_reads_first),
         cmocka_unit_test(the_second_call_takes_another_key),
         cmocka_unit_test(a_stream_that_began_gets_none),
         cmocka_unit_test(a_stream_without_a_token_gets_one),
