@@ -124,7 +124,7 @@ void attempt_settle(struct slot *slot)
                slot->job->worker->loop);
     if (err.code)
         slot->answer = (struct answer){0};
-    if (err.code && !slot->lost)
+    if (err.code && !(slot->lost && err.code == ERR_CANCELLED))
         metric_add_for(METRIC_call_errors_total, str_of(err_name(err.code)), 1);
     metric_add_for(METRIC_calls_total, model, 1);
     metric_observe_ms_for(METRIC_call_seconds, model, (double)slot->row->latency_ms);
