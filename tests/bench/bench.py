@@ -17,6 +17,7 @@ import time
 import fair
 import ledger
 import limits
+import outage
 import streams
 import transport
 import troubles
@@ -294,6 +295,7 @@ def main():
     parser.add_argument("--steady", type=float, default=0, help="minutes of steady load for the memory row")
     parser.add_argument("--stuck", type=float, default=120, help="seconds for which one session is stuck (row stuck)")
     parser.add_argument("--behind", type=int, default=100000, help="least number of messages behind it")
+    parser.add_argument("--outage", type=float, default=300, help="seconds for which the provider is gone (row outage_long)")
     parser.add_argument("--only", default="", help="names of rows, comma separated")
     args = parser.parse_args()
     bench = Bench(args.checkout, args.build)
@@ -315,6 +317,8 @@ def main():
         "http": lambda: transport.http(bench, 1 if args.quick else 3),
         "stuck": lambda: troubles.stuck(bench, args.stuck, args.behind, 1 if args.quick else 3),
     }
+    if "outage_long" in args.only.split(","):  # ten minutes: only when asked for
+        todo["outage_long"] = lambda: outage.outage_long(bench, 60 if args.quick else args.outage)
     if args.steady:
         todo["steady"] = lambda: bench.steady(args.steady)
     print(f"| What | Measured ({os.cpu_count()} cores) | Goal |\n| --- | --- | --- |")
