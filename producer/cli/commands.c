@@ -92,6 +92,8 @@ static const struct option_row usage_options[] = {
     {"user", 'u', "NAME", "only this user"},
     {"model", 'm', "NAME", "only this configured model"},
     {"provider", 0, "NAME", "only this provider"},
+    {"reconcile", 0, "FILE", "compare with a provider's bill or usage export, by day and model; may come several times"},
+    {"tolerance", 0, "PERCENT", "with --reconcile: differences up to this share are none (0)"},
     {0},
 };
 

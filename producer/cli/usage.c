@@ -8,7 +8,9 @@
  */
 #include "common/app/app.h"
 #include "common/data/json.h"
+#include "producer/cli/bill.h"
 #include "producer/cli/cli.h"
+#include "producer/cli/reconcile.h"
 #include "producer/cli/table.h"
 
 enum { PAGE_BYTES_MAX = 128 << 20, GROUPS = 5, SUMS = 16, DAYS_MAX = 36500, DAYS = 30 };
@@ -100,21 +102,6 @@ static bool read_by(struct usage_page *page, struct err *err)
     return true;
 }
 
-static int64_t days_of(int64_t year, int64_t month)
-{
-    bool leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
-    return month == 2 ? (leap ? 29 : 28) : 30 + ((month + (month > 7)) & 1);
-}
-
-static bool is_date(struct str s)
-{
-    int64_t year, month, day;
-    return s.len == 10 && s.data[4] == '-' && s.data[7] == '-' &&
-           str_to_i64(str_slice(s, 0, 4), 1, 9999, &year) &&
-           str_to_i64(str_slice(s, 5, 7), 1, 12, &month) &&
-           str_to_i64(str_slice(s, 8, 10), 1, days_of(year, month), &day);
-}
-
 static bool read_days(struct usage_page *page, struct err *err)
 {
     struct cli *cli = page->cli;
@@ -125,11 +112,11 @@ static bool read_days(struct usage_page *page, struct err *err)
     page->days = arena_printf(&cli->arena, "%lld", (long long)days);
     page->since = back ? (struct str){0} : since;
     page->until = until;
-    if (cli_has(cli, "since") && !back && !is_date(since))
+    if (cli_has(cli, "since") && !back && !bill_is_day(since))
         err_set(err, ERR_USAGE,
                 "--since must be a day (2026-01-31) or so many days back (7d), is '" STR_FMT "'",
                 STR_ARG(since));
-    else if (cli_has(cli, "until") && !is_date(until))
+    else if (cli_has(cli, "until") && !bill_is_day(until))
         err_set(err, ERR_USAGE, "--until must be a day (2026-01-31), is '" STR_FMT "'",
                 STR_ARG(until));
     else
@@ -294,6 +281,8 @@ int run_usage(struct cli *cli)
 {
     struct usage_page *page = arena_new(&cli->arena, struct usage_page);
     struct err err = {0};
+    if (cli_has(cli, "reconcile") || cli_has(cli, "tolerance"))
+        return run_reconcile(cli);
     *page = (struct usage_page){.cli = cli};
     if (!read_by(page, &err) || !read_days(page, &err) || !ask(page, &err))
         return cli_fail(cli, &err);
