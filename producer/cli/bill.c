@@ -25,6 +25,8 @@ static bool all_unnamed(const struct bill *bill, size_t from)
 bool bill_read(struct bill *bill, struct str file, struct str text, struct err *err)
 {
     size_t from = bill->count;
+    const char *before = bill->vendor;
+    bill->vendor = NULL;
     if (str_starts(text, STR("\xef\xbb\xbf"))) /* spreadsheets begin a file so */
         text = str_slice(text, 3, text.len);
     struct str begin = str_trim(text);
@@ -35,6 +37,8 @@ bool bill_read(struct bill *bill, struct str file, struct str text, struct err *
     bool json = begin.data[0] == '{' || begin.data[0] == '[';
     if (!(json ? bill_read_json : bill_read_csv)(bill, file, text, err))
         return false;
+    if (from && (!before || !bill->vendor || strcmp(before, bill->vendor) != 0))
+        bill->vendor = NULL; /* files of several vendors: everybody's */
     if (all_unnamed(bill, from))
         err_set(err, ERR_USAGE,
                 "'" STR_FMT "' names no model: export it by model (costs of OpenAI: by line item)",

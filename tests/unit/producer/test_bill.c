@@ -148,6 +148,29 @@ static void what_cannot_be_read_is_said_with_its_place(void **state)
     }
 }
 
+static void files_of_two_vendors_are_everybodys(void **state)
+{
+    (void)state;
+    static const char *const openai = "start_time,model,input_tokens\n1759622400,m,5\n";
+    static const char *const anthropic = "usage_date_utc,model,cost_usd\n2025-10-05,m,1\n";
+    static const char *const ours = "day,model,cost\n2025-10-05,m,1\n";
+    static const struct {
+        const char *first, *second, *vendor;
+    } cases[] = {{openai, openai, "openai"}, {openai, anthropic, NULL}, {openai, ours, NULL}};
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct arena arena;
+        struct bill bill;
+        struct err err = {0};
+        arena_init(&arena, NULL, 1 << 20);
+        bill_init(&bill, &arena);
+        assert_true(bill_read(&bill, STR("a"), str_of(cases[i].first), &err));
+        assert_true(bill_read(&bill, STR("b"), str_of(cases[i].second), &err));
+        assert_int_equal(bill.count, 2);
+        assert_true(str_eq(str_of(bill.vendor), str_of(cases[i].vendor)));
+        arena_done(&arena);
+    }
+}
+
 /* A bill cut anywhere is read or refused; the sanitizers see to the rest. */
 static void a_bill_may_end_anywhere(void **state)
 {
@@ -217,6 +240,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_form_becomes_rows),
         cmocka_unit_test(what_cannot_be_read_is_said_with_its_place),
+        cmocka_unit_test(files_of_two_vendors_are_everybodys),
         cmocka_unit_test(a_bill_may_end_anywhere),
         cmocka_unit_test(more_rows_than_a_bill_may_have_are_refused),
         cmocka_unit_test(names_of_one_model_have_one_key),
