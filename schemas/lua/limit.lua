@@ -18,7 +18,7 @@
 -- generation is not the one we know has not heard our last answer, or is another life of the
 -- process: its old share stays counted, since nobody can say what became of it. When we were away or
 -- have forgotten all, everybody is asked to tell what it has spent, and nothing is granted for HOLD ms.
-local key, WIDTH, HOLD, CALM = KEYS[1], 100, 1000, 5000
+local key, WIDTH, HOLD, CALM, LOOK = KEYS[1], 100, 1000, 5000, 1000
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local max_r, max_t, window, life = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
@@ -108,12 +108,21 @@ add(last, left_r + got_r, left_t + got_t)
 redis.call('HSET', key, 'share ' .. ARGV[1],
   string.format('%d %d %d %d %d', generation, last, left_r + got_r, left_t + got_t, want_r > 0 and era or mine or 0))
 
--- When more comes free: the first bucket with something in it leaves the window.
+-- When more comes free: the first bucket with something in it leaves the window. Sooner, if we left something for others
+-- that they may not want, or if others hold shares, of which something may come back: where that is worth a question,
+-- which is a fiftieth of the limit.
+local function is_worth(max, n) return max == 0 or n > max / 50 end
+local function is_lent()
+  local r, t = -left_r - got_r, -left_t - got_t
+  for n = bucket(now) + 1, last do r, t = r + number('r' .. n), t + number('t' .. n) end
+  return is_worth(max_r, r) and is_worth(max_t, t)
+end
 local wait = 0
 if not calendar and (got_r < want_r or got_t < want_t) then
   local n = first
   while n < last and number('r' .. n) == 0 and number('t' .. n) == 0 do n = n + 1 end
   wait = (n + 1) * WIDTH + window - now
+  if wait > LOOK and ((is_worth(max_r, free_r - got_r) and is_worth(max_t, free_t - got_t)) or is_lent()) then wait = LOOK end
 end
 if forgot then
   wait = 0

@@ -112,7 +112,25 @@ static void half_of_what_is_free_when_others_want_it_too(void **state)
         1, 30, 80, 2);
     assert_int_equal(play->answer.free_requests, 60);
     assert_int_equal(play->answer.free_tokens, 600);
-    assert_in_range(play->answer.wait_ms, 60000, 63000);
+    assert_int_equal(play->answer.wait_ms, 1000); /* 30 are left for a third, who may not come */
+}
+
+/* As long as another holds a share something of it may come back. */
+static void who_got_less_looks_again_soon_unless_all_is_spent(void **state)
+{
+    struct play *play = *state;
+    ask(play, "w1", &minute, (struct lease_question){.want_requests = 100, .want_tokens = 100});
+    ask(play, "w2", &minute, (struct lease_question){.want_requests = 10, .want_tokens = 10});
+    expect(&play->answer, 1, 0, 10, 2);
+    assert_int_equal(play->answer.wait_ms, 1000);
+    ask(play, "w1", &minute,
+        (struct lease_question){.generation = 1,
+                                .spends = {{.at_ms = 100000, .requests = 100, .tokens = 100}},
+                                .spend_count = 1});
+    ask(play, "w2", &minute,
+        (struct lease_question){.generation = 1, .want_requests = 10, .want_tokens = 10});
+    expect(&play->answer, 2, 0, 10, 2);
+    assert_in_range(play->answer.wait_ms, 58000, 63000);
 }
 
 static void what_is_left_comes_back_and_what_was_spent_stays(void **state)
@@ -190,6 +208,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
         TEST(half_of_what_is_free_when_others_want_it_too),
+        TEST(who_got_less_looks_again_soon_unless_all_is_spent),
         TEST(what_is_left_comes_back_and_what_was_spent_stays),
         TEST(a_share_of_an_unknown_generation_stays_counted),
         TEST(who_is_not_known_any_more_is_told_so_and_nobody_is_granted),

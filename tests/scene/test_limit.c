@@ -74,6 +74,24 @@ static void workers_share_the_limit_between_them(void **state)
 }
 
 /* Each has 15 tokens; what is thought of the first ones is learned better. */
+/* Each is given half of what is free; the last ones must not lie there until the minute is over. */
+static void two_workers_use_a_small_limit_whole_and_at_once(void **state)
+{
+    struct sim *sim = world(20, "30", "0");
+    (void)state;
+    sim_worker(sim, "w1");
+    sim_worker(sim, "w2");
+    sim_run_ms(sim, 5000);
+    publish(sim, 0, 45);
+    sim_run_ms(sim, 10000);
+    assert_int_equal(sim_call_count(sim), 30);
+    assert_true(calls_by(sim, "w1") && calls_by(sim, "w2"));
+    assert_true(sim_settle(sim));
+    assert_int_equal(sim_call_count(sim), 45);
+    assert_int_equal(most_a_minute(sim), 30);
+    sim_free(sim);
+}
+
 static void tokens_are_limited_too(void **state)
 {
     struct sim *sim = world(3, "0", "900");
@@ -289,6 +307,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_worker_keeps_to_the_limit_and_uses_it),
         cmocka_unit_test(workers_share_the_limit_between_them),
+        cmocka_unit_test(two_workers_use_a_small_limit_whole_and_at_once),
         cmocka_unit_test(tokens_are_limited_too),
         cmocka_unit_test(a_request_larger_than_the_limit_is_not_stuck),
         cmocka_unit_test(without_redis_each_keeps_to_its_part),
