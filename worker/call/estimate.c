@@ -5,18 +5,44 @@
 
 #include <math.h>
 
+enum { MESSAGE_BYTES = 32, IMAGE_BYTES = 4000, TELLING_BYTES = 128 };
 static const double bytes_per_token_first = 4, output_first = 256, weight = 1.0 / 16;
 
-static double mean(double learned, double first)
+static size_t strings_of(const struct value *value)
 {
-    return learned > 0 ? learned : first;
+    size_t bytes = 0;
+    if (value->kind == VALUE_STR)
+        return str_starts(value->text, STR("data:")) ? IMAGE_BYTES : value->text.len;
+    for (uint32_t i = 0; value->kind == VALUE_LIST && i < value->count; i++)
+        bytes += strings_of(&value->items[i]);
+    for (uint32_t i = 0; value->kind == VALUE_MAP && i < value->count; i++)
+        bytes += strings_of(&value->pairs[i].value);
+    return bytes;
+}
+
+size_t estimate_bytes(const struct value *messages, size_t otherwise)
+{
+    if (!messages || messages->kind != VALUE_LIST)
+        return otherwise;
+    return strings_of(messages) + (size_t)messages->count * MESSAGE_BYTES;
+}
+
+/* Short questions and long ones learn apart: what one kind has around its text says nothing of the
+ * other. */
+static double input_of(const struct estimate *estimate, size_t bytes)
+{
+    if (bytes < TELLING_BYTES)
+        return (double)bytes / bytes_per_token_first + estimate->more;
+    if (estimate->tokens > 0)
+        return (double)bytes * estimate->tokens / estimate->bytes;
+    return (double)bytes / bytes_per_token_first;
 }
 
 static void estimate_both(const struct estimate *estimate, size_t bytes, int64_t output_max,
                           double *ret_input, double *ret_output)
 {
-    double output = mean(estimate->output, output_first) * 1.25;
-    *ret_input = (double)bytes / mean(estimate->bytes_per_token, bytes_per_token_first);
+    double output = (estimate->output > 0 ? estimate->output : output_first) * 1.25;
+    *ret_input = input_of(estimate, bytes);
     *ret_output = output_max > 0 && output > (double)output_max ? (double)output_max : output;
 }
 
@@ -44,8 +70,13 @@ static double moved(double learned, double seen)
 
 void estimate_learn(struct estimate *estimate, size_t bytes, int64_t input, int64_t output)
 {
-    if (input > 0 && bytes > 0)
-        estimate->bytes_per_token = moved(estimate->bytes_per_token, (double)bytes / (double)input);
+    if (input > 0 && bytes >= TELLING_BYTES) {
+        estimate->bytes = moved(estimate->bytes, (double)bytes);
+        estimate->tokens = moved(estimate->tokens, (double)input);
+    } else if (input > 0 && bytes > 0) {
+        double more = (double)input - (double)bytes / bytes_per_token_first;
+        estimate->more = moved(estimate->more, more > 0 ? more : 0);
+    }
     if (output > 0)
         estimate->output = moved(estimate->output, (double)output);
 }

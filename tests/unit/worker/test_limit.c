@@ -10,6 +10,7 @@
 #include <cmocka.h>
 #include <math.h>
 
+#include "common/data/json.h"
 #include "worker/call/estimate.h"
 #include "worker/call/lease.h"
 #include "worker/call/told.h"
@@ -174,10 +175,61 @@ static void an_estimate_learns_and_keeps_to_the_request_s_own_limit(void **state
     assert_in_range(estimate_tokens(&estimate, 600, 0), 148, 152);
 }
 
+static void short_questions_teach_little_of_long_ones(void **state)
+{
+    (void)state;
+    struct estimate estimate = {0};
+    for (int i = 0; i < 200; i++)
+        estimate_learn(&estimate, 45, 3, 8); /* 15 bytes a token */
+    assert_int_equal(estimate_tokens(&estimate, 4000, 0), 1000 + 10 + 1);
+    for (int i = 0; i < 20; i++) {
+        estimate_learn(&estimate, 4000, 2000, 8);
+        for (int k = 0; k < 8; k++)
+            estimate_learn(&estimate, 200, 50, 8);
+    }
+    assert_in_range(estimate_tokens(&estimate, 4000, 0), 1600, 2011);
+}
+
+static void what_stands_around_a_short_question_is_learned(void **state)
+{
+    (void)state;
+    struct estimate estimate = {0};
+    for (int i = 0; i < 100; i++)
+        estimate_learn(&estimate, 40, 510, 8); /* its provider adds 500 */
+    assert_int_equal(estimate_tokens(&estimate, 40, 0), 510 + 10 + 1);
+}
+
+static void the_text_of_messages_counts_and_an_image_for_itself(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *json;
+        size_t bytes;
+    } cases[] = {
+        {"[]", 0},
+        {"[{\"role\":\"user\",\"content\":\"12345678\"}]", 4 + 8 + 32},
+        {"[{\"role\":\"user\",\"content\":\"\\u00e4\"},{\"role\":\"user\",\"content\":null}]",
+         10 + 64},
+        {"[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"1234\"}]}]", 12 + 32},
+        {"[{\"role\":\"user\",\"content\":[{\"image_url\":{\"url\":\"data:image/"
+         "png;base64,AAAA\"}}]}]",
+         4 + 4000 + 32},
+    };
+    struct arena arena;
+    arena_init(&arena, NULL, 1 << 16);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct value messages;
+        assert_true(json_read(str_of(cases[i].json), &arena, &messages, NULL));
+        assert_int_equal(estimate_bytes(&messages, 7), cases[i].bytes);
+    }
+    assert_int_equal(estimate_bytes(NULL, 7), 7);
+    arena_done(&arena);
+}
+
 static void a_cost_is_estimated_by_both_prices(void **state)
 {
     (void)state;
-    struct estimate estimate = {.bytes_per_token = 4, .output = 80};
+    struct estimate estimate = {.bytes = 400, .tokens = 100, .output = 80};
     assert_int_equal(estimate_cost(&estimate, 400, 0, 2, 10), 100 * 2 + 100 * 10);
     assert_int_equal(estimate_cost(&estimate, 400, 10, 2, 10), 100 * 2 + 10 * 10);
     assert_int_equal(estimate_cost(&estimate, 400, 0, NAN, 10), 0);
@@ -299,6 +351,9 @@ int main(void)
         cmocka_unit_test(a_lost_answer_is_followed_by_all_that_was_spent_since),
         cmocka_unit_test(without_redis_a_part_of_the_window_is_left),
         cmocka_unit_test(questions_are_rationed_by_what_was_spent),
+        cmocka_unit_test(short_questions_teach_little_of_long_ones),
+        cmocka_unit_test(what_stands_around_a_short_question_is_learned),
+        cmocka_unit_test(the_text_of_messages_counts_and_an_image_for_itself),
         cmocka_unit_test(a_cost_is_estimated_by_both_prices),
         cmocka_unit_test(headers_tell_limits_and_what_is_left),
         cmocka_unit_test(a_budget_is_exceeded_for_nobody),
