@@ -445,7 +445,8 @@ static void pay(struct play *play)
     int64_t end_ms = sim_now_ms(play->sim) + CALLS_MS;
     while (!all_told(play->sim, play) && sim_now_ms(play->sim) < end_ms)
         sim_run_until(play->sim, all_told, play, 1000);
-    bool lost = schedule_has_fault(play->schedule, SIM_PRODUCE, SIM_WELL);
+    bool lost = schedule_has_fault(play->schedule, SIM_PRODUCE, SIM_WELL) ||
+                schedule_has(play->schedule, EVENT_KAFKA_DOWN);
     run_to(play, sim_now_ms(play->sim) + (lost ? TOLD_AGAIN_MS : TOLD_MS));
 }
 
