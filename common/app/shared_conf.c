@@ -65,7 +65,7 @@ const struct conf_row model_conf_rows[] = {
     ROW("stream", CONF_ENUM, "auto", 0, 0, "auto|on|off", stream, "Whether answers are asked for piece by piece, so that silence and cuts are seen at once; auto: for interactive requests, not in the batch lane"),
     ROW("first_token_timeout", CONF_DURATION, "60s", 10, 86400000, NULL, first_token_timeout_ms, "Of a streamed answer: longest wait for its first token, thinking included"),
     ROW("idle_timeout", CONF_DURATION, "30s", 10, 86400000, NULL, idle_timeout_ms, "Of a streamed answer: longest silence behind its first token"),
-    ROW("attempts_max", CONF_INT, "4", 1, 50, NULL, attempts_max, "Most calls for one answer, the first included"),
+    ROW("attempts_max", CONF_INT, "4", 1, 50, NULL, attempts_max, "Most calls for one answer, the first included; one that tries in vain whether a provider that seems to be away is back does not count"),
     ROW("breaker_failures", CONF_INT, "10", 0, 1000000, NULL, breaker_failures, "Calls in a row that fail as if the provider were away (no connection, cut, time-out, 5xx) until calls wait for it; 0: they never do"),
     ROW("breaker_pause_max", CONF_DURATION, "1s", 100, 600000, NULL, breaker_pause_max_ms, "Longest pause between two calls that try whether it is back"),
     ROW("retry_budget", CONF_INT, "20", 0, 1000, NULL, retry_budget, "Most retries in vain, in percent of the requests; ten a second may be made in any case. Beyond it they wait"),

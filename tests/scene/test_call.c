@@ -218,6 +218,7 @@ static void a_reload_that_lowers_the_attempts_leaves_requests_at_work_as_they_be
     struct sim *sim = world(14);
     (void)state;
     sim_set(sim, "models.alpha.attempts_max", "3");
+    sim_set(sim, "models.alpha.breaker_failures", "0"); /* each call counts */
     sim_set(sim, "worker.retry_base", "1s");
     sim_provider(sim, "alpha", (struct sim_reply){.status = 503, .after_ms = 100});
     struct sim_process *worker = sim_worker(sim, "w1");
@@ -313,6 +314,49 @@ static void an_outage_of_five_seconds_costs_few_calls_and_no_request(void **stat
         assert_true(sim_now_ms(sim) < 10000);
         sim_free(sim);
     }
+}
+
+/* Those who wait take turns in trying whether the provider is back, and none of them fails of it.
+ */
+static void an_outage_of_five_minutes_fails_no_request_that_has_the_time(void **state)
+{
+    static const enum sim_trouble troubles[] = {SIM_REFUSED, SIM_NO_TROUBLE};
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        struct sim *sim = world(80 + i);
+        sim_set(sim, "worker.max_in_flight", "25");
+        sim_provider(sim, "alpha", (struct sim_reply){.after_ms = 200});
+        publish_many(sim, 200, 3600000);
+        sim_worker(sim, "w1");
+        sim_run_ms(sim, 700);
+        sim_provider_now(sim, "alpha", (struct sim_reply){.status = 503, .trouble = troubles[i]});
+        sim_run_ms(sim, 300000);
+        sim_provider_now(sim, "alpha", (struct sim_reply){.after_ms = 200});
+        assert_true(sim_settle(sim));
+        assert_int_equal(parts_ok(sim, 200), 200);
+        assert_between(attempts_of(sim, 200), 450, 550); /* one try a second */
+        assert_true(sim_now_ms(sim) < 310000);
+        sim_free(sim);
+    }
+}
+
+/* Each call is a row, and a result has room for so many: who waits alone fails in the end. */
+static void who_waits_alone_for_a_provider_that_is_away_has_fifty_calls_at_most(void **state)
+{
+    (void)state;
+    struct sim *sim = world(82);
+    sim_provider(sim, "alpha", (struct sim_reply){.status = 503});
+    publish_many(sim, 4, 3600000);
+    sim_worker(sim, "w1");
+    sim_run_ms(sim, 600000);
+    assert_true(sim_settle(sim));
+    assert_int_equal(sim_final_count(sim), 4);
+    for (int i = 0; i < 4; i++) {
+        const struct result *part = sim_part(sim, nth("r", i), 0);
+        assert_str(part->error.code, "provider_down");
+        assert_between(part->attempts.count, 4, 50);
+    }
+    sim_free(sim);
 }
 
 /* Nobody is told that the provider is back; a wave of all who waited would be one call per place.
@@ -557,6 +601,8 @@ int main(void)
         cmocka_unit_test(what_asking_again_cannot_help_is_asked_once),
         cmocka_unit_test(a_reload_that_lowers_the_attempts_leaves_requests_at_work_as_they_began),
         cmocka_unit_test(an_outage_of_five_seconds_costs_few_calls_and_no_request),
+        cmocka_unit_test(an_outage_of_five_minutes_fails_no_request_that_has_the_time),
+        cmocka_unit_test(who_waits_alone_for_a_provider_that_is_away_has_fifty_calls_at_most),
         cmocka_unit_test(after_an_outage_the_calls_grow_step_by_step),
         cmocka_unit_test(errors_and_slow_downs_that_come_and_go_open_nothing),
         cmocka_unit_test(whoever_waits_for_a_provider_ends_with_its_deadline),

@@ -75,6 +75,28 @@ static void facts_of(const struct route_model *given, const struct route_ask *as
     };
 }
 
+/* ---- calls that only tried ---- */
+
+/* In an outage of minutes those who wait take turns in trying, about once a second: with three or
+ * four attempts they would fail of that alone, though they were told to wait. */
+void candidate_probed(struct slot *slot, struct candidate *candidate)
+{
+    enum { STEP = 8, ROWS_MAX = 50 }; /* the result has room for some notes beside them */
+    unsigned probes = 0;
+    for (unsigned i = 0; i < slot->candidate_count; i++)
+        probes += slot->candidates[i].probes;
+    if (probes % STEP == 0) {
+        unsigned room = slot->attempts_room + STEP;
+        if (room > ROWS_MAX)
+            return;
+        struct attempt *more = arena_array(&slot->job->arena, struct attempt, room);
+        memcpy(more, slot->attempts, slot->attempt * sizeof(*more));
+        slot->attempts = more;
+        slot->attempts_room = room;
+    }
+    candidate->probes++;
+}
+
 /* ---- the list ---- */
 
 static void add(struct slot *slot, const struct model *model, enum route_part part)

@@ -17,6 +17,7 @@ struct candidate {
     const struct model *model;
     enum route_part part;
     unsigned attempts; /* calls that count */
+    unsigned probes;   /* .. of which these only told that the provider is still away */
     bool out;          /* it will not be asked any more */
     bool named_time;   /* .. before not_before_ms: the provider itself has said so */
     bool needs_token;  /* the next call is a retry that nobody asked for */
@@ -32,5 +33,13 @@ bool candidate_usable(const struct slot *slot, const struct candidate *candidate
 /* Makes it the one that is asked, with that key. False: the prompt cannot be said in its form, it
  * is out, and *err says why. */
 bool candidate_take(struct slot *slot, struct candidate *candidate, int key, struct err *err);
+/* Calls that count against attempts_max. */
+static inline unsigned candidate_tries(const struct candidate *candidate)
+{
+    return candidate->attempts - candidate->probes;
+}
+/* Its call failed as the one that tried, for all who wait, whether the provider is back: that is
+ * not held against it, as long as its rows have room. */
+void candidate_probed(struct slot *slot, struct candidate *candidate);
 
 #endif

@@ -326,12 +326,14 @@ static bool judge(struct slot *slot, struct candidate *c, const struct err *err)
     c->named_time = err->code == ERR_PROVIDER_RATE && err->retry_after_ms > 0;
     /* A time that the provider has named itself is no burden to it. */
     c->needs_token = !c->named_time;
+    if (slot->place.probed)
+        candidate_probed(slot, c);
     if (has_another_key(slot, err, now_ms) &&
-        (err->code == ERR_PROVIDER_AUTH || c->attempts < c->model->attempts_max)) {
+        (err->code == ERR_PROVIDER_AUTH || candidate_tries(c) < c->model->attempts_max)) {
         c->attempts -= err->code == ERR_PROVIDER_AUTH;
         c->needs_token = false;
         c->not_before_ms = now_ms;
-    } else if (retry_pause(&rule, err, c->attempts, now_ms, end_ms, loop_rand(worker->loop),
+    } else if (retry_pause(&rule, err, candidate_tries(c), now_ms, end_ms, loop_rand(worker->loop),
                            &pause_ms)) {
         metric_add(METRIC_call_retries_total, 1);
         c->not_before_ms = now_ms + pause_ms;

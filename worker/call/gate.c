@@ -201,6 +201,7 @@ bool gate_enter(struct gate *gate, struct gate_place *place, int64_t now_ms)
     if (place->first)
         budget_first_call(&gate->budget, gate->rule.budget_percent);
     place->token = token;
+    place->probed = gate->breaker.state == BREAKER_OPEN;
     place->ticket = breaker_began(&gate->breaker, now_ms);
     return true;
 }
@@ -243,6 +244,7 @@ void gate_ended(struct gate *gate, struct gate_place *place, enum breaker_news n
     if (place->token && news == BREAKER_ANSWERED)
         budget_give_back(&gate->budget);
     place->token = false;
+    place->probed &= news == BREAKER_FAILED;
     breaker_ended(&gate->breaker, &gate->rule.breaker, place->ticket, news, began_ms,
                   loop_now_ms(loop));
     tell(gate);

@@ -42,6 +42,8 @@ struct gate_place {
     /* of the call in flight */
     unsigned ticket;
     bool token;
+    bool probed; /* it was let go to try whether the provider is back; behind its end: which it is
+                    not */
 };
 
 struct gate *gate_new(struct str name, const struct gate_rule *rule);

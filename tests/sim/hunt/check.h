@@ -42,6 +42,15 @@ void check_end(struct play *play);
 void check_turns(struct play *play);
 void check_repeats(struct play *play);
 void check_deadlines(struct play *play); /* I8 */
+/* check_tries.c: which calls, by their index, only tried whether a provider that seemed to be away
+ * was back; malloc'ed. */
+bool *check_tries(const struct play *play);
+/* Those of a call's slot. */
+int check_tries_of(const struct play *play, const bool *tries, const struct sim_call *call);
+/* 3 of "default/r7/1/3". */
+int check_attempt_number(const struct sim_call *call);
+/* A provider that refuses connections has no line for them. */
+bool check_tries_unseen(const struct schedule *schedule);
 /* check_books.c: money (I6), what is there together (I13), replies. */
 void check_books(struct play *play);
 /* check_ledger.c: every send is a row (I6). */

@@ -3,6 +3,7 @@
  */
 #include "tests/sim/hunt/check.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "tests/sim/hunt/hedges.h"
@@ -227,13 +228,14 @@ int check_came_twice(const struct schedule *s)
 }
 
 /* Retries: of what is worth it, and not without end. Who publishes once more asks anew for what
- * failed. */
-static void check_attempts(struct play *play, const struct sim_call *first, int number, int slot)
+ * failed. Calls that only tried whether the provider was back come on top. */
+static void check_attempts(struct play *play, const bool *tries, const struct sim_call *first,
+                           int number, int slot)
 {
-    struct str digit = str_slice(first->id, first->id.len - 1, first->id.len);
     int most =
         routes_attempts_max(play, number, ATTEMPTS_MAX) + hedges_attempts_more(play->schedule);
-    if (digit.data[0] > '0' + most)
+    int tried = check_tries_of(play, tries, first);
+    if (check_attempt_number(first) > most + tried && !check_tries_unseen(play->schedule))
         play_find(play, "I9 " STR_FMT ": one attempt too many", STR_ARG(first->id));
     if (check_times_published(play, number) > 1)
         return;
@@ -250,7 +252,8 @@ static void check_attempts(struct play *play, const struct sim_call *first, int 
             !partitions_may_move(play))
             play_find(play, "I9 r%d: asked again after an answer that will not change", number);
     }
-    if (attempts > most + check_came_twice(play->schedule) && !partitions_may_move(play))
+    if (attempts > most + tried + check_came_twice(play->schedule) && !partitions_may_move(play) &&
+        !check_tries_unseen(play->schedule))
         play_find(play, "I9 r%d: slot %d was asked %d times", number, slot, attempts);
 }
 
@@ -428,11 +431,13 @@ void check_repeats(struct play *play)
 {
     check_no_call_after_final(play);
     check_leaving(play);
+    bool *tries = check_tries(play);
     for (size_t i = 0; i < sim_call_count(play->sim); i++) {
         int number, slot;
         if (check_call_name(sim_call(play->sim, i)->id, &number, &slot))
-            check_attempts(play, sim_call(play->sim, i), number, slot);
+            check_attempts(play, tries, sim_call(play->sim, i), number, slot);
     }
+    free(tries);
     if (!check_redis_was_well(play->schedule)) /* then more calls are repeated */
         return;
     for (size_t i = 0; i < sim_call_count(play->sim); i++) {
