@@ -54,6 +54,28 @@ def both_versions_and_two_keys_never_share_a_connection(w, front):
 
 @scenario
 @with_front
+def the_keys_of_one_model_never_share_a_connection(w, front):
+    keys = ["key-%d" % n for n in range(3)]
+    at = {"base_url": front.url, "ca_file": front.ca, "model": "gpt-a", "api_keys": keys}
+    use(w, **{"many-" + http: {**at, "http": http} for http in ("1.1", "2")})
+    w.fake.control(latency="20ms")
+    try:
+        for reply in ask(w, ["many-1.1", "many-2"], 150):
+            same(reply["status"], "done", str(reply.get("error")))
+    finally:
+        w.fake.control(latency="0")
+    keys_of, used = {}, {}
+    for connection, version, status, key in front.calls():
+        same(status, 200)
+        keys_of.setdefault(connection, set()).add(key)
+        used[version, key] = used.get((version, key), 0) + 1
+    true(all(len(found) == 1 for found in keys_of.values()), "a connection was used with two keys: %r" % keys_of)
+    same(set(used), {(version, "Bearer " + key) for version in ("HTTP/1.1", "HTTP/2.0") for key in keys}, "versions and keys")
+    true(all(40 <= n <= 60 for n in used.values()), "calls of each key are %r" % used)
+
+
+@scenario
+@with_front
 def many_calls_share_few_connections_and_none_is_paid_twice(w, front):
     """nginx ends each connection after 200 requests, which is a GOAWAY in the middle of others."""
     use(w, two={"base_url": front.url, "ca_file": front.ca, "http": "2", "model": "gpt-a"})
