@@ -317,6 +317,8 @@ def main():
         "http": lambda: transport.http(bench, 1 if args.quick else 3),
         "stuck": lambda: troubles.stuck(bench, args.stuck, args.behind, 1 if args.quick else 3),
     }
+    if "limits_learn" in args.only.split(","):
+        todo["limits_learn"] = lambda: limits.limits(bench, 60 if args.quick else 180, "learn")
     if "outage_long" in args.only.split(","):  # ten minutes: only when asked for
         todo["outage_long"] = lambda: outage.outage_long(bench, 60 if args.quick else args.outage)
     if args.steady:

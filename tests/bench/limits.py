@@ -4,6 +4,8 @@ The fake provider remembers each call it lets in and refuses with 429 what would
 fleet came. Two models at once, with bursts of half as much again as the limit lets through: one is bound by requests; the other by tokens, with
 requests of 50 to 2,000 tokens, a third of them in a script whose bytes say little of its tokens, so that every estimate is wrong. Then one with 72,000
 requests a minute, for the cost in questions to Redis.
+
+Row limits_learn: the same with `limits: learn`, the default, which listens to the provider's headers as well.
 """
 
 import json
@@ -26,13 +28,13 @@ def questions(workers, model):
     return sum(float(n) for w in workers for n in re.findall(name, get(f"http://127.0.0.1:{w.port}/metrics"), re.M))
 
 
-def write_config(bench):
+def write_config(bench, learn):
     path = os.path.join(bench.run_dir, "limits.yaml")
     rows = [("m", f"requests_per_minute: {REQUESTS}, tokens_per_minute: {TOKENS}"), ("t", f"tokens_per_minute: {TOKENS}"), ("f", f"requests_per_minute: {FAST}")]
     with open(path, "w", encoding="utf-8") as file:
         file.write("default_model: m\nmodels:\n")
         for name, limit in rows:
-            file.write(f"  {name}: {{provider: openai, model: bench-{name}, base_url: '{bench.fake_url}', api_key: k, limits: off, {limit}}}\n")
+            file.write(f"  {name}: {{provider: openai, model: bench-{name}, base_url: '{bench.fake_url}', api_key: k, limits: {learn}, {limit}}}\n")
     return path
 
 
@@ -78,27 +80,28 @@ def play(bench, loads, seconds, mark_s):
     return marks
 
 
-def tell(bench, what, model, marks, member, limit, workers):
+def tell(bench, what, model, marks, member, limit, workers, learn):
     (from_s, first), (to_s, last) = marks
     use = (last[model][member] - first[model][member]) / ((to_s - from_s) * limit / 60)
     row = last[model]
-    bench.row(f"16 workers, {what}, bursts: 429s", f"{row['refused']} of {row['admitted']} calls", "<= 1 in 10,000")
+    bench.row(f"16 workers, {what}, bursts{learn}: 429s", f"{row['refused']} of {row['admitted']} calls", "<= 1 in 10,000")
     bench.row("use of the limit; highest in any window", f"{use * 100:.1f} %; {row['requests_highest']} requests, {row['tokens_highest']} tokens", ">= 97 %; <= 100.5 %")
     bench.row("questions to Redis per call", f"{questions(workers, model) / max(row['admitted'], 1):.3f}", "< 0.2")
 
 
-def limits(bench, seconds):
+def limits(bench, seconds, learn="off"):
     prefix = bench.fresh()
     bench.provider("400ms")
     rules = [{"model": "bench-m", "requests": REQUESTS, "tokens": TOKENS}, {"model": "bench-t", "tokens": TOKENS}, {"model": "bench-f", "requests": FAST}]
     post(bench.fake_url + "/control", {"limits": [{**rule, "window_ms": 60000} for rule in rules]})
-    bench.config = write_config(bench)
+    bench.config = write_config(bench, learn)
     workers = [bench.worker(prefix, 500, name=f"worker{i}") for i in range(WORKERS)]
+    heard = ", limits: learn" if learn != "off" else ""
     sizes = [50, 100, 200, 400, 800, 1200, 2000]
     slow = [Load(prefix, "m", BURST, [150]), Load(prefix, "t", TOKENS * EVERY_S * 3 // 2 // 60 // (sum(sizes) // len(sizes)), sizes)]
     marks = play(bench, slow, WARM_S + seconds, WARM_S)
-    tell(bench, f"limit {REQUESTS} requests and {TOKENS} tokens a minute", "m", marks, "admitted", REQUESTS, workers)
-    tell(bench, f"limit {TOKENS} tokens a minute, sizes of 50 to 2,000", "t", marks, "tokens", TOKENS, workers)
+    tell(bench, f"limit {REQUESTS} requests and {TOKENS} tokens a minute", "m", marks, "admitted", REQUESTS, workers, heard)
+    tell(bench, f"limit {TOKENS} tokens a minute, sizes of 50 to 2,000", "t", marks, "tokens", TOKENS, workers, heard)
     fast = play(bench, [Load(prefix, "f", FAST // 60 * EVERY_S * 5 // 4, [20])], FAST_S, FAST_S // 4)
     row = fast[1][1]["f"]
     rate = (row["admitted"] - fast[0][1]["f"]["admitted"]) / (fast[1][0] - fast[0][0])
