@@ -19,16 +19,29 @@ import time
 
 import faults
 import fleet as fleet_module
+import judge_layer  # its lines stand behind judge's
 from judge import REQUESTS_PER_MINUTE, Evidence, fault_table, judge, leave_behind
-from load import Load
+from load import NARROW, Load
 from watch import Offsets
 
 FLEET = {
     "workers": 4,
     "aggregators": 2,
-    "settings": {"worker.retry_base": "250ms", "worker.retry_cap": "20s"},  # as they are by default
-    "models": {name: {"timeout": "5s"} for name in ("m-openai", "m-anthropic", "m-ollama")},
+    "settings": {
+        "worker.retry_base": "250ms",  # as they are by default
+        "worker.retry_cap": "20s",
+        "routes": [{"name": "either", "models": ["m-trouble", "m-openai"]}],
+        "tenants": [{"name": NARROW, "requests_per_minute": judge_layer.NARROW_LIMIT}],
+    },
+    "models": {
+        **{name: {"timeout": "5s"} for name in ("m-openai", "m-anthropic", "m-ollama")},
+        "m-trouble": {"model": "fake-503", "timeout": "5s"},
+        "m-limited": {"model": judge_layer.LIMITED, "timeout": "5s", "requests_per_minute": judge_layer.MODEL_LIMIT, "limits": "off", "api_key": "limited"},
+        "m-stream": {"model": "fake-stream-100-20", "timeout": "5s", "stream": "on"},
+        "m-slow": {"model": "fake-slow-1500", "timeout": "8s"},
+    },
 }
+TROUBLE = {"fake-cut-100": 0.01}  # of all calls to models without a name of this kind
 RATE = REQUESTS_PER_MINUTE / 60 * 1.14
 LATENCY = "lognormal:80,0.4"
 SETTLE_S = 90
@@ -93,7 +106,7 @@ def wait_final(fleet, load, tell):
     expected = sum(1 for s in load.accepted() if s.kind != "unreadable")
     while True:
         fleet.tend()
-        got = fleet.sql("SELECT count(*) FROM requests WHERE tenant = %s AND status <> 'open'", fleet.tenant)[0][0]
+        got = fleet.sql("SELECT count(*) FROM requests WHERE status <> 'open'")[0][0]
         if got >= expected or time.monotonic() > end:
             tell("%d of %d requests are final", got, expected)
             return
@@ -106,7 +119,7 @@ def run(fleet, plan, options):
     fleet.up()
     fleet.begin(FLEET)
     fleet.new_tenant()
-    fleet.fake.control(latency=LATENCY)
+    fleet.fake.control(latency=LATENCY, trouble_rate=TROUBLE)
     offsets = Offsets(fleet.settings["QUERN_KAFKA__BOOTSTRAP_SERVERS"], fleet.prefix + "-worker", fleet.topic("requests"))
     load = Load(fleet, options.rate, options.seed)
     began = time.monotonic()
@@ -119,6 +132,7 @@ def run(fleet, plan, options):
     wait_final(fleet, load, tell)
     offsets.stop()
     evidence = Evidence(fleet, load, offsets, struck)
+    evidence.pieces = judge_layer.collect_pieces(fleet, load)
     leave_behind(evidence, fleet.logs)
     complaints = fleet.end_programs()
     tell("judged")

@@ -6,31 +6,61 @@ reach it; so it is idempotent, which keeps the order of records across repeated 
 delivery time-out longer than any fault, so that "accepted" is never in doubt: what is not
 acknowledged when the run ends is neither expected nor forbidden.
 
-The mix, of a hundred requests: 56 to one model, 12 to two or three, 28 turns of some forty
-conversations, 2 with a deadline an hour away, and 2 that cannot be answered. One in a hundred
-of those without a conversation is published twice.
+The mix, of a hundred requests: 37 to one model (some of them another tenant's), 10 to two or three, 26
+turns of some forty conversations, 8 by a route whose first model is always down, 6 to a model and 3 of a tenant that
+may have less than is asked of them, 5 whose text is passed on while it comes, 2 that are cancelled, 1 with a
+deadline an hour away, and 2 that cannot be answered. One in a hundred of those to one model is published twice.
 """
 import json
+import queue
 import random
 import threading
 import time
 
 import msgpack
+import redis
 
 MODELS = ("m-openai", "m-anthropic", "m-ollama")
 SESSIONS, TURNS = 40, 15
+SIDE, NARROW = "side", "narrow"
+# Requests that may wait for a limit until their deadline is over; what is measured of the throughput leaves them out.
+BOUND = {"limited": 6, "narrow": 3}
+BOUND_DEADLINE_MS = 45000
+MIX = {"one": 37, "several": 10, "turn": 26, "route": 8, **BOUND, "stream": 5, "cancelled": 2, "deadline": 1, "unknown model": 1, "unreadable": 1}
+KINDS = [kind for kind, share in MIX.items() for _ in range(share)]
 
 
 class Sent:
     """One request: what it is, and its place in Kafka once it is acknowledged."""
 
-    __slots__ = ("id", "kind", "session", "text", "models", "at_ms", "partition", "offset", "acked_ms", "again")
+    __slots__ = ("id", "kind", "session", "text", "models", "tenant", "at_ms", "partition", "offset", "acked_ms", "again", "cancelled_ms")
 
-    def __init__(self, id, kind, session, text, models):
-        self.id, self.kind, self.session, self.text, self.models = id, kind, session, text, models
+    def __init__(self, id, kind, session, text, models, tenant):
+        self.id, self.kind, self.session, self.text, self.models, self.tenant = id, kind, session, text, models, tenant
         self.at_ms = time.time() * 1000
         self.partition = self.offset = self.acked_ms = None
         self.again = []  # places of its second record
+        self.cancelled_ms = None  # when Redis had taken that it is
+
+
+class Cancels(threading.Thread):
+    """What `quern cancel` does, some moments after the request; one that Redis does not take counts as never made."""
+
+    def __init__(self, url, prefix):
+        super().__init__(daemon=True)
+        self.redis = redis.Redis.from_url(url, socket_timeout=1, socket_connect_timeout=1)
+        self.prefix, self.todo = prefix, queue.Queue()
+
+    def run(self):
+        while (item := self.todo.get()) is not None:
+            due, sent = item
+            time.sleep(max(0, due - time.monotonic()))
+            try:
+                self.redis.set("%scancelled:{%s:%s}" % (self.prefix, sent.tenant, sent.id), "1", ex=86400)
+                if self.redis.publish(self.prefix + "cancel", "%s\x1f%s" % (sent.tenant, sent.id)):
+                    sent.cancelled_ms = time.time() * 1000
+            except redis.RedisError:
+                pass
 
 
 class Load:
@@ -41,14 +71,23 @@ class Load:
         self.problem = None
         self.ending = threading.Event()
         self.thread = threading.Thread(target=self._run, daemon=True)
+        self.cancels = Cancels(fleet.settings["QUERN_REDIS__URL"], fleet.prefix + ":")
+
+    @property
+    def free_rate(self):
+        """Of those that no limit holds back."""
+        return self.rate * (100 - sum(BOUND.values())) / 100
 
     def begin(self):
         self.began_ms = time.time() * 1000
         self.thread.start()
+        self.cancels.start()
 
     def end(self):
         self.ending.set()
         self.thread.join(30)
+        self.cancels.todo.put(None)
+        self.cancels.join(30)
         left = self.f.producer.flush(120)
         if left:
             self.problem = "%d records were not acknowledged within 120 s" % left
@@ -72,20 +111,31 @@ class Load:
         while self.later and self.later[0][0] < self.number:
             _, sent, document = self.later.pop(0)
             self._publish(sent, document, again=True)
-        dice = self.rand.randrange(100)
-        if dice < 56:
-            self._ask("one", models=[self.rand.choice(MODELS)])
-        elif dice < 68:
+        kind = self.rand.choice(KINDS)
+        if kind == "one":
+            self._ask(kind, models=[self.rand.choice(MODELS)], tenant=SIDE if self.rand.randrange(4) == 0 else None)
+        elif kind == "several":
             policy = self.rand.choice(("all", "all", "first"))
-            self._ask("several", models=self.rand.sample(MODELS, self.rand.choice((2, 3))), merge={"policy": policy})
-        elif dice < 96:
-            self._ask("turn", session=self._session(), models=["m-openai"])
-        elif dice < 98:
-            self._ask("deadline", models=["m-openai"], deadline_ms=3600000)
-        elif dice < 99:
-            self._ask("unknown model", models=["m-nobody"])
+            self._ask(kind, models=self.rand.sample(MODELS, self.rand.choice((2, 3))), merge={"policy": policy})
+        elif kind == "turn":
+            self._ask(kind, session=self._session(), models=["m-openai"])
+        elif kind == "route":
+            self._ask(kind, route="either")
+        elif kind == "limited":
+            self._ask(kind, models=["m-limited"], deadline_ms=BOUND_DEADLINE_MS)
+        elif kind == "narrow":
+            self._ask(kind, models=["m-openai"], tenant=NARROW, deadline_ms=BOUND_DEADLINE_MS)
+        elif kind == "stream":
+            self._ask(kind, models=["m-stream"], stream=True)
+        elif kind == "cancelled":
+            sent = self._ask(kind, models=["m-slow"])
+            self.cancels.todo.put((time.monotonic() + 0.3, sent))
+        elif kind == "deadline":
+            self._ask(kind, models=["m-openai"], deadline_ms=3600000)
+        elif kind == "unknown model":
+            self._ask(kind, models=["m-nobody"])
         else:
-            sent = Sent("bad-%d" % self.number, "unreadable", None, "", ())
+            sent = Sent("bad-%d" % self.number, kind, None, "", (), self.f.tenant)
             self._send(sent, b'{"id": "%d", "input": ' % self.number, [("content-type", b"application/json")], sent.id, False)
 
     def _session(self):
@@ -99,16 +149,19 @@ class Load:
             del self.sessions[place]
         return session[0]
 
-    def _ask(self, kind, session=None, models=(), **fields):
+    def _ask(self, kind, session=None, models=(), tenant=None, **fields):
         text = "request %d of the chaos, %s" % (self.number, session or "alone")
-        sent = Sent("c-%d" % self.number, kind, session, text, tuple(models))
-        document = {"id": sent.id, "tenant": self.f.tenant, "user": "user%d" % (self.number % 5), "input": text, "models": list(models), **fields}
+        sent = Sent("c-%d" % self.number, kind, session, text, tuple(models), tenant or self.f.tenant)
+        document = {"id": sent.id, "tenant": sent.tenant, "user": "user%d" % (self.number % 5), "input": text, **fields}
+        if models:
+            document["models"] = list(models)
         if session:
             document["session"] = session
         self._publish(sent, document)
         if kind == "one" and self.rand.randrange(100) == 0:
             self.later.append((self.number + self.rand.randint(1, 300), sent, document))
             self.later.sort(key=lambda item: item[0])
+        return sent
 
     def _publish(self, sent, document, again=False):
         packed = self.rand.randrange(2)

@@ -6,6 +6,7 @@ cannot be read; a worker that was killed and one that drained. Each case plants 
 import sys
 
 import judge
+import judge_layer
 from fake_client import answer
 from faults import KINDS
 from fleet import End
@@ -19,7 +20,8 @@ class Reply(dict):
 
 class Sent:
     def __init__(self, id, kind, session, models, offset):
-        self.id, self.kind, self.session, self.models = id, kind, session, models
+        self.id, self.kind, self.session, self.models, self.tenant = id, kind, session, models, "t"
+        self.cancelled_ms = None
         self.text, self.partition, self.offset = "text of " + id, 0, offset
         self.again, self.at_ms = [], offset * 10.0
         self.acked_ms = self.at_ms + 5
@@ -55,14 +57,14 @@ class World:
 
 class Load:
     def __init__(self, sent):
-        self.sent, self.rate, self.problem = sent, 100, None
+        self.sent, self.rate, self.free_rate, self.problem = sent, 100, 100, None
 
 
 def call(request, slot, ms, worker, attempt=1, paid=True):
     """A call that took 100 ms."""
     return {
         "request": request, "slot": str(slot), "call_id": "t/%s/%d/%d" % (request, slot, attempt), "worker": worker,
-        "wall_ms": ms, "end": ms + 100 if paid else float("inf"), "paid": paid,
+        "wall_ms": ms, "end": ms + 100 if paid else float("inf"), "paid": paid, "refused": False, "tenant": "t", "model": "gpt-a",
     }
 
 
@@ -88,7 +90,42 @@ def clean():
     e.ledger.append(call("x", 0, 20 * MS + 200, "q-worker-2", paid=False))
     e.by_id["x"] = Sent("x", "one", None, ("m",), 9)
     e.load.sent.append(e.by_id["x"])
+    add_layer(e)
     return e
+
+
+def one_more(e, id, kind, status, tenant="t", model="gpt-a", ms=70 * MS):
+    """A request that nobody else looks at, with its call."""
+    sent = Sent(id, kind, None, ("m",), 0)
+    sent.tenant, sent.acked_ms = tenant, ms
+    sent.partition = 9  # of no sample
+    e.load.sent.append(sent)
+    e.accepted.append(sent)
+    e.by_id[id] = sent
+    e.rows[id] = (status, answer([("user", sent.text)]) if status == "done" else None, None, None, None if status == "done" else status)
+    e.final_of[id] = ms + 400
+    e.result_ms[id, 0] = ms + 300
+    e.f.said[id] = [Reply(status=status, text=id)]
+    e.f.answers["usage_daily"] = [(e.f.answers["usage_daily"][0][0] + 1,)]
+    e.ledger.append({**call(id, 0, ms, "q-worker-2"), "tenant": tenant, "model": model})
+    return sent
+
+
+def add_layer(e):
+    one_more(e, "route", "route", "done")
+    e.ledger.append({**call("route", 0, 70 * MS - 50, "q-worker-2", attempt=9, paid=False), "model": "fake-503"})
+    e.accepted[-1].kind = "route"
+    one_more(e, "route2", "route", "done", ms=70.5 * MS)
+    one_more(e, "stream", "stream", "done", ms=71 * MS)
+    whole = pieces(e.rows["stream"][1])
+    e.pieces = {"stream": whole, "route": [row for row in whole if b"end" in row]}  # of the other one Redis lost all but the end
+    one_more(e, "cancelled", "cancelled", "cancelled", ms=72 * MS).cancelled_ms = 72.3 * MS
+
+
+def pieces(text, run=b"r1"):
+    half = len(text) // 2
+    rows = [{b"run": run, b"n": b"1", b"text": text[:half].encode()}, {b"run": run, b"n": b"2", b"text": text[half:].encode()}, {b"run": run, b"n": b"3", b"end": b"ok"}]
+    return [{b"run": b"r0", b"n": b"1", b"text": b"lost"}, *rows, {b"run": b"r0", b"n": b"2", b"text": b"late"}]
 
 
 CASES = []
@@ -262,6 +299,39 @@ def a_program_that_crashes(e):
 def a_load_that_is_too_small(e):
     e.accepted[-2].at_ms = 60 * MS
     e.accepted[-1].at_ms = 61 * MS
+
+
+@breach("model with a limit")
+def a_limit_that_one_minute_exceeds(e):
+    for i in range(301):
+        e.ledger.append({**call("l%d" % i, 0, 70 * MS + i * 190, "q-worker-2"), "model": judge_layer.LIMITED})
+
+
+@breach("tenant with a limit")
+def a_tenant_that_one_minute_exceeds(e):
+    for i in range(151):
+        e.ledger.append({**call("n%d" % i, 0, 70 * MS + i * 390, "q-worker-2"), "tenant": "narrow"})
+
+
+@breach("always down")
+def a_model_that_is_down_and_asked_by_everybody(e):
+    e.ledger.append({**call("route2", 0, 70.4 * MS, "q-worker-2", attempt=9, paid=False), "model": "fake-503"})
+
+
+@breach("other model")
+def a_route_without_an_answer(e):
+    e.rows["route"] = ("failed", None, None, None, "provider_down")
+
+
+@breach("not heeded")
+def a_cancel_that_nobody_heard(e):
+    one_more(e, "deaf", "cancelled", "done", ms=73 * MS).cancelled_ms = 73.3 * MS
+    e.final_of["deaf"] = 74.6 * MS
+
+
+@breach("pieces")
+def a_stream_that_says_something_else(e):
+    e.pieces["stream"] = pieces("something else")
 
 
 def missed(plant):
