@@ -4,10 +4,12 @@
 #include "producer/cli/bill.h"
 
 #include <math.h>
+#include <stdlib.h>
 
 #include "common/base/clock.h"
 
 static const double dollars_max = 1e9;
+static const int64_t sum_max = 4000000000000000000; /* four thousand million dollars */
 
 void bill_init(struct bill *bill, struct arena *arena)
 {
@@ -128,6 +130,10 @@ static bool check(const struct bill *bill, struct str file, const struct bill_to
                 "'" STR_FMT "', %s: the cost is in '" STR_FMT
                 "', and the ledger has dollars: export the bill in USD",
                 STR_ARG(file), told->place, STR_ARG(str_utf8_cut(told->currency, 40)));
+    else if (bill->tokens > sum_max || bill->nanousd > sum_max)
+        err_set(err, ERR_TOO_BIG,
+                "'" STR_FMT "', %s: the sums are larger than any bill: is this one?", STR_ARG(file),
+                told->place);
     else if (bill->count == BILL_ROWS_MAX)
         err_set(err, ERR_TOO_BIG,
                 "'" STR_FMT "', %s: more than %d rows: export it by day, or fewer days",
@@ -163,6 +169,8 @@ bool bill_add(struct bill *bill, struct str file, const struct bill_told *told, 
         .output = told->tokens ? told->output : 0,
         .nanousd = told->money ? (int64_t)llround(told->dollars * 1e9) : 0,
     };
+    bill->tokens += bill->rows[bill->count - 1].input + bill->rows[bill->count - 1].output;
+    bill->nanousd += llabs(bill->rows[bill->count - 1].nanousd);
     bill->has_tokens |= told->tokens;
     bill->has_money |= told->money;
     return true;

@@ -39,6 +39,7 @@ struct bill {
     struct arena *arena;
     struct bill_row *rows; /* as they stand in the files, not summed */
     size_t count, cap;
+    int64_t tokens, nanousd; /* of all rows, without signs: bounded, so that no sum overflows */
     bool has_tokens, has_money;
     const char *vendor; /* by the form: a name of schemas/provider.def; NULL: anybody's */
 };

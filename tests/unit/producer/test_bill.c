@@ -208,6 +208,30 @@ static void more_rows_than_a_bill_may_have_are_refused(void **state)
     arena_done(&arena);
 }
 
+static void sums_that_would_overflow_are_refused(void **state)
+{
+    (void)state;
+    static const char *const rows[] = {"2026-11-01,m,900000000000000,0\n",
+                                       "2026-11-01,m,0,-999999999\n"};
+    for (size_t i = 0; i < 2; i++) {
+        struct arena arena;
+        struct bill bill;
+        struct err err = {0};
+        struct buf text;
+        arena_init(&arena, NULL, 16 << 20);
+        buf_init(&text, BILL_BYTES_MAX);
+        bill_init(&bill, &arena);
+        buf_add_str(&text, STR("day,model,input_tokens,cost\n"));
+        for (int k = 0; k < 10000; k++)
+            buf_add_str(&text, str_of(rows[i]));
+        assert_false(bill_read(&bill, STR("absurd"), buf_str(&text), &err));
+        assert_int_equal(err.code, ERR_TOO_BIG);
+        assert_non_null(strstr(err.text, "larger than any bill"));
+        buf_done(&text);
+        arena_done(&arena);
+    }
+}
+
 static void names_of_one_model_have_one_key(void **state)
 {
     (void)state;
@@ -243,6 +267,7 @@ int main(void)
         cmocka_unit_test(files_of_two_vendors_are_everybodys),
         cmocka_unit_test(a_bill_may_end_anywhere),
         cmocka_unit_test(more_rows_than_a_bill_may_have_are_refused),
+        cmocka_unit_test(sums_that_would_overflow_are_refused),
         cmocka_unit_test(names_of_one_model_have_one_key),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
