@@ -5,7 +5,7 @@ figure, target, and whether the target was reached (None: a figure without one).
 
   kept        an answer that the provider had delivered 100 ms or more before its worker was killed,
               with Redis up: it must be found in Redis and never be asked for again
-  repeat      a call with the id of an earlier one that the provider had not refused, or for a slot that
+  repeat      a call with the id of an earlier one that the provider had not refused or cut, or for a slot that
               had been answered; each is put down to what had happened to the process that made the call before
   recovery    from the end of a fault (or the eviction of the member) to the first two seconds with 95 %
               of the throughput before it, in answers stored per second by the store's own times
@@ -77,6 +77,7 @@ class Evidence:
         self.rows = {row[0]: row[1:] for row in rows}
         self.final_of = {row[0]: float(row[6]) for row in rows if row[6] is not None}
         self.done_ms = sorted(float(row[6]) for row in rows if row[1] == "done" and getattr(self.by_id.get(row[0]), "kind", None) not in BOUND)
+        self.cut = {row[0] for row in f.sql("SELECT call_id FROM inference_runs WHERE outcome = 'cut'")}
         self.runs = f.sql("SELECT request_id, slot, extract(epoch FROM created_at) * 1000 FROM inference_runs WHERE outcome <> 'ambiguous' AND model <> 'm-trouble'")
 
     def _read_ledger(self):
@@ -86,7 +87,7 @@ class Evidence:
             call["tenant"], call["request"], call["slot"], _ = call["call_id"].split("/")
             call["worker"] = self.names.get(call["key_hash"])
             call["paid"] = call["delivered"] and call["status"] == 200
-            call["refused"] = call["delivered"] and call["status"] != 200
+            call["refused"] = call["status"] != 200 if call["delivered"] else call["call_id"] in self.cut
             call["end"] = call["wall_ms"] + call["done_ms"] - call["t_ms"] if call["done_ms"] is not None else float("inf")
 
     def _read_results(self):
