@@ -52,7 +52,7 @@ class Load:
 
     def publish(self, producer):
         for _ in range(self.burst):
-            body = {"id": f"{self.model}-{self.sent}", "models": [self.model], "input": text_of(self.rand.choice(self.sizes), self.rand)}
+            body = {"id": f"{self.topic}-{self.model}-{self.sent}", "models": [self.model], "input": text_of(self.rand.choice(self.sizes), self.rand)}
             producer.produce(self.topic, key=body["id"], value=json.dumps(body))
             self.sent += 1
             if self.sent % 1000 == 0:
