@@ -32,8 +32,9 @@ enum statement {
     STATEMENT_REPEAT,        /* tenants, ids, hashes, topics, partitions */
     STATEMENT_BURY,          /* tenants, ids, topics, keys, types, payloads, headers, partitions,
                               * hashes: only where the stored request has another body */
-    STATEMENT_ONE_BODY,      /* tenants, ids, hashes; refuses when a request has another body */
-    STATEMENT_OUTBOX_SENT,   /* ids */
+    STATEMENT_EMBEDDINGS,  /* tenants, ids, hashes, vectors: of requests that are stored as done */
+    STATEMENT_ONE_BODY,    /* tenants, ids, hashes; refuses when a request has another body */
+    STATEMENT_OUTBOX_SENT, /* ids */
     STATEMENT_OUTBOX_FAILED, /* ids, errors, most attempts, pause in ms */
     STATEMENT_OUTBOX_LOAD,   /* partitions, id, most attempts, limit */
     STATEMENT_OUTBOX_PARTS,  /* the same: parts of these requests */

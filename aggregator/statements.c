@@ -64,6 +64,16 @@ static struct postgres_statement statements[STATEMENT_COUNT] = {
          " WHERE body_hash IS NULL"
          " OR ord IN (SELECT quern_other_body($1::text[], $2::text[], $9::text[])) ORDER BY ord",
          9},
+    [STATEMENT_EMBEDDINGS] =
+        {"embeddings",
+         "INSERT INTO request_embeddings (tenant, request_id, vectors)"
+         " SELECT r.tenant, r.id, i.vectors::jsonb"
+         " FROM unnest($1::text[], $2::text[], $3::text[], $4::text[])"
+         " AS i (tenant, id, body_hash, vectors)"
+         " JOIN requests r ON r.tenant = i.tenant AND r.id = i.id"
+         " WHERE r.status = 'done' AND r.body_hash IS NOT DISTINCT FROM i.body_hash"
+         " ON CONFLICT DO NOTHING",
+         4},
     [STATEMENT_ONE_BODY] = {"one_body",
                             "SELECT * FROM quern_one_body($1::text[], $2::text[], $3::text[])", 3},
     [STATEMENT_OUTBOX_SENT] = {"outbox_sent", "DELETE FROM outbox WHERE id = ANY ($1::bigint[])",
@@ -82,9 +92,11 @@ static struct postgres_statement statements[STATEMENT_COUNT] = {
          " r.text, r.message, r.finish_reason, r.slots, r.merge_policy, r.winner, r.agreement,"
          " r.input_tokens, r.output_tokens, r.cached_input_tokens, r.reasoning_tokens,"
          " r.cost_microusd, r.queued_ms, r.first_token_ms, r.total_ms, r.error_code,"
-         " r.error_message, r.metadata, r.extra"
+         " r.error_message, r.metadata, r.extra, e.vectors"
          " FROM (SELECT o.*" OUTBOX_DUE ") q"
-         " LEFT JOIN requests r ON r.tenant = q.tenant AND r.id = q.request_id ORDER BY q.id",
+         " LEFT JOIN requests r ON r.tenant = q.tenant AND r.id = q.request_id"
+         " LEFT JOIN request_embeddings e ON e.tenant = q.tenant AND e.request_id = q.request_id"
+         " ORDER BY q.id",
          4},
     [STATEMENT_OUTBOX_PARTS] =
         {"outbox_parts",

@@ -46,6 +46,7 @@ struct stream;      /* call's */
 struct relay;       /* call's */
 struct retrieval;   /* retrieve's */
 struct candidate;   /* call's */
+struct kind;        /* kind.h */
 struct job;
 
 enum claim_state {
@@ -158,6 +159,7 @@ struct job {
     /* admit */
     struct model_table *models; /* the configuration it began with */
     const struct route *route;  /* NULL: it names models */
+    const struct kind *kind;    /* of work; NULL: it could not be read */
     enum encoding encoding;
     struct request request;
     struct str id, tenant; /* absent id: it could not be read, there will be no result */

@@ -101,7 +101,9 @@ void merge_done(const struct merge_question *question, int winner, struct final 
     must(winner >= 0 && question->parts[winner]);
     ret->status = STR("done");
     ret->winner = winner;
-    ret->agreement = question->slots > 1 ? agreement(question, winner) : NAN;
+    /* Vectors of two models have nothing in common that could be compared. */
+    bool comparable = question->slots > 1 && !question->parts[winner]->embeddings.count;
+    ret->agreement = comparable ? agreement(question, winner) : NAN;
 }
 
 static void fail(struct final *ret, struct str status, enum err_code code, const char *text)

@@ -2,7 +2,7 @@
  * reply.c -- see reply.h.
  *
  * Both ways lead through struct reply, so a reply that is made again after a death says the same.
- * A reply that would not fit into a record is sent without the texts of its parts.
+ * A reply that would not fit into a record is sent without the texts and vectors of its parts.
  */
 #include "aggregator/settle/reply.h"
 
@@ -18,8 +18,10 @@ static void write_reply(struct reply *reply, struct buf *ret)
         return;
     buf_clear(ret);
     ret->overflowed = false;
-    for (size_t i = 0; i < reply->merge.parts.count; i++)
+    for (size_t i = 0; i < reply->merge.parts.count; i++) {
         reply->merge.parts.items[i].text = (struct str){0};
+        reply->merge.parts.items[i].embeddings = (struct str_list){0};
+    }
     contract_write(&contract_reply, reply, ENCODING_JSON, ret);
 }
 
@@ -31,6 +33,7 @@ static void fill_part(const struct result *result, struct reply_part *ret)
     ret->provider = result->provider;
     ret->status = result->status;
     ret->text = result->text;
+    ret->embeddings = result->embeddings;
     ret->finish_reason = result->finish_reason;
     ret->usage = result->usage;
     ret->cost_microusd = result->cost_microusd;
@@ -61,6 +64,7 @@ void reply_of_group(const struct group *group, int64_t turn, struct arena *arena
     if (final->winner >= 0) {
         const struct result *winner = &group->parts[final->winner]->result;
         reply.text = winner->text;
+        reply.embeddings = winner->embeddings;
         reply.message = winner->message;
         reply.finish_reason = winner->finish_reason;
         reply.merge.winner = winner->model;
@@ -93,6 +97,19 @@ static const struct value *cell_json(const struct postgres_rows *rows, size_t ro
         !json_read(postgres_cell(rows, row, column), arena, value, NULL))
         return NULL;
     return value;
+}
+
+/* A list of texts, as it was written from one. */
+static void cell_texts(const struct postgres_rows *rows, size_t row, size_t column,
+                       struct arena *arena, struct str_list *ret)
+{
+    const struct value *list = cell_json(rows, row, column, arena);
+    if (!list || list->kind != VALUE_LIST)
+        return;
+    ret->items = arena_array(arena, struct str, list->count);
+    for (uint32_t i = 0; i < list->count; i++)
+        if (list->items[i].kind == VALUE_STR)
+            ret->items[ret->count++] = list->items[i].text;
 }
 
 struct str reply_unhex(struct arena *arena, struct str hex)
@@ -167,5 +184,6 @@ void reply_of_row(const struct postgres_rows *rows, size_t row, const struct pos
         reply.error.retry = str_of(err_retry_name(err_retry_of(err_by_name(reply.error.code))));
     reply.metadata = cell_json(rows, row, OUTBOX_METADATA, arena);
     reply.extra = cell_json(rows, row, OUTBOX_EXTRA, arena);
+    cell_texts(rows, row, OUTBOX_EMBEDDINGS, arena, &reply.embeddings);
     write_reply(&reply, ret);
 }

@@ -45,6 +45,7 @@ enum outbox_column {
     OUTBOX_ERROR_MESSAGE,
     OUTBOX_METADATA,
     OUTBOX_EXTRA,
+    OUTBOX_EMBEDDINGS,
 };
 
 struct str reply_unhex(struct arena *arena, struct str hex);

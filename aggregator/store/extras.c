@@ -15,6 +15,9 @@
 void extras_init(struct extras *extras, const struct aggregator *aggregator)
 {
     *extras = (struct extras){.aggregator = aggregator};
+    for (size_t i = 0; i < VECTOR_COLUMNS; i++)
+        buf_init(&extras->vectors[i], COLUMN_BYTES_MAX);
+    buf_init(&extras->list, COLUMN_BYTES_MAX);
     for (size_t i = 0; i < REPEAT_COLUMNS; i++)
         buf_init(&extras->repeats[i], COLUMN_BYTES_MAX);
     for (size_t i = 0; i < BURY_COLUMNS; i++)
@@ -27,6 +30,9 @@ void extras_init(struct extras *extras, const struct aggregator *aggregator)
 
 void extras_done(struct extras *extras)
 {
+    for (size_t i = 0; i < VECTOR_COLUMNS; i++)
+        buf_done(&extras->vectors[i]);
+    buf_done(&extras->list);
     for (size_t i = 0; i < REPEAT_COLUMNS; i++)
         buf_done(&extras->repeats[i]);
     for (size_t i = 0; i < BURY_COLUMNS; i++)
@@ -48,9 +54,11 @@ static void begin_columns(struct buf *columns, size_t count)
 void extras_begin(struct extras *extras, bool telling)
 {
     extras->telling = telling;
+    begin_columns(extras->vectors, VECTOR_COLUMNS);
     begin_columns(extras->repeats, REPEAT_COLUMNS);
     begin_columns(extras->burials, BURY_COLUMNS);
     begin_columns(extras->bodies, BODY_COLUMNS);
+    extras->vector_count = 0;
     extras->repeat_count = extras->bury_count = extras->body_count = 0;
 }
 
@@ -65,6 +73,11 @@ static void end_columns(struct buf *columns, size_t count, struct str *ret)
 size_t extras_queries(struct extras *extras, struct postgres_query *ret)
 {
     size_t count = 0;
+    if (extras->vector_count) {
+        end_columns(extras->vectors, VECTOR_COLUMNS, extras->vector_params);
+        ret[count++] =
+            (struct postgres_query){STATEMENT_EMBEDDINGS, extras->vector_params, VECTOR_COLUMNS};
+    }
     if (extras->repeat_count) {
         end_columns(extras->repeats, REPEAT_COLUMNS, extras->repeat_params);
         ret[count++] =
@@ -80,6 +93,25 @@ size_t extras_queries(struct extras *extras, struct postgres_query *ret)
             (struct postgres_query){STATEMENT_ONE_BODY, extras->body_params, BODY_COLUMNS};
     }
     return count;
+}
+
+/* The vectors of a request that this entry makes final: what its reply says. */
+static void add_vectors(struct extras *extras, const struct group *group)
+{
+    const struct str_list *list = &group->parts[group->final.winner]->result.embeddings;
+    struct json_writer w = {.out = &extras->list};
+    if (!list->count)
+        return;
+    buf_clear(&extras->list);
+    json_open(&w, '[');
+    for (size_t i = 0; i < list->count; i++)
+        json_str(&w, list->items[i]);
+    json_close(&w, ']');
+    postgres_array_add(&extras->vectors[0], group_tenant(group));
+    postgres_array_add(&extras->vectors[1], group_id(group));
+    postgres_array_add(&extras->vectors[2], group_ticket(group)->body_hash);
+    postgres_array_add(&extras->vectors[3], buf_str(&extras->list));
+    extras->vector_count++;
 }
 
 static void add_repeat(struct extras *extras, const struct entry *entry)
@@ -274,6 +306,8 @@ static void add_loser(struct extras *extras, const struct entry *entry)
 
 void extras_add(struct extras *extras, const struct entry *entry)
 {
+    if (entry->finishes && entry->group->final.winner >= 0)
+        add_vectors(extras, entry->group);
     if (entry->kind == ENTRY_REPEAT)
         add_repeat(extras, entry);
     else if (entry->kind == ENTRY_DEAD)

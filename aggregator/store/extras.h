@@ -1,7 +1,7 @@
 /*
- * extras.h -- what a transaction brings besides quern_store(): stored answers to be sent once more,
- * records for the dead letters, and word for those whose id has another's result. All become rows
- * of the outbox.
+ * extras.h -- what a transaction brings besides quern_store(): vectors of finals of kind embed;
+ * and, as rows of the outbox, stored answers to be sent once more, records for the dead letters,
+ * and word for those whose id has another's result.
  *
  * An id may have been answered for two bodies by workers that could not know of each other. The
  * body that is stored stays; who published the other one gets the error reply and the dead letter
@@ -16,7 +16,13 @@
 
 #include "aggregator/aggregator.h"
 
-enum { REPEAT_COLUMNS = 5, BURY_COLUMNS = 9, BODY_COLUMNS = 3, EXTRAS_QUERIES_MAX = 3 };
+enum {
+    VECTOR_COLUMNS = 4,
+    REPEAT_COLUMNS = 5,
+    BURY_COLUMNS = 9,
+    BODY_COLUMNS = 3,
+    EXTRAS_QUERIES_MAX = 4
+};
 
 /* How a transaction ends in which an id has another body than asked. */
 #define OTHER_BODY_SQLSTATE "QF002"
@@ -24,10 +30,12 @@ enum { REPEAT_COLUMNS = 5, BURY_COLUMNS = 9, BODY_COLUMNS = 3, EXTRAS_QUERIES_MA
 struct extras {
     const struct aggregator *aggregator;
     bool telling; /* the losers are told; else it is asked whether there are any */
+    struct buf vectors[VECTOR_COLUMNS];
+    struct str vector_params[VECTOR_COLUMNS];
     struct buf repeats[REPEAT_COLUMNS], burials[BURY_COLUMNS], bodies[BODY_COLUMNS];
     struct str repeat_params[REPEAT_COLUMNS], bury_params[BURY_COLUMNS], body_params[BODY_COLUMNS];
-    struct buf scratch, reply;
-    size_t repeat_count, bury_count, body_count;
+    struct buf scratch, reply, list;
+    size_t vector_count, repeat_count, bury_count, body_count;
 };
 
 void extras_init(struct extras *extras, const struct aggregator *aggregator);

@@ -123,10 +123,15 @@ bool contract_check(const struct contract *contract, const void *object, struct 
 void contract_write(const struct contract *contract, const void *object, enum encoding encoding,
                     struct buf *ret);
 
-/* What the rows cannot say: exactly one of input and messages; messages in OpenAI's form; no
- * control characters in names. ERR_INVALID_REQUEST. An empty id, tenant, user or session means
- * absent: ask str_empty(). */
+/* What the rows cannot say: what each kind of work needs, of chat exactly one of input and
+ * messages, messages in OpenAI's form; no control characters in names. ERR_INVALID_REQUEST. An
+ * empty id, tenant, user or session means absent: ask str_empty(). */
 #define REQUEST_MESSAGES_MAX 4096
+#define REQUEST_INPUTS_MAX   2048
+/* The input as one text; absent when it is a list. */
+struct str request_text(const struct request *request);
+/* The input as texts, one or many. */
+const struct value *request_inputs(const struct request *request, uint32_t *ret_count);
 bool request_check(const struct request *request, struct err *err);
 /* Fit to be an id or a tenant: not empty, at most `max` bytes of UTF-8, no control characters. For
  * names that come from elsewhere than a checked request. */

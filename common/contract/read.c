@@ -65,6 +65,23 @@ static const char *kind_words(enum value_kind kind)
     return words[kind];
 }
 
+/* What a free value may be, as its row names it. */
+static const char *kinds_words(const char *choices)
+{
+    static const struct {
+        const char *choices, *words;
+    } rows[] = {
+        {"list", "a list"},
+        {"map", "a map"},
+        {"str|map", "text or a map"},
+        {"str|list", "text or a list"},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+        if (strcmp(rows[i].choices, choices) == 0)
+            return rows[i].words;
+    must_not_reach("kinds of a free value");
+}
+
 static bool wrong_kind(const struct path *path, const char *expected, const struct value *value,
                        struct err *err)
 {
@@ -129,6 +146,8 @@ static bool check_free(const struct path *path, const struct value *value, size_
                        struct err *err)
 {
     struct value_size size = value_measure(value);
+    if (value->kind == VALUE_STR)
+        size.bytes = value->text.len;
     if (size.bytes > bytes_max)
         return complain(path, ERR_TOO_BIG, err, "must be at most %zu bytes long, is %zu", bytes_max,
                         size.bytes);
@@ -316,10 +335,7 @@ static bool read_free(const struct path *path, const struct value *value, const 
                       struct err *err)
 {
     if (!choice(path->field->choices, str_of(value_kind_name(value->kind))).data) {
-        const char *expected = strcmp(path->field->choices, "list") == 0  ? "a list"
-                               : strcmp(path->field->choices, "map") == 0 ? "a map"
-                                                                          : "text or a map";
-        return wrong_kind(path, expected, value, err);
+        return wrong_kind(path, kinds_words(path->field->choices), value, err);
     }
     *ret = value;
     return check_free(path, value, path->field->bytes_max, err);

@@ -137,18 +137,111 @@ static bool check_messages(const struct value *messages, struct err *err)
     return true;
 }
 
-bool request_check(const struct request *request, struct err *err)
+/* ---- kinds of work ---- */
+
+static bool check_chat(const struct request *request, struct err *err)
 {
-    bool input = !str_empty(request->input);
+    bool input = !str_empty(request_text(request));
     bool messages = request->messages && request->messages->count > 0;
-    if (input == messages) {
+    if (request->input && request->input->kind == VALUE_LIST)
         err_set(err, ERR_INVALID_REQUEST,
-                input ? "input and messages are both given; one of them is the question"
-                      : "input or messages is missing: there is no question");
+                "input must be text, is a list; lists of texts are for kind embed");
+    else if (input && messages)
+        err_set(err, ERR_INVALID_REQUEST,
+                "input and messages are both given; one of them is the question");
+    else if (!input && !messages)
+        err_set(err, ERR_INVALID_REQUEST, "input or messages is missing: there is no question");
+    else if (request->params.dimensions != INT_ABSENT)
+        err_set(err, ERR_INVALID_REQUEST, "params.dimensions is for kind embed only");
+    else
+        return !messages || check_messages(request->messages, err);
+    return false;
+}
+
+static bool check_inputs(const struct request *request, struct err *err)
+{
+    uint32_t count;
+    const struct value *texts = request_inputs(request, &count);
+    if (count > REQUEST_INPUTS_MAX) {
+        err_set(err, ERR_INVALID_REQUEST,
+                "input must have at most %d texts, has %u; split it into several requests",
+                REQUEST_INPUTS_MAX, count);
         return false;
     }
-    return check_names(request, err) && check_reply_to(request->reply_to, err) &&
-           (!messages || check_messages(request->messages, err));
+    if (count == 0)
+        err_set(err, ERR_INVALID_REQUEST,
+                "input must have a text at least: there is nothing to embed");
+    for (uint32_t i = 0; i < count; i++) {
+        if (texts[i].kind == VALUE_STR && !str_empty(texts[i].text))
+            continue;
+        err_set(err, ERR_INVALID_REQUEST, "input[%u] must be a text that is not empty%s", i,
+                texts[i].kind == VALUE_STR ? "" : ", is something else; tokens are not taken");
+        return false;
+    }
+    return count > 0;
+}
+
+static bool has_chat_params(const struct params *params)
+{
+    return !isnan(params->temperature) || !isnan(params->top_p) || params->top_k != INT_ABSENT ||
+           params->max_tokens != INT_ABSENT || params->seed != INT_ABSENT ||
+           !isnan(params->frequency_penalty) || !isnan(params->presence_penalty) ||
+           params->stop.count || params->response_format || params->tools || params->tool_choice;
+}
+
+static bool check_embed(const struct request *request, struct err *err)
+{
+    const char *wrong = NULL;
+    if (request->messages)
+        wrong = "messages is not for kind embed: put the texts into input";
+    else if (!str_empty(request->session))
+        wrong = "session is not for kind embed: vectors are no turn of a conversation";
+    else if (request->stream)
+        wrong = "stream is not for kind embed: vectors come whole";
+    else if (has_chat_params(&request->params))
+        wrong = "params of kind embed are dimensions and encoding_format, others have no meaning";
+    if (!wrong)
+        return check_inputs(request, err);
+    err_set(err, ERR_INVALID_REQUEST, "%s", wrong);
+    return false;
+}
+
+static const struct {
+    const char *name;
+    bool (*check)(const struct request *request, struct err *err);
+} kinds[] = {
+    {"chat", check_chat},
+    {"embed", check_embed},
+};
+
+static bool check_kind(const struct request *request, struct err *err)
+{
+    for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
+        if (str_is(request->kind, kinds[i].name))
+            return kinds[i].check(request, err);
+    err_set(err, ERR_INVALID_REQUEST, "kind must be chat or embed, is '" STR_FMT "'",
+            STR_ARG(str_utf8_cut(request->kind, 32)));
+    return false;
+}
+
+struct str request_text(const struct request *request)
+{
+    const struct value *input = request->input;
+    return input && input->kind == VALUE_STR ? input->text : (struct str){NULL, 0};
+}
+
+const struct value *request_inputs(const struct request *request, uint32_t *ret_count)
+{
+    const struct value *input = request->input;
+    bool list = input && input->kind == VALUE_LIST;
+    *ret_count = list ? input->count : input != NULL;
+    return list ? input->items : input;
+}
+
+bool request_check(const struct request *request, struct err *err)
+{
+    return check_kind(request, err) && check_names(request, err) &&
+           check_reply_to(request->reply_to, err);
 }
 
 void request_body_hash(const struct request *request, char ret[65])

@@ -34,6 +34,9 @@ static bool fill_params(const struct cli *cli, struct params *params, struct err
     if (params->max_tokens == INT_ABSENT &&
         !cli_option_i64(cli, "max-tokens", 1, 10000000, &params->max_tokens, err))
         return false;
+    if (params->dimensions == INT_ABSENT &&
+        !cli_option_i64(cli, "dimensions", 1, 24576, &params->dimensions, err))
+        return false;
     return params->seed != INT_ABSENT ||
            cli_option_i64(cli, "seed", INT64_MIN + 1, INT64_MAX, &params->seed, err);
 }
@@ -51,6 +54,8 @@ bool request_options(struct cli *cli, struct request *request, struct err *err)
     request->stream |= cli_has(cli, "stream");
     if (policy.data)
         request->merge.policy = policy;
+    if (cli_has(cli, "kind"))
+        request->kind = cli_option(cli, "kind");
     return fill_params(cli, &request->params, err) &&
            (request->deadline_ms != INT_ABSENT ||
             cli_option_duration(cli, "deadline", &request->deadline_ms, err));
@@ -68,7 +73,9 @@ void request_question(struct cli *cli, struct request *request, struct str text)
 {
     struct str system = cli_option(cli, "system");
     if (!system.data) {
-        request->input = text;
+        struct value *input = arena_new(&cli->arena, struct value);
+        *input = value_str(text);
+        request->input = input;
         return;
     }
     struct value *items = arena_array(&cli->arena, struct value, 2);

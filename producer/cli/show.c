@@ -69,6 +69,10 @@ enum {
     "'messages', (SELECT coalesce(jsonb_agg(to_jsonb(m) ORDER BY m.position), '[]')"               \
     "  FROM conversations c JOIN messages m ON m.conversation_id = c.id AND m.turn = r.turn"       \
     "  WHERE c.tenant = r.tenant AND c.session_id = r.session_id),"                                \
+    "'embeddings', (SELECT jsonb_build_object('vectors', jsonb_array_length(e.vectors), "          \
+    "'numbers',"                                                                                   \
+    "  octet_length(decode(e.vectors->>0, 'base64')) / 4) FROM request_embeddings e"               \
+    "  WHERE e.tenant = r.tenant AND e.request_id = r.id),"                                        \
     "'outbox', (SELECT coalesce(jsonb_agg(jsonb_build_object('topic', o.topic, 'attempts',"        \
     "  o.attempts, 'last_error', o.last_error)), '[]') FROM outbox o"                              \
     "  WHERE o.result_partition = r.result_partition AND o.tenant = r.tenant"                      \
@@ -179,6 +183,11 @@ static void tell(struct cli *cli, const struct value *document, struct buf *ret)
     tell_list(arena, document, "parts", parts, cli->color, ret);
     tell_list(arena, document, "messages", said, cli->color, ret);
     tell_list(arena, document, "outbox", outbox, cli->color, ret);
+    const struct value *embeddings = value_get_map(document, "embeddings");
+    if (embeddings)
+        buf_printf(ret, "\nembeddings\n" STR_FMT " vectors of " STR_FMT " numbers\n",
+                   STR_ARG(text_of(arena, embeddings, "vectors")),
+                   STR_ARG(text_of(arena, embeddings, "numbers")));
     struct str answer = text_of(arena, request, "text");
     if (!str_empty(answer))
         buf_printf(ret, "\nanswer\n" STR_FMT "\n", STR_ARG(answer));

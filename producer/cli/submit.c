@@ -11,6 +11,7 @@
 #include "common/base/must.h"
 #include "common/base/rand.h"
 #include "common/base/xalloc.h"
+#include "common/data/floats.h"
 #include "common/data/json.h"
 #include "producer/cli/cli.h"
 #include "producer/cli/input.h"
@@ -22,7 +23,7 @@ enum {
     TEXT_BYTES_MAX = 16 << 20,
     RECORD_BYTES_MAX = 64 << 20,
     LINE_ARENA_BYTES = 256 << 20,
-    OUT_BYTES_MAX = 64 << 20,
+    OUT_BYTES_MAX = 128 << 20,
     WAIT_MS = 60000,
     FLUSH_MS = 1000,
     TURN_MS = 100,
@@ -110,6 +111,17 @@ static void delivered(const struct err *err, void *context)
         ask_free(ask);
 }
 
+/* One a line, as a list of numbers. */
+static void add_vectors(const struct str_list *vectors, struct buf *ret)
+{
+    for (size_t i = 0; i < vectors->count; i++) {
+        struct json_writer w = {.out = ret};
+        if (i)
+            buf_add_char(ret, '\n');
+        floats_json(vectors->items[i], &w);
+    }
+}
+
 static void print_reply(struct submit *submit, const struct reply *reply,
                         const struct value *document)
 {
@@ -117,6 +129,8 @@ static void print_reply(struct submit *submit, const struct reply *reply,
     buf_init(&text, OUT_BYTES_MAX);
     if (submit->cli->json)
         json_write(document, &text);
+    else if (reply->embeddings.count)
+        add_vectors(&reply->embeddings, &text);
     else
         buf_add_str(&text, reply->text);
     buf_add_char(&text, '\n');

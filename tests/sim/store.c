@@ -53,6 +53,7 @@ static const struct statement_row {
     {"store_telling", statement_store_telling},
     {"repeat", statement_repeat},
     {"bury", statement_bury},
+    {"embeddings", statement_embeddings},
     {"one_body", statement_one_body},
     {"outbox_sent", statement_outbox_sent},
     {"outbox_failed", statement_outbox_failed},

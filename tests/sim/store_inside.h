@@ -49,6 +49,7 @@ struct request_row {
     uint64_t stamp; /* the quern_store() that saw it last */
     struct request_data {
         struct str q[REQUEST_COLUMNS];
+        struct str vectors;        /* its row of request_embeddings */
         int64_t turn, finished_ms; /* 0: none; -1: open */
         unsigned repeats;
     } data;
@@ -185,6 +186,7 @@ bool store_one_body(struct sim_store *store, const struct cells *tenants, const 
 struct outbox_row *outbox_add(struct sim_store *store, int64_t id);
 bool statement_repeat(struct sim_store *store, const struct str *params, struct sim_rows *ret);
 bool statement_bury(struct sim_store *store, const struct str *params, struct sim_rows *ret);
+bool statement_embeddings(struct sim_store *store, const struct str *params, struct sim_rows *ret);
 bool statement_one_body(struct sim_store *store, const struct str *params, struct sim_rows *ret);
 bool statement_outbox_sent(struct sim_store *store, const struct str *params, struct sim_rows *ret);
 bool statement_outbox_failed(struct sim_store *store, const struct str *params,

@@ -8,7 +8,7 @@
 #include "aggregator/settle/reply.h"
 #include "tests/sim/store_inside.h"
 
-enum { OUTBOX_COLUMNS = OUTBOX_EXTRA + 1, DOUBLINGS_MAX = 10 };
+enum { OUTBOX_COLUMNS = OUTBOX_EMBEDDINGS + 1, DOUBLINGS_MAX = 10 };
 
 static struct str id_key(const int64_t *id)
 {
@@ -200,6 +200,7 @@ static void request_cells(struct sim_store *store, const struct request_row *req
     };
     for (size_t i = 0; i < sizeof(columns) / sizeof(columns[0]); i++)
         cells[columns[i].to] = request->data.q[columns[i].from];
+    cells[OUTBOX_EMBEDDINGS] = request->data.vectors;
     if (request->data.turn)
         cells[OUTBOX_TURN] = store_number(store, request->data.turn);
 }

@@ -360,6 +360,27 @@ static bool run_store(struct sim_store *store, const struct str *params, bool as
                           &s.c[COLUMN_q_body_hash]);
 }
 
+/* tenants, ids, hashes, vectors */
+bool statement_embeddings(struct sim_store *store, const struct str *params, struct sim_rows *ret)
+{
+    struct cells columns[4];
+    (void)ret;
+    for (size_t i = 0; i < 4; i++)
+        columns[i] = store_column(store, params[i]);
+    for (size_t i = 0; i < columns[0].count; i++) {
+        struct request_row *request =
+            store_request(store, columns[0].items[i], columns[1].items[i]);
+        struct str hash = columns[2].items[i];
+        if (!request || !request->exists || request->data.vectors.data ||
+            !str_is(request->data.q[COLUMN_q_status], "done") ||
+            !str_eq(request->data.q[COLUMN_q_body_hash], hash))
+            continue;
+        store_keep(store, &request->data.vectors, sizeof(request->data.vectors));
+        request->data.vectors = columns[3].items[i];
+    }
+    return true;
+}
+
 bool statement_store(struct sim_store *store, const struct str *params, struct sim_rows *ret)
 {
     return run_store(store, params, true, ret);

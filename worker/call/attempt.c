@@ -72,7 +72,8 @@ static void read_reply(struct slot *slot, struct err *err)
         slot->reply.wall_ms = loop_wall_ms(job->worker->loop);
         if (slot->reply.status != 200) /* some show the key that they refuse */
             log_redact_text((char *)(uintptr_t)slot->reply.body.data, slot->reply.body.len);
-        slot->model->provider->decode(&slot->reply, &job->arena, &slot->answer, err);
+        provider_decode(slot->model->provider, &slot->prompt, &slot->reply, &job->arena,
+                        &slot->answer, err);
     }
     if (err->code)
         log_redact_text(err->text, strlen(err->text));

@@ -23,9 +23,21 @@ bool candidate_usable(const struct slot *slot, const struct candidate *candidate
 
 /* ---- what is known of the models, and of the request ---- */
 
+/* A window holds each text by itself. */
+static int64_t longest_input(const struct prompt *prompt)
+{
+    size_t bytes = 0;
+    for (uint32_t i = 0; i < prompt->input_count; i++)
+        if (prompt->inputs[i].text.len > bytes)
+            bytes = prompt->inputs[i].text.len;
+    return (int64_t)(bytes / BYTES_PER_TOKEN);
+}
+
 /* Only texts: an image counts by its size on the screen, which nobody here knows. */
 static int64_t tokens_of(const struct slot *slot)
 {
+    if (slot->prompt.inputs)
+        return longest_input(&slot->prompt);
     const struct value *messages = slot->prompt.messages;
     const struct params *params = slot->prompt.params;
     size_t bytes = 0;
@@ -155,11 +167,12 @@ bool candidate_take(struct slot *slot, struct candidate *c, int key, struct err 
     struct job *job = slot->job;
     slot->candidate = (unsigned)(c - slot->candidates);
     slot->model = c->model;
-    slot->prompt.stream = model_streams(c->model, job->batch && !job->request.stream);
+    slot->prompt.stream =
+        !slot->prompt.inputs && model_streams(c->model, job->batch && !job->request.stream);
     if (!c->request) {
         struct provider_request *request = arena_new(&job->arena, struct provider_request);
-        if (!c->model->provider->encode(&c->model->dialect, &slot->prompt, &job->arena, request,
-                                        err) ||
+        if (!provider_encode(c->model->provider, &c->model->dialect, &slot->prompt, &job->arena,
+                             request, err) ||
             job_overflowed(job, err)) {
             c->out = true;
             c->why = err->code;

@@ -43,6 +43,8 @@ static void estimate_both(const struct estimate *estimate, size_t bytes, int64_t
 {
     double output = (estimate->output > 0 ? estimate->output : output_first) * 1.25;
     *ret_input = input_of(estimate, bytes);
+    if (output_max == ESTIMATE_NO_OUTPUT)
+        output = 0;
     *ret_output = output_max > 0 && output > (double)output_max ? (double)output_max : output;
 }
 
@@ -57,10 +59,10 @@ int64_t estimate_cost(const struct estimate *estimate, size_t bytes, int64_t out
                       double price_input, double price_output)
 {
     double input, output;
-    if (isnan(price_input) || isnan(price_output))
-        return 0;
     estimate_both(estimate, bytes, output_max, &input, &output);
-    return (int64_t)ceil(input * price_input + output * price_output);
+    if (isnan(price_input) || (isnan(price_output) && output > 0))
+        return 0;
+    return (int64_t)ceil(input * price_input + (output > 0 ? output * price_output : 0));
 }
 
 static double moved(double learned, double seen)

@@ -29,7 +29,8 @@ struct estimate {
  * are no messages. */
 size_t estimate_bytes(const struct value *messages, size_t otherwise);
 
-/* output_max: the request's max_tokens; below 1: none. */
+/* output_max: the request's max_tokens; 0 and absent: none is said. */
+#define ESTIMATE_NO_OUTPUT (-1) /* an output_max: there is none, as of embeddings */
 int64_t estimate_tokens(const struct estimate *estimate, size_t bytes, int64_t output_max);
 /* Millionths of a dollar, by prices in dollars per million tokens; NAN: there is no price, 0. */
 int64_t estimate_cost(const struct estimate *estimate, size_t bytes, int64_t output_max,

@@ -89,7 +89,7 @@ struct limit_place {
     const struct estimate *estimate;
     double price_input, price_output; /* dollars per million tokens; NAN: none */
     size_t bytes;                     /* of the request */
-    int64_t output_max;               /* tokens that the answer may have; below 1: any number */
+    int64_t output_max;               /* tokens that the answer may have; see estimate.h */
     /* the limits that hold for it, held */
     struct {
         struct limit *limit;

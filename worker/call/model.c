@@ -373,7 +373,7 @@ static __int128 times(int64_t tokens, double price)
 int64_t model_cost_microusd(const struct model *model, const struct usage *usage)
 {
     const struct price *price = &model->price;
-    if (isnan(price->input) || isnan(price->output))
+    if (isnan(price->input) || (isnan(price->output) && usage->output))
         return INT_ABSENT;
     int64_t cached = usage->cached_input < usage->input ? usage->cached_input : usage->input;
     int64_t rest = usage->input - cached;
@@ -381,6 +381,6 @@ int64_t model_cost_microusd(const struct model *model, const struct usage *usage
     __int128 cost = times(rest - written, price->input) +
                     times(cached, isnan(price->cached_input) ? price->input : price->cached_input) +
                     times(written, isnan(price->cache_write) ? price->input : price->cache_write) +
-                    times(usage->output, price->output);
+                    (usage->output ? times(usage->output, price->output) : 0);
     return (int64_t)((cost + 500000) / 1000000);
 }

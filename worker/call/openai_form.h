@@ -26,6 +26,12 @@ enum openai_takes {
     OPENAI_TAKES_STREAM_OPTIONS = 16, /* without include_usage most streams do not say their cost */
 };
 
+/* What /v1/embeddings takes beside model and input. */
+enum openai_embeds {
+    OPENAI_EMBEDS_DIMENSIONS = 1,
+    OPENAI_EMBEDS_BASE64 = 2, /* encoding_format; else vectors come as numbers, thrice as long */
+};
+
 /* An error that the status does not tell well enough. */
 struct openai_error {
     const char *name;  /* error.code or error.type; NULL: whatever it is */
@@ -42,6 +48,7 @@ struct openai_finish {
 struct openai_form {
     const char *home; /* the vendor's address, without /v1 */
     unsigned takes;   /* of enum openai_takes */
+    unsigned embeds;  /* of enum openai_embeds, when its row has .embed */
     const char *(*max_tokens_name)(const struct provider_model *model); /* NULL: "max_tokens" */
     const struct openai_error *errors; /* looked at before the common ones; ends with {0}; NULL */
     const struct openai_finish *finishes; /* ends with {0}; NULL */
@@ -65,6 +72,17 @@ bool openai_form_decode(const struct openai_form *form, const struct provider_re
 /* Sets err by status, name and words, as for a reply that is an error. */
 void openai_form_error(const struct openai_form *form, const struct provider_reply *reply,
                        const struct value *document, struct err *err);
+
+/* Texts into vectors, openai_embed.c: POST <address>/v1/embeddings. */
+bool openai_form_embed_encode(const struct provider_embed *embed,
+                              const struct provider_model *model, const struct prompt *prompt,
+                              struct arena *arena, struct provider_request *ret, struct err *err);
+bool openai_form_embed_body(const struct openai_form *form, struct str model,
+                            const struct prompt *prompt, struct arena *arena, struct str *ret,
+                            struct err *err);
+bool openai_form_embed_decode(const struct provider_embed *embed, const struct prompt *prompt,
+                              const struct provider_reply *reply, struct arena *arena,
+                              struct answer *ret, struct err *err);
 
 /* For streams, which say the same piece by piece. */
 
@@ -104,8 +122,16 @@ bool openai_tool_arguments(const struct value *call, struct arena *arena, struct
         .finish = openai_form_stream_finish,                                                       \
     }
 
-/* The row of a vendor that the form describes wholly. */
-#define OPENAI_FORM_PROVIDER(vendor, form)                                                         \
+/* How texts become vectors in the form: form_embed, for the row's `embed`. */
+#define OPENAI_FORM_EMBED(vendors_form)                                                            \
+    static const struct provider_embed form_embed = {                                              \
+        .encode = openai_form_embed_encode,                                                        \
+        .decode = openai_form_embed_decode,                                                        \
+        .form = &(vendors_form),                                                                   \
+    }
+
+/* The row of a vendor that the form describes wholly; further members may follow. */
+#define OPENAI_FORM_PROVIDER(vendor, form, ...)                                                    \
     static bool encode(const struct provider_model *model, const struct prompt *prompt,            \
                        struct arena *arena, struct provider_request *ret, struct err *err)         \
     {                                                                                              \
@@ -118,10 +144,6 @@ bool openai_tool_arguments(const struct value *call, struct arena *arena, struct
     }                                                                                              \
     OPENAI_FORM_STREAM(form);                                                                      \
     const struct provider provider_##vendor = {                                                    \
-        .name = #vendor,                                                                           \
-        .encode = encode,                                                                          \
-        .decode = decode,                                                                          \
-        .stream = &form_stream,                                                                    \
-    }
+        .name = #vendor, .encode = encode, .decode = decode, .stream = &form_stream, __VA_ARGS__}
 
 #endif

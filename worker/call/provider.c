@@ -45,6 +45,46 @@ const char *const *provider_names(void)
     return names;
 }
 
+void provider_embedding_names(char ret[PROVIDER_NAMES_BYTES])
+{
+    const char *with[sizeof(providers) / sizeof(providers[0])];
+    size_t count = 0, at = 0;
+    for (size_t i = 0; providers[i]; i++)
+        if (providers[i]->embed)
+            with[count++] = providers[i]->name;
+    ret[0] = '\0';
+    for (size_t i = 0; i < count && at < PROVIDER_NAMES_BYTES; i++)
+        at += (size_t)snprintf(ret + at, PROVIDER_NAMES_BYTES - at, "%s%s",
+                               i == 0           ? ""
+                               : i + 1 == count ? " or "
+                                                : ", ",
+                               with[i]);
+}
+
+bool provider_encode(const struct provider *provider, const struct provider_model *model,
+                     const struct prompt *prompt, struct arena *arena, struct provider_request *ret,
+                     struct err *err)
+{
+    char others[PROVIDER_NAMES_BYTES];
+    if (!prompt->inputs)
+        return provider->encode(model, prompt, arena, ret, err);
+    if (provider->embed)
+        return provider->embed->encode(provider->embed, model, prompt, arena, ret, err);
+    provider_embedding_names(others);
+    err_set(err, ERR_INVALID_REQUEST, "provider '%s' has no embeddings; use a model of %s",
+            provider->name, others);
+    return false;
+}
+
+bool provider_decode(const struct provider *provider, const struct prompt *prompt,
+                     const struct provider_reply *reply, struct arena *arena, struct answer *ret,
+                     struct err *err)
+{
+    if (!prompt->inputs)
+        return provider->decode(reply, arena, ret, err);
+    return provider->embed->decode(provider->embed, prompt, reply, arena, ret, err);
+}
+
 struct status_meaning {
     int from, to;
     enum err_code code;

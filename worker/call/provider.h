@@ -40,9 +40,12 @@ struct provider_model {
     size_t header_count;
 };
 
-/* The messages that leave, in OpenAI's form: a list of maps with role and content. */
+/* What leaves: messages in OpenAI's form, a list of maps with role and content; or, of kind embed,
+ * texts to be turned into vectors. */
 struct prompt {
     const struct value *messages;
+    const struct value *inputs; /* of kind embed, VALUE_STR each; NULL: messages */
+    uint32_t input_count;
     const struct params *params;
     bool stream; /* ask for the answer piece by piece; see stream.h */
 };
@@ -72,6 +75,7 @@ struct provider_reply {
 
 struct answer {
     struct str text;             /* "" when the message has none */
+    struct str_list embeddings;  /* of kind embed: a vector per input, data/floats.h */
     const struct value *message; /* OpenAI form; set when there is more than text (tool calls) */
     struct str finish_reason;    /* stop, length, tool_calls, content_filter */
     struct usage usage;
@@ -81,6 +85,18 @@ struct answer {
 };
 
 struct provider_stream;
+
+/* How a vendor turns texts into vectors; embed.h has what its rows share. */
+struct provider_embed {
+    /* As those of struct provider, of a prompt with inputs. */
+    bool (*encode)(const struct provider_embed *embed, const struct provider_model *model,
+                   const struct prompt *prompt, struct arena *arena, struct provider_request *ret,
+                   struct err *err);
+    bool (*decode)(const struct provider_embed *embed, const struct prompt *prompt,
+                   const struct provider_reply *reply, struct arena *arena, struct answer *ret,
+                   struct err *err);
+    const void *form; /* what several vendors' rows differ in */
+};
 
 struct provider {
     const char *name;
@@ -96,12 +112,25 @@ struct provider {
 
     /* How a streamed reply is read; NULL: it can only be asked for a whole one. */
     const struct provider_stream *stream;
+
+    const struct provider_embed *embed; /* NULL: it has no embeddings */
 };
 
 /* NULL when there is no such provider. */
 const struct provider *provider_by_name(struct str name);
 /* All names, NULL at the end. */
 const char *const *provider_names(void);
+
+/* encode() and decode() for what the prompt is: messages or inputs. */
+bool provider_encode(const struct provider *provider, const struct provider_model *model,
+                     const struct prompt *prompt, struct arena *arena, struct provider_request *ret,
+                     struct err *err);
+bool provider_decode(const struct provider *provider, const struct prompt *prompt,
+                     const struct provider_reply *reply, struct arena *arena, struct answer *ret,
+                     struct err *err);
+/* "openai, azure or ..": who has embeddings. */
+#define PROVIDER_NAMES_BYTES 200
+void provider_embedding_names(char ret[PROVIDER_NAMES_BYTES]);
 
 /* What most vendors share; used by the rows. */
 

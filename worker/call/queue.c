@@ -131,7 +131,9 @@ enum place_verdict queue_asks_limits(struct slot *slot)
     const struct quota_caller caller = {job->tenant, job->request.user,
                                         loop_wall_ms(job->worker->loop)};
     slot->share.bytes = estimate_bytes(slot->prompt.messages, slot->request.body.len);
-    slot->share.output_max = provider_max_tokens(&slot->model->dialect, slot->prompt.params);
+    slot->share.output_max = slot->prompt.inputs
+                                 ? ESTIMATE_NO_OUTPUT
+                                 : provider_max_tokens(&slot->model->dialect, slot->prompt.params);
     slot->share.turn = slot->turn;
     quota_fill(quota, &caller, &slot->share);
     enum place_verdict verdict = place_asks(&slot->share);

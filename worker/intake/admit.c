@@ -11,6 +11,7 @@
 #include "common/base/rand.h"
 #include "common/data/digest.h"
 #include "worker/intake/inside.h"
+#include "worker/kind.h"
 
 enum { ID_BYTES_MAX = 128, TENANT_BYTES_MAX = 64 }; /* as in schemas/request.def */
 enum { POISON_DEATHS = 3 };
@@ -199,9 +200,11 @@ static bool read_request(struct job *job)
         return false;
     }
     name_request(job);
+    job->kind = kind_find(job->request.kind);
     request_body_hash(&job->request, job->body_hash);
     place_in_time(job);
-    return check_lane(job) && check_reply_to(job) && check_models(job) && check_time(job);
+    return check_lane(job) && check_reply_to(job) && check_models(job) &&
+           kind_check_models(job, &job->err) && check_time(job);
 }
 
 /* First its turn in the session, then the id: a record that is read again while its earlier reading

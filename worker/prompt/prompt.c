@@ -1,17 +1,21 @@
 /*
- * prompt.c -- a slot's step "prompt": which messages the model is given, and the vendor's bytes.
+ * prompt.c -- a slot's step "prompt": what the model is given, and the vendor's bytes.
  *
- * System messages that open the request come first, then the conversation so far, then the rest
- * of the request. The messages are the same for all slots of a job and are made once.
+ * Kind embed: the texts. Kind chat: system messages that open the request come first, then the
+ * conversation so far, then the rest of the request. The messages are the same for all slots of a
+ * job and are made once.
  */
 #include "common/base/must.h"
-#include "worker/job.h"
+#include "common/data/floats.h"
+#include "worker/kind.h"
 
-static struct value *user_message(struct arena *arena, struct str input)
+enum { VECTOR_FRAME_BYTES = 64 }; /* what stands around a vector in a reply, about */
+
+static struct value *user_message(struct arena *arena, const struct value *input)
 {
     struct value *map = value_map_new(arena, 2);
     value_map_add(map, STR("role"), value_str(STR("user")));
-    value_map_add(map, STR("content"), value_str(input));
+    value_map_add(map, STR("content"), *input);
     return map;
 }
 
@@ -64,6 +68,37 @@ static const struct value *to_remember(struct job *job)
     return list;
 }
 
+void prompt_chat(struct slot *slot)
+{
+    struct job *job = slot->job;
+    if (!job->messages) {
+        job->messages = all_messages(job);
+        job->question = to_remember(job);
+    }
+    slot->prompt = (struct prompt){.messages = job->messages, .params = &job->request.params};
+}
+
+/* The texts as they are. Where it is known that no reply could hold the vectors, nobody is paid to
+ * find it out. */
+void prompt_embed(struct slot *slot)
+{
+    struct job *job = slot->job;
+    const struct params *params = &job->request.params;
+    int64_t room = job->worker->conf->reply_bytes_max, dimensions = params->dimensions;
+    slot->prompt = (struct prompt){.params = params};
+    slot->prompt.inputs = request_inputs(&job->request, &slot->prompt.input_count);
+    if (dimensions == INT_ABSENT)
+        return;
+    int64_t each = (int64_t)floats_text_len((size_t)dimensions) + VECTOR_FRAME_BYTES;
+    if (each * slot->prompt.input_count > room)
+        err_set(&slot->err, ERR_TOO_BIG,
+                "%u vectors of %lld numbers have %lld bytes, a reply at most %lld "
+                "(worker.reply_bytes_max): at most %lld texts in one request, or fewer dimensions",
+                slot->prompt.input_count, (long long)dimensions,
+                (long long)(each * slot->prompt.input_count), (long long)room,
+                (long long)(room / each));
+}
+
 enum verdict prompt_begin(void *subject)
 {
     struct slot *slot = subject;
@@ -71,13 +106,8 @@ enum verdict prompt_begin(void *subject)
     struct job *job = slot->job;
     if (slot_decided(slot))
         return STEP_NEXT;
-    if (!job->messages) {
-        job->messages = all_messages(job);
-        job->question = to_remember(job);
-    }
-    if (job_overflowed(job, &slot->err))
-        return STEP_NEXT;
-    slot->prompt = (struct prompt){.messages = job->messages, .params = &job->request.params};
-    call_choose(slot);
+    job->kind->prompt(slot);
+    if (!slot->err.code && !job_overflowed(job, &slot->err))
+        call_choose(slot);
     return STEP_NEXT;
 }

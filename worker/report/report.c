@@ -11,7 +11,7 @@
 #include "common/base/must.h"
 #include "common/base/plant.h"
 #include "common/contract/redis_keys.h"
-#include "worker/job.h"
+#include "worker/kind.h"
 
 enum { PACK_BYTES_FIRST = 1000, KEPT_MS = 3600000 };
 
@@ -75,7 +75,9 @@ static void fill_attempts(struct slot *slot, struct result *result)
 
 static void fill_answer(struct slot *slot, struct result *result)
 {
-    result->text = slot->answer.text;
+    result->embeddings = slot->answer.embeddings;
+    if (!result->embeddings.count)
+        result->text = slot->answer.text;
     result->message = slot->answer.message;
     result->finish_reason = slot->answer.finish_reason;
     result->times.first_token_ms = slot->first_byte_ms;
@@ -164,9 +166,10 @@ static void pack(struct slot *slot)
 /* Too large for the topic: the part says so instead. */
 static void pack_too_big(struct slot *slot)
 {
+    const char *advice = slot->job->kind ? slot->job->kind->when_too_big : NULL;
     err_set(&slot->err, ERR_TOO_BIG,
-            "the result has %zu bytes and does not fit into the topic '%s'", slot->packed.len,
-            slot->job->worker->topic_results);
+            "the result has %zu bytes and does not fit into the topic '%s'%s%s", slot->packed.len,
+            slot->job->worker->topic_results, advice ? "; " : "", advice ? advice : "");
     fill_result(slot);
     slot->result.request.question = NULL;
     slot->result.request.metadata = NULL;

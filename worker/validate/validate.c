@@ -2,10 +2,11 @@
  * validate.c -- a slot's step "validate": is the answer fit to be passed on?
  *
  * For chat an answer is fit when it is text in valid UTF-8 within the size limit. U+0000, which
- * PostgreSQL cannot store, becomes U+FFFD.
+ * PostgreSQL cannot store, becomes U+FFFD. For embed it was looked at number by number when the
+ * reply was read (call/embed.c); here it must be there.
  */
 #include "common/base/must.h"
-#include "worker/job.h"
+#include "worker/kind.h"
 
 static struct str without_nul(struct str text, struct arena *arena)
 {
@@ -25,19 +26,43 @@ static struct str without_nul(struct str text, struct arena *arena)
     return str_from(clean, at);
 }
 
-enum verdict validate_begin(void *subject)
+void validate_text(struct slot *slot)
 {
-    struct slot *slot = subject;
-    must_be(slot, SLOT_MAGIC);
-    if (slot->err.code || slot->claim == CLAIM_KEPT)
-        return STEP_NEXT;
     slot->answer.text = without_nul(slot->answer.text, &slot->job->arena);
     if (!str_utf8_valid(slot->answer.text))
         err_set(&slot->err, ERR_PROVIDER_BAD_REPLY, "the answer is not valid UTF-8");
     else if (slot->answer.text.len > (size_t)slot->job->worker->conf->reply_bytes_max)
         err_set(&slot->err, ERR_TOO_BIG, "the answer has %zu bytes, at most %lld are passed on",
                 slot->answer.text.len, (long long)slot->job->worker->conf->reply_bytes_max);
-    else
-        job_overflowed(slot->job, &slot->err);
+}
+
+void validate_vectors(struct slot *slot)
+{
+    if (slot->answer.embeddings.count != slot->prompt.input_count)
+        err_set(&slot->err, ERR_PROVIDER_BAD_REPLY, "there are %zu vectors for %u texts",
+                slot->answer.embeddings.count, slot->prompt.input_count);
+}
+
+/* What to do about it, of an answer that did not fit into a reply. */
+static void advise(struct slot *slot)
+{
+    const struct kind *kind = slot->job->kind;
+    const struct err why = slot->err;
+    if (why.code == ERR_TOO_BIG && slot->attempt && kind && kind->when_too_big)
+        err_set(&slot->err, why.code, "%s; %s", why.text, kind->when_too_big);
+}
+
+enum verdict validate_begin(void *subject)
+{
+    struct slot *slot = subject;
+    struct job *job = slot->job;
+    must_be(slot, SLOT_MAGIC);
+    if (slot->claim == CLAIM_KEPT)
+        return STEP_NEXT;
+    if (!slot->err.code)
+        job->kind->validate(slot);
+    if (!slot->err.code)
+        job_overflowed(job, &slot->err);
+    advise(slot);
     return STEP_NEXT;
 }

@@ -49,6 +49,9 @@ static void good_requests_pass(void **state)
         "{\"type\":\"image_url\"}]}]}",
         "{\"input\":\"x\",\"models\":[\"a\",\"a\"],\"id\":\"\xc3\xa9 1\",\"reply_to\":\"a.B-9_\"}",
         "{\"input\":\"line\\nline\\u0001\"}",
+        "{\"kind\":\"embed\",\"input\":\"x\"}",
+        "{\"kind\":\"embed\",\"input\":[\"x\",\"x\"],\"params\":{\"dimensions\":256,"
+        "\"encoding_format\":\"base64\"}}",
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct request request;
@@ -69,6 +72,25 @@ static void bad_requests_are_told_what_to_change(void **state)
         {"{\"input\":\"\",\"messages\":[]}", "input or messages is missing: there is no question"},
         {"{\"input\":\"x\",\"messages\":[{}]}",
          "input and messages are both given; one of them is the question"},
+        {"{\"input\":[\"x\"]}", "input must be text, is a list; lists of texts are for kind embed"},
+        {"{\"input\":\"x\",\"params\":{\"dimensions\":5}}",
+         "params.dimensions is for kind embed only"},
+        {"{\"kind\":\"embed\"}", "input must have a text at least: there is nothing to embed"},
+        {"{\"kind\":\"embed\",\"input\":[]}",
+         "input must have a text at least: there is nothing to embed"},
+        {"{\"kind\":\"embed\",\"input\":\"\"}", "input[0] must be a text that is not empty"},
+        {"{\"kind\":\"embed\",\"input\":[\"x\",\"\"]}",
+         "input[1] must be a text that is not empty"},
+        {"{\"kind\":\"embed\",\"input\":[\"x\",[1,2]]}",
+         "input[1] must be a text that is not empty, is something else; tokens are not taken"},
+        {"{\"kind\":\"embed\",\"messages\":[{\"role\":\"user\",\"content\":\"x\"}]}",
+         "messages is not for kind embed: put the texts into input"},
+        {"{\"kind\":\"embed\",\"input\":\"x\",\"session\":\"s\"}",
+         "session is not for kind embed: vectors are no turn of a conversation"},
+        {"{\"kind\":\"embed\",\"input\":\"x\",\"stream\":true}",
+         "stream is not for kind embed: vectors come whole"},
+        {"{\"kind\":\"embed\",\"input\":\"x\",\"params\":{\"max_tokens\":5}}",
+         "params of kind embed are dimensions and encoding_format, others have no meaning"},
         {"{\"input\":\"x\",\"id\":\"a\\nb\"}", "id must not contain control characters"},
         {"{\"input\":\"x\",\"tenant\":\"a\\u007f\"}", "tenant must not contain control characters"},
         {"{\"input\":\"x\",\"session\":\"\\u0085\"}",
@@ -164,6 +186,10 @@ static void requests_that_mean_the_same_have_one_hash(void **state)
         {"{\"input\":\"x\",\"new\":1,\"other\":2}", "{\"other\":2,\"input\":\"x\",\"new\":1}",
          true},
         {"{\"input\":\"x\"}", "{\"input\":\"y\"}", false},
+        {"{\"input\":[\"x\",\"y\"]}", "{\"input\":[\"x\",\"y\"]}", true},
+        {"{\"input\":[\"x\",\"y\"]}", "{\"input\":[\"y\",\"x\"]}", false},
+        {"{\"input\":\"x\",\"kind\":\"chat\"}", "{\"input\":\"x\"}", true},
+        {"{\"input\":\"x\",\"kind\":\"embed\"}", "{\"input\":\"x\"}", false},
         {"{\"input\":\"x\"}", "{\"input\":\"x\",\"new\":1}", false},
         {"{\"input\":\"x\",\"new\":1}", "{\"input\":\"x\",\"new\":2}", false},
         {"{\"input\":\"x\",\"new\":1}", "{\"input\":\"x\",\"params\":{\"new\":1}}", false},
@@ -192,11 +218,51 @@ static void the_hash_of_a_known_request_stays(void **state)
                "e28cec65ad86b94d136eac1f1431419c7c221d94eace93333bf37f1004521c35"));
 }
 
+static void more_texts_than_one_request_may_have_are_told_how_many_it_may(void **state)
+{
+    (void)state;
+    struct buf json;
+    struct request request;
+    struct err err = {0};
+    buf_init(&json, 1 << 20);
+    for (int extra = 0; extra < 2; extra++) {
+        buf_clear(&json);
+        buf_add_str(&json, STR("{\"kind\":\"embed\",\"input\":["));
+        for (int i = 0; i < REQUEST_INPUTS_MAX + extra; i++)
+            buf_add_str(&json, i ? STR(",\"x\"") : STR("\"x\""));
+        buf_add_str(&json, STR("]}"));
+        read_request(buf_str(&json), ENCODING_JSON, &request);
+        assert_int_equal(request_check(&request, &err), extra == 0);
+    }
+    assert_string_equal(
+        err.text, "input must have at most 2048 texts, has 2049; split it into several requests");
+    buf_done(&json);
+}
+
+static void one_text_is_a_text_wherever_it_stands(void **state)
+{
+    (void)state;
+    struct request request;
+    uint32_t count;
+    read_request(STR("{\"kind\":\"embed\",\"input\":\"a\"}"), ENCODING_JSON, &request);
+    assert_true(str_is(request_inputs(&request, &count)[0].text, "a") && count == 1);
+    assert_true(str_is(request_text(&request), "a"));
+    read_request(STR("{\"kind\":\"embed\",\"input\":[\"a\",\"b\"]}"), ENCODING_JSON, &request);
+    assert_true(str_is(request_inputs(&request, &count)[1].text, "b") && count == 2);
+    assert_null(request_text(&request).data);
+    contract_init(&contract_request, &request);
+    assert_null(request_inputs(&request, &count));
+    assert_int_equal(count, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(good_requests_pass, set_up, tear_down),
         cmocka_unit_test_setup_teardown(bad_requests_are_told_what_to_change, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(
+            more_texts_than_one_request_may_have_are_told_how_many_it_may, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(one_text_is_a_text_wherever_it_stands, set_up, tear_down),
         cmocka_unit_test_setup_teardown(
             four_thousand_and_ninety_six_messages_pass_and_one_more_does_not, set_up, tear_down),
         cmocka_unit_test_setup_teardown(requests_that_mean_the_same_have_one_hash, set_up,

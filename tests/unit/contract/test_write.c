@@ -136,7 +136,8 @@ static void a_full_buffer_says_so(void **state)
     (void)state;
     struct request request;
     contract_init(&contract_request, &request);
-    request.input = STR("a question that is longer than the buffer");
+    const struct value input = value_str(STR("a question that is longer than the buffer"));
+    request.input = &input;
     for (int encoding = ENCODING_JSON; encoding <= ENCODING_MSGPACK; encoding++) {
         struct buf small;
         buf_init(&small, 20);

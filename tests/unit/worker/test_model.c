@@ -93,6 +93,7 @@ static void cost_is_tokens_times_price(void **state)
         {0.4, 0.4, NAN, {.input = 1, .output = 0}, 0},
         {NAN, 2, NAN, {.input = 10, .output = 5}, INT_ABSENT},
         {1, NAN, NAN, {.input = 10, .output = 5}, INT_ABSENT},
+        {0.02, NAN, NAN, {.input = 1000}, 20}, /* embeddings have no output */
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         const struct model priced = {

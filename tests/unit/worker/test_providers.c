@@ -2,8 +2,9 @@
  * Goal: what each provider sends and understands stays the same, byte for byte.
  * Method: files under tests/golden/<provider>/. NAME.in.json says model, settings and messages;
  * NAME.out.http is what must be sent. NAME.reply.http is a reply; NAME.answer.json is what must be
- * understood of it. QUERN_GOLDEN_WRITE=1 writes the expected files anew, to be read before they are
- * committed.
+ * understood of it. NAME.vectors.http is a reply with embeddings, behind lines that say how many
+ * texts were sent and which dimensions were asked for; NAME.vectors.json what is understood of
+ * that. QUERN_GOLDEN_WRITE=1 writes the expected files anew, to be read before they are committed.
  */
 #include <dirent.h>
 #include <math.h>
@@ -15,6 +16,7 @@
 #include <cmocka.h>
 
 #include "common/contract/contract.h"
+#include "common/data/floats.h"
 #include "common/data/json.h"
 #include "worker/call/provider.h"
 
@@ -77,14 +79,17 @@ static void check_encode(const struct provider *provider, struct arena *arena, c
     if (given && !contract_read(&contract_params, given, arena, &params, &err))
         fail_msg("%s: %s", in, err.text);
     const struct value *stream = value_get(&document, STR("stream"));
+    const struct value *inputs = value_get_list(&document, "inputs");
     const struct prompt prompt = {
         .messages = value_get_list(&document, "messages"),
+        .inputs = inputs ? inputs->items : NULL,
+        .input_count = inputs ? inputs->count : 0,
         .params = &params,
         .stream = stream && stream->kind == VALUE_BOOL && stream->truth,
     };
     struct buf text;
     buf_init(&text, FILE_BYTES_MAX);
-    if (provider->encode(&model, &prompt, arena, &request, &err)) {
+    if (provider_encode(provider, &model, &prompt, arena, &request, &err)) {
         buf_printf(&text, "POST " STR_FMT "\n", STR_ARG(request.url));
         for (size_t i = 0; i < request.header_count; i++)
             buf_printf(&text, STR_FMT ": " STR_FMT "\n", STR_ARG(request.headers[i].name),
@@ -97,8 +102,28 @@ static void check_encode(const struct provider *provider, struct arena *arena, c
     buf_done(&text);
 }
 
+/* What was asked for in a reply with embeddings. */
+struct asked {
+    struct prompt prompt;
+    struct params params;
+};
+
+static void read_asked(struct str name, struct str value, struct asked *ret)
+{
+    static const struct value texts[16];
+    int64_t number;
+    if (!ret || !str_to_i64(value, 1, 100000, &number))
+        return;
+    if (str_is(name, "Texts")) {
+        ret->prompt.inputs = texts;
+        ret->prompt.input_count = (uint32_t)number;
+    }
+    if (str_is(name, "Dimensions"))
+        ret->params.dimensions = number;
+}
+
 /* "STATUS\nHeader: value\n..\n\nbody" */
-static struct provider_reply read_reply(struct str file)
+static struct provider_reply read_reply_to(struct str file, struct asked *asked)
 {
     struct provider_reply reply = {.wall_ms = 1445412420000}; /* 2015-10-21 07:27:00 */
     struct str line;
@@ -114,9 +139,15 @@ static struct provider_reply read_reply(struct str file)
             reply.retry_after = str_trim(value);
         if (str_eq_nocase(name, STR("retry-after-ms")))
             reply.retry_after_ms = str_trim(value);
+        read_asked(name, str_trim(value), asked);
     }
     reply.body = file;
     return reply;
+}
+
+static struct provider_reply read_reply(struct str file)
+{
+    return read_reply_to(file, NULL);
 }
 
 static void write_usage(struct json_writer *w, const struct answer *answer)
@@ -182,6 +213,42 @@ static void check_decode(const struct provider *provider, struct arena *arena, c
     buf_done(&text);
 }
 
+static struct provider_reply read_vectors(struct arena *arena, const char *path, struct asked *ret)
+{
+    *ret = (struct asked){0};
+    contract_init(&contract_params, &ret->params);
+    ret->prompt.params = &ret->params;
+    struct provider_reply reply = read_reply_to(read_file(arena, path), ret);
+    assert_non_null(ret->prompt.inputs);
+    return reply;
+}
+
+static void check_vectors(const struct provider *provider, struct arena *arena, const char *in,
+                          const char *out)
+{
+    struct answer answer = {0};
+    struct err err = {0};
+    struct asked asked;
+    struct provider_reply reply = read_vectors(arena, in, &asked);
+    struct buf text;
+    buf_init(&text, FILE_BYTES_MAX);
+    struct json_writer w = {.out = &text};
+    bool good = provider_decode(provider, &asked.prompt, &reply, arena, &answer, &err);
+    json_open(&w, '{');
+    json_key(&w, "vectors");
+    json_open(&w, '[');
+    for (size_t i = 0; i < answer.embeddings.count; i++)
+        floats_json(answer.embeddings.items[i], &w);
+    json_close(&w, ']');
+    if (!good)
+        write_error(&w, &err);
+    write_usage(&w, &answer);
+    json_close(&w, '}');
+    buf_add_char(&text, '\n');
+    expect_file(arena, out, buf_str(&text));
+    buf_done(&text);
+}
+
 static void golden(const char *name)
 {
     const struct provider *provider = provider_by_name(str_of(name));
@@ -205,6 +272,10 @@ static void golden(const char *name)
             snprintf(out, sizeof(out), "%s/%.*s.answer.json", folder, (int)file.len - 11,
                      file.data);
             check_decode(provider, &arena, in, out);
+            cases++;
+        } else if (str_ends(file, STR(".vectors.http"))) {
+            snprintf(out, sizeof(out), "%s/%.*s.json", folder, (int)file.len - 5, file.data);
+            check_vectors(provider, &arena, in, out);
             cases++;
         }
         arena_done(&arena);
@@ -288,6 +359,67 @@ static void a_reply_cut_anywhere_is_no_answer(void **state)
     each_reply(cut_anywhere);
 }
 
+/* Of every recorded reply with embeddings: read to its end it is what its file says, cut before it
+ * is none. */
+static void a_reply_with_vectors_cut_anywhere_is_no_answer(void **state)
+{
+    (void)state;
+    int cases = 0;
+    for (const char *const *name = provider_names(); *name; name++) {
+        const struct provider *provider = provider_by_name(str_of(*name));
+        char folder[512], path[1024];
+        snprintf(folder, sizeof(folder), "%s/tests/golden/%s", TEST_SOURCE_DIR, *name);
+        DIR *dir = opendir(folder);
+        assert_non_null(dir);
+        for (struct dirent *entry; (entry = readdir(dir));) {
+            if (!str_ends(str_of(entry->d_name), STR(".vectors.http")))
+                continue;
+            struct arena arena;
+            struct asked asked;
+            arena_init(&arena, NULL, 64 << 20);
+            snprintf(path, sizeof(path), "%s/%s", folder, entry->d_name);
+            struct provider_reply reply = read_vectors(&arena, path, &asked);
+            struct str body = reply.body;
+            for (size_t i = 0; i < str_trim(body).len; i++) {
+                struct answer answer = {0};
+                struct err err = {0};
+                reply.body = str_slice(body, 0, i);
+                assert_false(
+                    provider_decode(provider, &asked.prompt, &reply, &arena, &answer, &err));
+                assert_int_equal(answer.embeddings.count, 0);
+            }
+            arena_done(&arena);
+            cases++;
+        }
+        closedir(dir);
+    }
+    assert_true(cases >= 15);
+}
+
+static void who_has_no_embeddings_says_who_has(void **state)
+{
+    (void)state;
+    static const struct value text = {.kind = VALUE_STR, .text = {"x", 1}};
+    static const char *const without[] = {"anthropic", "deepseek", "hyperbolic"};
+    struct params params;
+    contract_init(&contract_params, &params);
+    const struct prompt prompt = {.inputs = &text, .input_count = 1, .params = &params};
+    for (size_t i = 0; i < 3; i++) {
+        struct provider_request request;
+        struct err err = {0};
+        char want[200];
+        const struct provider *provider = provider_by_name(str_of(without[i]));
+        assert_false(provider_encode(provider, NULL, &prompt, NULL, &request, &err));
+        snprintf(
+            want, sizeof(want),
+            "provider '%s' has no embeddings; use a model of openai, ollama, azure, hunyuan or "
+            "qwen",
+            without[i]);
+        assert_string_equal(err.text, want);
+        assert_int_equal(err.code, ERR_INVALID_REQUEST);
+    }
+}
+
 static void an_unknown_provider_is_none(void **state)
 {
     (void)state;
@@ -303,6 +435,8 @@ int main(void)
 #undef PROVIDER
         cmocka_unit_test(no_reply_makes_usage_absurd_whoever_reads_it),
         cmocka_unit_test(a_reply_cut_anywhere_is_no_answer),
+        cmocka_unit_test(a_reply_with_vectors_cut_anywhere_is_no_answer),
+        cmocka_unit_test(who_has_no_embeddings_says_who_has),
         cmocka_unit_test(an_unknown_provider_is_none),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

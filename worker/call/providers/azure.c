@@ -24,6 +24,7 @@ static const struct openai_form form = {
     .home = provider_home_azure,
     .takes = OPENAI_TAKES_SEED | OPENAI_TAKES_FREQUENCY_PENALTY | OPENAI_TAKES_PRESENCE_PENALTY |
              OPENAI_TAKES_STREAM_OPTIONS,
+    .embeds = OPENAI_EMBEDS_DIMENSIONS | OPENAI_EMBEDS_BASE64,
     .max_tokens_name = max_tokens_name,
 };
 
@@ -62,20 +63,28 @@ static struct str encoded(struct str s, struct arena *arena)
     return str_from(bytes, at);
 }
 
+/* Everything but the body. */
+static void address(const struct provider_model *model, const char *what, struct arena *arena,
+                    struct provider_request *ret)
+{
+    struct str deployment = encoded(model->model, arena);
+    struct str path =
+        arena_printf(arena, "/openai/deployments/" STR_FMT "/%s?api-version=" STR_FMT,
+                     STR_ARG(deployment), what, STR_ARG(encoded(model->api_version, arena)));
+    *ret = (struct provider_request){0};
+    ret->url = openai_form_url(model, provider_home_azure, "/openai", path.data, arena);
+    provider_add_json(ret);
+    if (!str_empty(model->api_key))
+        provider_add_header(ret, STR("api-key"), model->api_key);
+    provider_add_configured(ret, model);
+}
+
 static bool encode(const struct provider_model *model, const struct prompt *prompt,
                    struct arena *arena, struct provider_request *ret, struct err *err)
 {
-    struct provider_request request = {0};
+    struct provider_request request;
     const struct openai_form known = form_of(model);
-    struct str deployment = encoded(model->model, arena);
-    struct str path =
-        arena_printf(arena, "/openai/deployments/" STR_FMT "/chat/completions?api-version=" STR_FMT,
-                     STR_ARG(deployment), STR_ARG(encoded(model->api_version, arena)));
-    request.url = openai_form_url(model, provider_home_azure, "/openai", path.data, arena);
-    provider_add_json(&request);
-    if (!str_empty(model->api_key))
-        provider_add_header(&request, STR("api-key"), model->api_key);
-    provider_add_configured(&request, model);
+    address(model, "chat/completions", arena, &request);
     if (!openai_form_body(&known, model, prompt, arena, &request.body, err))
         return false;
     *ret = request;
@@ -138,6 +147,24 @@ static bool decode(const struct provider_reply *reply, struct arena *arena, stru
     return false;
 }
 
+static bool embed_encode(const struct provider_embed *embed, const struct provider_model *model,
+                         const struct prompt *prompt, struct arena *arena,
+                         struct provider_request *ret, struct err *err)
+{
+    struct provider_request request;
+    address(model, "embeddings", arena, &request);
+    if (!openai_form_embed_body(embed->form, model->model, prompt, arena, &request.body, err))
+        return false;
+    *ret = request;
+    return true;
+}
+
+static const struct provider_embed form_embed = {
+    .encode = embed_encode,
+    .decode = openai_form_embed_decode,
+    .form = &form,
+};
+
 OPENAI_FORM_STREAM(form);
 
 const struct provider provider_azure = {
@@ -145,4 +172,5 @@ const struct provider provider_azure = {
     .encode = encode,
     .decode = decode,
     .stream = &form_stream,
+    .embed = &form_embed,
 };

@@ -6,7 +6,7 @@
  * which say nothing that the status does not. A `stop` text is left at the end of the answer, and
  * an answer that the moderation cuts ends with "sensitive". A prompt that is too long is no error:
  * its beginning is cut off there. stream_options is unknown to it; its chunks say the tokens
- * anyway.
+ * anyway. Its embeddings take model and input only: 1,024 numbers each.
  */
 #include "worker/call/openai_form.h"
 
@@ -21,4 +21,5 @@ static const struct openai_form form = {
     .finishes = finishes,
 };
 
-OPENAI_FORM_PROVIDER(hunyuan, form);
+OPENAI_FORM_EMBED(form);
+OPENAI_FORM_PROVIDER(hunyuan, form, .embed = &form_embed);

@@ -1,11 +1,12 @@
 /*
  * ollama.c -- Ollama, in its two forms: /api/chat (the default) and /api/generate (`api:
- * generate`).
+ * generate`); embeddings by /api/embed.
  *
  * Format: ollama docs/api.md; generate takes one prompt: system messages become its
  * `system`, the others are joined, one paragraph each. Settings stand in `options` under names of
  * their own. Tool arguments are objects there and text here.
  */
+#include "worker/call/embed.h"
 #include "worker/call/openai_form.h"
 
 static bool is_generate(const struct provider_model *model)
@@ -197,21 +198,29 @@ static bool read_text(const struct value *document, struct arena *arena, struct 
     return true;
 }
 
+/* False: the reply is an error, or no JSON. */
+static bool read_document(const struct provider_reply *reply, struct arena *arena,
+                          struct value *ret, struct err *err)
+{
+    if (!provider_read_json(reply, arena, ret, err))
+        return false;
+    struct str error = value_get_str(ret, "error");
+    if (reply->status == 200 && !error.data)
+        return true;
+    provider_status_error(reply, error, err);
+    if (reply->status == 200)
+        err_set(err, ERR_PROVIDER_DOWN, "the provider answered with an error: " STR_FMT,
+                STR_ARG(str_utf8_cut(error, 200)));
+    return false;
+}
+
 static bool decode(const struct provider_reply *reply, struct arena *arena, struct answer *ret,
                    struct err *err)
 {
     struct value document;
     struct answer answer = {0};
-    if (!provider_read_json(reply, arena, &document, err))
+    if (!read_document(reply, arena, &document, err))
         return false;
-    struct str error = value_get_str(&document, "error");
-    if (reply->status != 200 || error.data) {
-        provider_status_error(reply, error, err);
-        if (reply->status == 200)
-            err_set(err, ERR_PROVIDER_DOWN, "the provider answered with an error: " STR_FMT,
-                    STR_ARG(str_utf8_cut(error, 200)));
-        return false;
-    }
     answer.model = value_get_str(&document, "model");
     answer.usage_known = value_get(&document, STR("prompt_eval_count")) != NULL ||
                          value_get(&document, STR("eval_count")) != NULL;
@@ -222,9 +231,73 @@ static bool decode(const struct provider_reply *reply, struct arena *arena, stru
     return good;
 }
 
+/* A text that is too long is an error, not cut: the vector would be that of another text. */
+static bool embed_encode(const struct provider_embed *embed, const struct provider_model *model,
+                         const struct prompt *prompt, struct arena *arena,
+                         struct provider_request *ret, struct err *err)
+{
+    struct provider_body body;
+    struct provider_request request = {0};
+    (void)embed;
+    provider_body_open(&body, arena);
+    json_key(&body.json, "model");
+    json_str(&body.json, model->model);
+    embed_write_inputs(&body.json, prompt);
+    json_key(&body.json, "truncate");
+    json_bool(&body.json, false);
+    provider_write_int(&body.json, "dimensions", prompt->params->dimensions);
+    request.url = provider_url(model, provider_home_ollama, "/api/embed", arena);
+    provider_add_json(&request);
+    provider_add_bearer(&request, model, arena);
+    provider_add_configured(&request, model);
+    if (!provider_body_close(&body, &request.body, err))
+        return false;
+    *ret = request;
+    return true;
+}
+
+static bool read_vectors(const struct value *document, const struct prompt *prompt,
+                         struct arena *arena, struct answer *ret, struct err *err)
+{
+    const struct value *list = value_get_list(document, "embeddings");
+    struct embed_vectors vectors;
+    if (!embed_begin(&vectors, prompt, list, arena, err))
+        return false;
+    for (uint32_t i = 0; i < list->count; i++)
+        if (!embed_put(&vectors, i, &list->items[i], err))
+            return false;
+    embed_end(&vectors, ret);
+    return true;
+}
+
+static bool embed_decode(const struct provider_embed *embed, const struct prompt *prompt,
+                         const struct provider_reply *reply, struct arena *arena,
+                         struct answer *ret, struct err *err)
+{
+    struct value document;
+    struct answer answer = {0};
+    (void)embed;
+    if (!read_document(reply, arena, &document, err)) {
+        if (strstr(err->text, "input length exceeds")) {
+            err->code = ERR_PROVIDER_CONTEXT;
+            err->retry = err_retry_of(err->code);
+        }
+        return false;
+    }
+    answer.model = value_get_str(&document, "model");
+    answer.usage_known = value_get(&document, STR("prompt_eval_count")) != NULL;
+    answer.usage.input = provider_count(&document, "prompt_eval_count");
+    bool good = read_vectors(&document, prompt, arena, &answer, err);
+    *ret = answer;
+    return good;
+}
+
+static const struct provider_embed embed = {.encode = embed_encode, .decode = embed_decode};
+
 const struct provider provider_ollama = {
     .name = "ollama",
     .encode = encode,
     .decode = decode,
     .stream = &provider_stream_ollama,
+    .embed = &embed,
 };

@@ -2,7 +2,9 @@
  * openai.c -- OpenAI's chat completions, and every server that speaks them (by base_url).
  *
  * Format: openai_form.h. The reasoning models refuse max_tokens and want max_completion_tokens;
- * other servers often know only the old name, so the new one is sent to OpenAI alone.
+ * other servers often know only the old name, so the new one is sent to OpenAI alone. Vectors are
+ * asked for as base64, as OpenAI's own clients do; a server that sends numbers instead is
+ * understood.
  */
 #include "worker/call/openai_form.h"
 
@@ -23,6 +25,8 @@ static const struct openai_form form = {
     .takes = OPENAI_TAKES_SEED | OPENAI_TAKES_FREQUENCY_PENALTY | OPENAI_TAKES_PRESENCE_PENALTY |
              OPENAI_TAKES_STREAM_OPTIONS,
     .max_tokens_name = max_tokens_name,
+    .embeds = OPENAI_EMBEDS_DIMENSIONS | OPENAI_EMBEDS_BASE64,
 };
 
-OPENAI_FORM_PROVIDER(openai, form);
+OPENAI_FORM_EMBED(form);
+OPENAI_FORM_PROVIDER(openai, form, .embed = &form_embed);

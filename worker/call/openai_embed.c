@@ -1,0 +1,91 @@
+/*
+ * openai_embed.c -- embeddings in OpenAI's form, for every vendor that speaks it.
+ *
+ * Format: openai-openapi, "CreateEmbeddingRequest" and "CreateEmbeddingResponse". The vectors stand
+ * in `data`, each with its `index`, in no order that is promised; where a server leaves the index
+ * out, its place counts. Errors and usage are those of openai_form.c.
+ */
+#include "worker/call/embed.h"
+#include "worker/call/openai_form.h"
+
+bool openai_form_embed_body(const struct openai_form *form, struct str model,
+                            const struct prompt *prompt, struct arena *arena, struct str *ret,
+                            struct err *err)
+{
+    struct provider_body body;
+    int64_t dimensions = prompt->params->dimensions;
+    if (dimensions != INT_ABSENT && !(form->embeds & OPENAI_EMBEDS_DIMENSIONS)) {
+        err_set(err, ERR_INVALID_REQUEST,
+                "the provider of model '" STR_FMT "' takes no dimensions; leave params.dimensions "
+                "out",
+                STR_ARG(str_utf8_cut(model, 80)));
+        return false;
+    }
+    provider_body_open(&body, arena);
+    json_key(&body.json, "model");
+    json_str(&body.json, model);
+    embed_write_inputs(&body.json, prompt);
+    provider_write_int(&body.json, "dimensions", dimensions);
+    if (form->embeds & OPENAI_EMBEDS_BASE64) {
+        json_key(&body.json, "encoding_format");
+        json_str(&body.json, STR("base64"));
+    }
+    return provider_body_close(&body, ret, err);
+}
+
+bool openai_form_embed_encode(const struct provider_embed *embed,
+                              const struct provider_model *model, const struct prompt *prompt,
+                              struct arena *arena, struct provider_request *ret, struct err *err)
+{
+    const struct openai_form *form = embed->form;
+    struct provider_request request = {0};
+    request.url = openai_form_url(model, form->home, "/v1", "/v1/embeddings", arena);
+    provider_add_json(&request);
+    provider_add_bearer(&request, model, arena);
+    provider_add_configured(&request, model);
+    if (!openai_form_embed_body(form, model->model, prompt, arena, &request.body, err))
+        return false;
+    *ret = request;
+    return true;
+}
+
+static bool read_vectors(const struct value *document, const struct prompt *prompt,
+                         struct arena *arena, struct answer *ret, struct err *err)
+{
+    const struct value *data = value_get_list(document, "data");
+    struct embed_vectors vectors;
+    if (!embed_begin(&vectors, prompt, data, arena, err))
+        return false;
+    for (uint32_t i = 0; i < data->count; i++) {
+        const struct value *item = &data->items[i];
+        if (!embed_put(&vectors, value_get_int(item, "index", i), value_get(item, STR("embedding")),
+                       err))
+            return false;
+    }
+    embed_end(&vectors, ret);
+    return true;
+}
+
+bool openai_form_embed_decode(const struct provider_embed *embed, const struct prompt *prompt,
+                              const struct provider_reply *reply, struct arena *arena,
+                              struct answer *ret, struct err *err)
+{
+    const struct openai_form *form = embed->form;
+    struct value document;
+    struct answer answer = {0};
+    if (!provider_read_json(reply, arena, &document, err))
+        return false;
+    if (reply->status != 200 || openai_form_find_error(&document)) {
+        openai_form_error(form, reply, &document, err);
+        return false;
+    }
+    answer.provider_id = value_get_str(&document, "id");
+    answer.model = value_get_str(&document, "model");
+    const struct value *usage = value_get_map(&document, "usage");
+    answer.usage_known = usage != NULL;
+    if (usage)
+        openai_form_usage(form, usage, &answer.usage);
+    bool good = read_vectors(&document, prompt, arena, &answer, err);
+    *ret = answer; /* also of a failed call: its tokens are paid */
+    return good;
+}
