@@ -42,7 +42,7 @@ struct ask {
     int64_t number, place; /* line, and its first byte in the file */
     int64_t sent_ms;
     unsigned tries;
-    bool openai, delivering, answered, in_again;
+    bool openai, numbers, delivering, answered, in_again;
     struct str id, custom_id, model, tenant; /* behind the struct */
 };
 

@@ -81,24 +81,56 @@ static struct value *params_of(struct arena *arena, const struct value *body)
     return params;
 }
 
+static void add_models(struct arena *arena, struct value *document, const struct value *model)
+{
+    struct value *models = arena_new(arena, struct value);
+    if (!model || model->kind == VALUE_NULL)
+        return;
+    *models = (struct value){.kind = VALUE_LIST, .count = 1, .items = model};
+    add(document, "models", models);
+}
+
+/* How the vectors are to stand in the output; they travel as base64 in any case. */
+static bool read_format(const struct value *body, bool *ret_numbers, struct err *err)
+{
+    const struct value *format = value_get(body, STR("encoding_format"));
+    bool base64 = format && format->kind == VALUE_STR && str_is(format->text, "base64");
+    *ret_numbers = !base64;
+    if (base64 || !format || format->kind == VALUE_NULL ||
+        (format->kind == VALUE_STR && str_is(format->text, "float")))
+        return true;
+    err_set(err, ERR_INVALID_REQUEST, "body.encoding_format must be float or base64");
+    return false;
+}
+
+/* The request document of a body of /v1/embeddings. */
+static struct value *embed_document_of(struct arena *arena, const struct value *body)
+{
+    static const struct value kind = {.kind = VALUE_STR, .text = {"embed", 5}};
+    struct value *document = value_map_new(arena, 5);
+    struct value *params = value_map_new(arena, 1);
+    add(document, "kind", &kind);
+    add(document, "input", value_get(body, STR("input")));
+    add(document, "user", value_get(body, STR("user")));
+    add_models(arena, document, value_get(body, STR("model")));
+    add(params, "dimensions", value_get(body, STR("dimensions")));
+    add(document, "params", params);
+    return document;
+}
+
 /* The request document of a body; NULL when it asks for what a batch cannot give. */
 static struct value *document_of(struct arena *arena, const struct value *body, struct err *err)
 {
-    const struct value *model = value_get(body, STR("model"));
     const struct value *n = value_get(body, STR("n"));
     if (n && n->kind != VALUE_NULL && !(n->kind == VALUE_INT && n->number == 1)) {
         err_set(err, ERR_INVALID_REQUEST, "body.n must be 1: each line has one answer");
         return NULL;
     }
     struct value *document = value_map_new(arena, 6);
-    struct value *models = arena_new(arena, struct value);
     add(document, "messages", value_get(body, STR("messages")));
     add(document, "user", value_get(body, STR("user")));
     add(document, "metadata", value_get(body, STR("metadata")));
-    if (model && model->kind != VALUE_NULL) {
-        *models = (struct value){.kind = VALUE_LIST, .count = 1, .items = model};
-        add(document, "models", models);
-    }
+    add_models(arena, document, value_get(body, STR("model")));
     add(document, "params", params_of(arena, body));
     return document;
 }
@@ -112,9 +144,9 @@ static bool check_envelope(const struct value *line, struct err *err)
         err_set(err, ERR_INVALID_REQUEST, "custom_id must be a text that is not empty");
     else if (method.data && !str_is(method, "POST"))
         err_set(err, ERR_INVALID_REQUEST, "method must be POST");
-    else if (url.data && !str_is(url, BATCH_URL))
-        err_set(err, ERR_INVALID_REQUEST, "url must be %s, is '" STR_FMT "'", BATCH_URL,
-                STR_ARG(str_utf8_cut(url, 100)));
+    else if (url.data && !str_is(url, BATCH_URL) && !str_is(url, BATCH_URL_EMBED))
+        err_set(err, ERR_INVALID_REQUEST, "url must be %s or %s, is '" STR_FMT "'", BATCH_URL,
+                BATCH_URL_EMBED, STR_ARG(str_utf8_cut(url, 100)));
     else if (!value_get_map(line, "body"))
         err_set(err, ERR_INVALID_REQUEST, "body must be an object");
     else
@@ -145,6 +177,19 @@ static void fill(struct arena *arena, const struct batch_defaults *defaults, int
     request->models.count = 1;
 }
 
+/* Of a line in OpenAI's form; NULL: it is not usable. */
+static const struct value *read_openai(const struct value *line, struct arena *arena,
+                                       struct batch_line *ret, struct err *err)
+{
+    const struct value *body = value_get_map(line, "body");
+    ret->custom_id = value_get_str(line, "custom_id");
+    if (!check_envelope(line, err))
+        return NULL;
+    if (!str_is(value_get_str(line, "url"), BATCH_URL_EMBED))
+        return document_of(arena, body, err);
+    return read_format(body, &ret->numbers, err) ? embed_document_of(arena, body) : NULL;
+}
+
 bool batch_line_read(struct str text, int64_t number, const struct batch_defaults *defaults,
                      struct arena *arena, struct batch_line *ret, struct err *err)
 {
@@ -154,12 +199,8 @@ bool batch_line_read(struct str text, int64_t number, const struct batch_default
         return false;
     const struct value *document = &parsed;
     ret->openai = is_openai(&parsed);
-    if (ret->openai) {
-        ret->custom_id = value_get_str(&parsed, "custom_id");
-        if (!check_envelope(&parsed, err) ||
-            !(document = document_of(arena, value_get_map(&parsed, "body"), err)))
-            return false;
-    }
+    if (ret->openai && !(document = read_openai(&parsed, arena, ret, err)))
+        return false;
     if (!contract_read(&contract_request, document, arena, &ret->request, err))
         return false;
     fill(arena, defaults, number, ret);

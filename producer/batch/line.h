@@ -2,9 +2,9 @@
  * line.h -- one line of a batch file becomes a request. Pure.
  *
  * A line is OpenAI's batch form {custom_id, method, url, body}, told by one of these names, or a
- * request document of ours. Its id is made of the batch's and of custom_id or the line's number, so
- * that a second run of the same file asks for the same ids and nothing is answered twice; a
- * document that has an id keeps it.
+ * request document of ours. The url says which kind of work it is; without one it is chat. Its id
+ * is made of the batch's and of custom_id or the line's number, so that a second run of the same
+ * file asks for the same ids and nothing is answered twice; a document that has an id keeps it.
  */
 #ifndef QUERN_PRODUCER_BATCH_LINE_H
 #define QUERN_PRODUCER_BATCH_LINE_H
@@ -12,6 +12,7 @@
 #include "common/contract/contract.h"
 
 #define BATCH_URL          "/v1/chat/completions"
+#define BATCH_URL_EMBED    "/v1/embeddings"
 #define BATCH_ID_BYTES_MAX 48
 
 struct batch_defaults {
@@ -23,6 +24,7 @@ struct batch_defaults {
 
 struct batch_line {
     bool openai;
+    bool numbers;         /* vectors are wanted as lists of numbers, not as base64 */
     struct str custom_id; /* as far as it could be read, also on failure */
     struct request request;
 };

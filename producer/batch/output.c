@@ -4,6 +4,7 @@
 #include "producer/batch/output.h"
 
 #include "common/data/digest.h"
+#include "common/data/floats.h"
 #include "common/data/json.h"
 
 enum { REQ_HEX = 24 };
@@ -100,13 +101,67 @@ static void write_usage(struct json_writer *w, const struct usage *usage)
     json_close(w, '}');
 }
 
+static void write_embedding(struct json_writer *w, struct str vector, size_t index, bool numbers)
+{
+    json_open(w, '{');
+    json_key(w, "object");
+    json_str(w, STR("embedding"));
+    json_key(w, "index");
+    json_int(w, (int64_t)index);
+    json_key(w, "embedding");
+    if (numbers)
+        floats_json(vector, w);
+    else
+        json_str(w, vector);
+    json_close(w, '}');
+}
+
+/* The body of an answer of /v1/embeddings. */
+static void write_embeddings(struct json_writer *w, const struct output_line *line,
+                             const struct reply *reply, struct str model)
+{
+    json_key(w, "object");
+    json_str(w, STR("list"));
+    json_key(w, "data");
+    json_open(w, '[');
+    for (size_t i = 0; i < reply->embeddings.count; i++)
+        write_embedding(w, reply->embeddings.items[i], i, line->numbers);
+    json_close(w, ']');
+    json_key(w, "model");
+    json_str(w, model);
+    json_key(w, "usage");
+    json_open(w, '{');
+    json_key(w, "prompt_tokens");
+    json_int(w, reply->usage.input);
+    json_key(w, "total_tokens");
+    json_int(w, reply->usage.input + reply->usage.output);
+    json_close(w, '}');
+}
+
+static void write_completion(struct json_writer *w, const struct output_line *line,
+                             const struct reply *reply, struct str model, int64_t created_s)
+{
+    char hex[REQ_HEX + 1], id[64];
+    digest_sha256_hex(line->request_id, hex, REQ_HEX);
+    snprintf(id, sizeof(id), "chatcmpl-%s", hex);
+    json_key(w, "id");
+    json_str(w, str_of(id));
+    json_key(w, "object");
+    json_str(w, STR("chat.completion"));
+    json_key(w, "created");
+    json_int(w, created_s);
+    json_key(w, "model");
+    json_str(w, model);
+    write_choice(w, reply);
+    write_usage(w, &reply->usage);
+}
+
 static void write_response(struct json_writer *w, const struct output_line *line,
                            const struct reply *reply, int64_t created_s)
 {
-    char hex[REQ_HEX + 1], id[64];
     struct str model = str_empty(reply->merge.winner) ? line->model : reply->merge.winner;
-    digest_sha256_hex(line->request_id, hex, REQ_HEX);
-    snprintf(id, sizeof(id), "chatcmpl-%s", hex);
+    if (!model.data)
+        model = STR("");
     json_key(w, "response");
     json_open(w, '{');
     json_key(w, "status_code");
@@ -115,16 +170,10 @@ static void write_response(struct json_writer *w, const struct output_line *line
     json_str(w, reply->request_id);
     json_key(w, "body");
     json_open(w, '{');
-    json_key(w, "id");
-    json_str(w, str_of(id));
-    json_key(w, "object");
-    json_str(w, STR("chat.completion"));
-    json_key(w, "created");
-    json_int(w, created_s);
-    json_key(w, "model");
-    json_str(w, model.data ? model : STR(""));
-    write_choice(w, reply);
-    write_usage(w, &reply->usage);
+    if (reply->embeddings.count)
+        write_embeddings(w, line, reply, model);
+    else
+        write_completion(w, line, reply, model, created_s);
     json_close(w, '}');
     json_close(w, '}');
     json_key(w, "error");

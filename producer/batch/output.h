@@ -13,6 +13,7 @@
 
 struct output_line {
     bool openai;
+    bool numbers;          /* of embeddings: lists of numbers, else base64 */
     struct str custom_id;  /* of OpenAI lines; absent: not known */
     struct str request_id; /* absent: none was made */
     struct str model;      /* as asked for */

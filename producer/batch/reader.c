@@ -158,6 +158,7 @@ static struct ask *ask_new(struct batch *batch, const struct batch_line *line, i
     ask->number = number;
     ask->place = place;
     ask->openai = line->openai;
+    ask->numbers = line->numbers;
     ask->id = put(&at, request->id);
     ask->custom_id = put(&at, line->custom_id);
     ask->model = put(&at, model);

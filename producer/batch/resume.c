@@ -12,7 +12,22 @@
 #include "producer/batch/output.h"
 #include "producer/cli/input.h"
 
-enum { LINE_BYTES_MAX = 64 << 20, LINE_ARENA_BYTES = 512 << 20, ARENA_BLOCK = 65536 };
+enum { LINE_BYTES_MAX = 128 << 20, LINE_ARENA_BYTES = 512 << 20, ARENA_BLOCK = 65536 };
+
+/* Vectors may have more numbers than a document may have; the line's name stands before them. */
+static bool read_line(struct str line, struct arena *arena, struct value *ret)
+{
+    static const char response[] = ",\"response\":{";
+    struct err err;
+    if (json_read(line, arena, ret, &err))
+        return true;
+    const char *at = memmem(line.data, line.len, response, sizeof(response) - 1);
+    if (err.code != ERR_TOO_BIG || !at || !str_ends(line, STR("},\"error\":null}")))
+        return false;
+    struct str name = str_from(line.data, (size_t)(at - line.data));
+    return json_read(arena_printf(arena, STR_FMT "%s},\"error\":null}", STR_ARG(name), response),
+                     arena, ret, &err);
+}
 
 static bool take_line(struct resume *resume, const char *path, struct str line, struct arena *arena,
                       struct err *err)
@@ -20,7 +35,7 @@ static bool take_line(struct resume *resume, const char *path, struct str line, 
     struct value written;
     bool failed;
     struct str key = {NULL, 0};
-    if (json_read(line, arena, &written, NULL))
+    if (read_line(line, arena, &written))
         key = output_key_written(arena, &written, &failed);
     resume->lines++;
     if (!key.data) {

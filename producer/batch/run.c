@@ -63,6 +63,7 @@ void batch_answered(struct batch *batch, struct ask *ask, const struct reply *re
     struct buf line;
     const struct output_line name = {
         .openai = ask->openai,
+        .numbers = ask->numbers,
         .custom_id = ask->custom_id,
         .request_id = ask->id,
         .model = ask->model,

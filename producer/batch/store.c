@@ -2,18 +2,21 @@
  * store.c -- lost replies: what PostgreSQL says of requests that were published a while ago.
  *
  * The reply topic is the quick way; the table of requests is the true one. Each look asks for all
- * unanswered ids, a thousand at a time.
+ * unanswered ids, a hundred at a time: vectors are large.
  */
 #include "producer/batch/batch.h"
 
-enum { LOOK_MANY = 1000, ARRAY_BYTES_MAX = 4 << 20, REPLY_ARENA_BYTES = 64 << 20 };
+enum { LOOK_MANY = 100, ARRAY_BYTES_MAX = 4 << 20, REPLY_ARENA_BYTES = 128 << 20 };
 
 #define LOOK_SQL                                                                                   \
     "SELECT r.tenant, r.id, r.status, r.text, r.message::text, r.finish_reason, r.winner,"         \
     " r.merge_policy, r.input_tokens, r.output_tokens, r.cached_input_tokens, r.reasoning_tokens," \
-    " r.cost_microusd, r.error_code, r.error_message, r.session_id, r.turn, r.metadata::text"      \
+    " r.cost_microusd, r.error_code, r.error_message, r.session_id, r.turn, r.metadata::text,"     \
+    " e.vectors::text"                                                                             \
     " FROM unnest($1::text[], $2::text[]) AS q(tenant, id)"                                        \
-    " JOIN requests r ON r.tenant = q.tenant AND r.id = q.id WHERE r.status <> 'open'"
+    " JOIN requests r ON r.tenant = q.tenant AND r.id = q.id"                                      \
+    " LEFT JOIN request_embeddings e ON e.tenant = q.tenant AND e.request_id = q.id"               \
+    " WHERE r.status <> 'open'"
 
 enum {
     COLUMN_TENANT,
@@ -34,6 +37,7 @@ enum {
     COLUMN_SESSION,
     COLUMN_TURN,
     COLUMN_METADATA,
+    COLUMN_VECTORS,
 };
 
 static struct str tenant_of(const struct ask *ask)
@@ -47,6 +51,17 @@ static const struct value *document(struct arena *arena, struct str json)
     return json.data && contract_parse(json, ENCODING_JSON, arena, value, NULL) ? value : NULL;
 }
 
+static void read_vectors(struct str json, struct arena *arena, struct str_list *ret)
+{
+    const struct value *list = document(arena, json);
+    if (!list || list->kind != VALUE_LIST)
+        return;
+    ret->items = arena_array(arena, struct str, list->count);
+    for (uint32_t i = 0; i < list->count; i++)
+        if (list->items[i].kind == VALUE_STR)
+            ret->items[ret->count++] = list->items[i].text;
+}
+
 static void read_row(const struct postgres_rows *rows, size_t row, struct arena *arena,
                      struct reply *ret)
 {
@@ -57,6 +72,7 @@ static void read_row(const struct postgres_rows *rows, size_t row, struct arena 
     ret->text = postgres_cell(rows, row, COLUMN_TEXT);
     ret->message = document(arena, postgres_cell(rows, row, COLUMN_MESSAGE));
     ret->metadata = document(arena, postgres_cell(rows, row, COLUMN_METADATA));
+    read_vectors(postgres_cell(rows, row, COLUMN_VECTORS), arena, &ret->embeddings);
     ret->finish_reason = postgres_cell(rows, row, COLUMN_FINISH_REASON);
     ret->merge.winner = postgres_cell(rows, row, COLUMN_WINNER);
     ret->merge.policy = postgres_cell(rows, row, COLUMN_POLICY);
@@ -92,7 +108,7 @@ static void take_rows(const struct postgres_rows *rows, void *context)
     arena_done(&arena);
 }
 
-/* The next thousand behind `*at`; false when there are none left. */
+/* The next hundred behind `*at`; false when there are none left. */
 static bool gather(struct batch *batch, struct list_node **at, struct buf *tenants, struct buf *ids)
 {
     size_t n = 0;
@@ -118,7 +134,7 @@ static bool look(struct batch *batch, struct postgres_session *session, struct e
     bool good = true;
     buf_init(&tenants, ARRAY_BYTES_MAX);
     buf_init(&ids, ARRAY_BYTES_MAX);
-    /* `at` is the first of the next thousand, so answering this one does not touch it. */
+    /* `at` is the first of the next hundred, so answering this one does not touch it. */
     while (good && gather(batch, &at, &tenants, &ids))
         good = postgres_session_query(session, LOOK_SQL,
                                       (const struct str[]){buf_str(&tenants), buf_str(&ids)}, 2,

@@ -44,7 +44,22 @@ static const struct {
     {"{\"custom_id\":\"\",\"body\":{}}", "custom_id must be a text", "", false},
     {"{\"custom_id\":\"c\"}", "body must be an object", "c", false},
     {"{\"custom_id\":\"c\",\"method\":\"GET\",\"body\":{}}", "method must be POST", "c", false},
-    {"{\"custom_id\":\"c\",\"url\":\"/v1/embeddings\",\"body\":{}}", "url must be", "c", false},
+    {"{\"custom_id\":\"c\",\"url\":\"/v1/responses\",\"body\":{}}",
+     "url must be /v1/chat/completions or /v1/embeddings, is '/v1/responses'", "c", false},
+    {"{\"custom_id\":\"c\",\"url\":\"/v1/embeddings\",\"body\":{\"model\":\"m\",\"input\":[\"x\","
+     "\"y\"],\"dimensions\":3,\"user\":\"u\",\"encoding_format\":\"float\"}}",
+     "{\"id\":\"b:c\",\"user\":\"u\",\"kind\":\"embed\",\"input\":[\"x\",\"y\"],\"models\":[\"m\"],"
+     "\"params\":{\"dimensions\":3},\"deadline_ms\":1000}",
+     "c", true},
+    {"{\"custom_id\":\"c\",\"url\":\"/v1/embeddings\",\"body\":{\"input\":[]}}",
+     "input must have a text at least", "c", false},
+    {"{\"custom_id\":\"c\",\"url\":\"/v1/embeddings\",\"body\":{\"input\":[[1,2]]}}",
+     "tokens are not taken", "c", false},
+    {"{\"custom_id\":\"c\",\"url\":\"/v1/embeddings\",\"body\":{\"input\":\"x\","
+     "\"encoding_format\":\"hex\"}}",
+     "body.encoding_format must be float or base64", "c", false},
+    {"{\"kind\":\"embed\",\"input\":\"q\"}",
+     "{\"id\":\"b:5\",\"kind\":\"embed\",\"input\":\"q\",\"deadline_ms\":1000}", NULL, true},
     {"{\"custom_id\":\"c\",\"body\":{\"n\":2,\"messages\":[{\"role\":\"user\",\"content\":\"q\"}]}"
      "}",
      "body.n must be 1", "c", false},
@@ -132,11 +147,35 @@ static void the_command_line_fills_what_the_file_leaves_open(void **state)
     arena_done(&arena);
 }
 
+static void vectors_are_written_as_the_line_asks(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *format;
+        bool numbers;
+    } formats[] = {{"", true},
+                   {",\"encoding_format\":\"float\"", true},
+                   {",\"encoding_format\":\"base64\"", false}};
+    for (size_t i = 0; i < 3; i++) {
+        struct arena arena;
+        struct batch_line line;
+        char text[200];
+        arena_init(&arena, NULL, 1 << 20);
+        snprintf(text, sizeof(text),
+                 "{\"custom_id\":\"c\",\"url\":\"/v1/embeddings\",\"body\":{\"input\":\"x\"%s}}",
+                 formats[i].format);
+        read_one(text, &defaults, &arena, &line);
+        assert_int_equal(line.numbers, formats[i].numbers);
+        arena_done(&arena);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(lines_become_requests),
         cmocka_unit_test(a_long_or_odd_custom_id_becomes_a_hash_that_fits),
+        cmocka_unit_test(vectors_are_written_as_the_line_asks),
         cmocka_unit_test(the_command_line_fills_what_the_file_leaves_open),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -77,6 +77,34 @@ static void an_answer_has_the_form_of_a_chat_completion(void **state)
     assert_true(str_is(output_key_line(&arena, &openai), "c:c"));
 }
 
+static void vectors_have_the_form_of_an_embeddings_list(void **state)
+{
+    (void)state;
+    struct reply reply;
+    struct str vectors[] = {STR("AACAPwAAAL8="), STR("zczMPQAAAAA=")}; /* 1 -0.5, 0.1 0 */
+    struct output_line line = openai;
+    make_reply(&reply, "done");
+    reply.text = (struct str){0};
+    reply.usage = (struct usage){.input = 3};
+    reply.embeddings = (struct str_list){vectors, 2};
+    line.numbers = true;
+    output_reply(&line, &reply, 1, &out);
+    assert_string_equal(
+        strchr(out.data, ','),
+        ",\"custom_id\":\"c\",\"response\":{\"status_code\":200,\"request_id\":\"b:c\",\"body\":{"
+        "\"object\":\"list\",\"data\":[{\"object\":\"embedding\",\"index\":0,\"embedding\":[1.0,-0."
+        "5]"
+        "},{\"object\":\"embedding\",\"index\":1,\"embedding\":[0.1,0.0]}],\"model\":\"m\","
+        "\"usage\":{\"prompt_tokens\":3,\"total_tokens\":3}}},\"error\":null}\n");
+    assert_name("c:c", false);
+
+    buf_clear(&out);
+    line.numbers = false;
+    output_reply(&line, &reply, 1, &out);
+    assert_non_null(strstr(out.data, "\"index\":1,\"embedding\":\"zczMPQAAAAA=\"}"));
+    assert_name("c:c", false);
+}
+
 static void a_failed_reply_has_an_error_and_no_response(void **state)
 {
     (void)state;
@@ -134,6 +162,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(an_answer_has_the_form_of_a_chat_completion),
+        TEST(vectors_have_the_form_of_an_embeddings_list),
         TEST(a_failed_reply_has_an_error_and_no_response),
         TEST(a_document_of_ours_is_answered_by_the_reply),
         TEST(a_refused_line_is_known_by_its_number),
