@@ -6,6 +6,7 @@
  * true reply would claim them: none for errors.
  */
 #include "tests/fake/digest.h"
+#include "tests/fake/embed.h"
 #include "tests/fake/reply.h"
 #include "tests/fake/respond.h"
 #include "tests/fake/told.h"
@@ -106,11 +107,11 @@ static bool call_wrong(struct call *call, const char **ret_why)
     call->key = call_key(call->vendor, call->request);
     *plan = (struct plan){.manner = MANNER_ERROR, .kind = ERROR_INVALID, .retry_after_s = -1};
     *ret_why = NULL;
-    if (!azure_address(call))
+    if (!azure_address(call) || (embeds(dialect) && !vendor_embeds(call->vendor)))
         plan->kind = ERROR_PATH;
     else if (!call_key_accepted(call->service, call->key))
         plan->kind = ERROR_KEY;
-    else if ((dialect == OPENAI_CHAT || dialect == ANTHROPIC_MESSAGES) &&
+    else if ((dialect == OPENAI_CHAT || dialect == OPENAI_EMBED || dialect == ANTHROPIC_MESSAGES) &&
              !is_json(call->request->content_type))
         *ret_why = "the content-type must be application/json";
     else if (dialect == ANTHROPIC_MESSAGES && call->request->anthropic_version.len == 0)
@@ -158,7 +159,7 @@ static void name_request(struct call *call)
     char hex[16];
     struct buf *extra = &call->answer->extra;
     digest_hex(call->answer->call, hex);
-    if (call->door->dialect == OPENAI_CHAT)
+    if (call->door->dialect == OPENAI_CHAT || call->door->dialect == OPENAI_EMBED)
         buf_format(extra, "\r\nx-request-id: req_%.16s", hex);
     if (call->door->dialect == ANTHROPIC_MESSAGES)
         buf_format(extra, "\r\nrequest-id: req_%.16s", hex);
@@ -218,7 +219,7 @@ static void call_answer(struct call *call)
     reply_text(&call->prompt, plan->text_bytes, &text);
     if (plan->manner == MANNER_LENGTH)
         text.len = LENGTH_CUT;
-    if (plan->manner == MANNER_EMPTY)
+    if (plan->manner == MANNER_EMPTY || embeds(call->door->dialect))
         text.len = 0;
     call_book(call, true, text.len);
     name_request(call);

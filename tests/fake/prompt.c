@@ -7,6 +7,7 @@
 #include "tests/fake/prompt.h"
 
 #include "tests/fake/digest.h"
+#include "tests/fake/embed.h"
 
 #include <stdio.h>
 #include <yyjson.h>
@@ -171,14 +172,18 @@ static bool generate_read(struct reading *reading)
     return system_read(reading) && message_add(reading, slice_of("user"), prompt);
 }
 
+static bool texts_read(struct reading *reading)
+{
+    return embed_read(reading->root, reading->prompt, &reading->why);
+}
+
 static const struct {
     bool (*read)(struct reading *reading);
     bool stream_default;
 } readers[] = {
-    [OPENAI_CHAT] = {openai_read, false},
-    [ANTHROPIC_MESSAGES] = {anthropic_read, false},
-    [OLLAMA_CHAT] = {messages_read, true},
-    [OLLAMA_GENERATE] = {generate_read, true},
+    [OPENAI_CHAT] = {openai_read, false},  [ANTHROPIC_MESSAGES] = {anthropic_read, false},
+    [OLLAMA_CHAT] = {messages_read, true}, [OLLAMA_GENERATE] = {generate_read, true},
+    [OPENAI_EMBED] = {texts_read, false},  [OLLAMA_EMBED] = {texts_read, false},
 };
 
 static bool model_read(struct reading *reading)

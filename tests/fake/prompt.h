@@ -1,7 +1,7 @@
 /*
  * prompt.h -- what a vendor's request asks, reduced to what an answer needs.
  *
- * Reads the JSON of one of four dialects, refuses what the vendor would refuse, and digests the
+ * Reads the JSON of one of six dialects, refuses what the vendor would refuse, and digests the
  * conversation. A system text that stands outside of the messages (Anthropic, Ollama generate)
  * counts as a first message of role "system", so that one conversation has one digest in every
  * dialect.
@@ -16,10 +16,18 @@
 
 #include <stdint.h>
 
-enum dialect { OPENAI_CHAT, ANTHROPIC_MESSAGES, OLLAMA_CHAT, OLLAMA_GENERATE };
+enum dialect {
+    OPENAI_CHAT,
+    ANTHROPIC_MESSAGES,
+    OLLAMA_CHAT,
+    OLLAMA_GENERATE,
+    OPENAI_EMBED, /* texts into vectors: embed.h */
+    OLLAMA_EMBED,
+};
 
-#define MODEL_NAME_MAX 255
-#define LAST_CHARS     40 /* of the last user message, in the answer */
+#define MODEL_NAME_MAX  255
+#define LAST_CHARS      40 /* of the last user message, in the answer */
+#define EMBED_TEXTS_MAX 2048
 
 struct prompt {
     char model[MODEL_NAME_MAX + 1];
@@ -29,6 +37,9 @@ struct prompt {
     uint64_t digest;
     size_t turns;
     size_t content_bytes;
+    const uint64_t *texts; /* to be embedded: their digests, until the next request is read */
+    size_t text_count, dimensions;
+    bool base64;
     struct {
         char bytes[LAST_CHARS * 4];
         size_t len;

@@ -4,6 +4,7 @@
 #include "tests/fake/reply.h"
 
 #include "tests/fake/digest.h"
+#include "tests/fake/embed.h"
 
 #include <stdio.h>
 #include <time.h>
@@ -209,6 +210,12 @@ void reply_whole(const struct reply *reply, struct buf *out)
     case OLLAMA_CHAT:
     case OLLAMA_GENERATE:
         ollama_whole(reply, out);
+        return;
+    case OPENAI_EMBED:
+        embed_openai(reply, out);
+        return;
+    case OLLAMA_EMBED:
+        embed_ollama(reply, out);
         return;
     }
 }

@@ -54,6 +54,36 @@ def check_anthropic_answer_has_the_form_and_the_same_digest(server):
                           "cache_creation_input_tokens": 0, "cache_read_input_tokens": 0})
 
 
+TEXTS = ["one", "two \u00e4\u4e2d", "three"]
+
+
+def vector(text, count=8):
+    return [(fnv(text.encode() + b"\0" + b"%d" % k) >> 40) / 2 ** 23 - 1 for k in range(count)]
+
+
+def check_embeddings_follow_from_their_texts_in_every_form(server):
+    for path, body, index in [("/v1/embeddings", {}, "data"), ("/compatible-mode/v1/embeddings", {"encoding_format": "float"}, "data"),
+                              ("/openai/deployments/emb/embeddings?api-version=2024-10-21", {}, "data"), ("/api/embed", {}, "embeddings")]:
+        status, reply = server.ask_json("POST", path, {"model": "emb", "input": TEXTS, **body})
+        same(status, 200)
+        vectors = reply["embeddings"] if index == "embeddings" else [d["embedding"] for d in sorted(reply["data"], key=lambda d: d["index"])]
+        same([[round(n, 6) for n in v] for v in vectors], [[round(n, 6) for n in vector(t)] for t in TEXTS])
+    used = tokens(sum(len(t.encode()) for t in TEXTS))
+    same(reply["prompt_eval_count"], used)
+    status, reply = server.ask_json("POST", "/v1/embeddings", {"model": "emb", "input": "one", "dimensions": 3, "encoding_format": "base64"})
+    import base64
+    import struct
+    same(list(struct.unpack("<3f", base64.b64decode(reply["data"][0]["embedding"]))), vector("one", 3))
+    same(reply["usage"], {"prompt_tokens": 1, "total_tokens": 1})
+
+
+def check_embeddings_that_cannot_be_are_refused(server):
+    for body in [{"input": []}, {"input": ""}, {"input": ["a", ""]}, {"input": [[1, 2]]}, {}, {"input": "a", "dimensions": 0},
+                 {"input": "a", "encoding_format": "hex"}, {"input": ["a"] * 2049}]:
+        same(server.ask_json("POST", "/v1/embeddings", {"model": "emb", **body})[0], 400)
+    same(server.ask_json("POST", "/v1/embeddings", {"model": "deepseek-chat", "input": "a"})[0], 404)
+
+
 def check_ollama_chat_answers_whole_or_in_lines(server):
     body = {"model": "llama", "messages": as_messages(TALK), "stream": False}
     status, reply = server.ask_json("POST", "/api/chat", body)

@@ -32,6 +32,11 @@ enum limit_headers vendor_limit_headers(enum vendor vendor)
     return vendors[vendor].headers;
 }
 
+bool vendor_embeds(enum vendor vendor)
+{
+    return vendor != ANTHROPIC && vendor != DEEPSEEK && vendor != HYPERBOLIC;
+}
+
 bool vendor_parse(struct slice name, enum vendor *ret)
 {
     for (size_t i = 0; i < VENDORS; i++) {

@@ -34,4 +34,7 @@ bool vendor_of_model(struct slice model, enum vendor *ret);
 /* The model's name without a leading "VENDOR/". */
 struct slice vendor_strip(struct slice model);
 
+/* Whether it has embeddings. */
+bool vendor_embeds(enum vendor vendor);
+
 #endif
