@@ -5,6 +5,7 @@
  */
 #include "aggregator/store/extras.h"
 
+#include "common/base/plant.h"
 #include "common/data/digest.h"
 #include "common/data/json.h"
 
@@ -100,7 +101,7 @@ static void add_vectors(struct extras *extras, const struct group *group)
 {
     const struct str_list *list = &group->parts[group->final.winner]->result.embeddings;
     struct json_writer w = {.out = &extras->list};
-    if (!list->count)
+    if (!list->count || PLANTED(69))
         return;
     buf_clear(&extras->list);
     json_open(&w, '[');

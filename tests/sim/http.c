@@ -3,7 +3,8 @@
  *
  * A provider is a name with a list of replies. It keeps a ledger: every call as it came, when it
  * ended, and whether the caller got the reply. Unless a scene says otherwise it answers in OpenAI's
- * form with a digest of the messages it was given, so that a crossed or stale conversation shows.
+ * form with a digest of the messages it was given, so that a crossed or stale conversation shows;
+ * texts to be embedded get vectors made of theirs.
  */
 #include "tests/sim/inside.h"
 
@@ -11,6 +12,7 @@
 #include <string.h>
 
 #include "common/data/digest.h"
+#include "common/data/floats.h"
 #include "common/data/json.h"
 
 enum { CONNECT_US = 1000, LATE_MS = 5000, PIECES = 3 };
@@ -187,6 +189,50 @@ static struct str digest(struct sim *sim, const struct provider *provider,
                         messages ? messages->count : 0, hex);
 }
 
+/* What is asked for when texts become vectors; NULL: it is no such call. */
+static const struct value *inputs_of(struct sim *sim, const struct http_call *call)
+{
+    struct value document;
+    struct err err;
+    if (!str_ends(str_of(call->url), STR("/v1/embeddings")) ||
+        !json_read(call->line->body, &sim->arena, &document, &err))
+        return NULL;
+    return value_get_list(&document, "input");
+}
+
+/* Four numbers made of the provider's name and the text: same text, same vector. */
+static struct str vector_of(struct sim *sim, const struct provider *provider, struct str text)
+{
+    unsigned char bytes[DIGEST_BYTES];
+    float numbers[4];
+    digest_sha256(arena_printf(&sim->arena, "%s " STR_FMT, provider->name, STR_ARG(text)), bytes);
+    for (size_t i = 0; i < 4; i++)
+        numbers[i] = (float)(bytes[i] - 128) / 128;
+    return floats_text(numbers, 4, &sim->arena);
+}
+
+/* As they are stored: ["..",".."], in the order of the texts. */
+static struct str vectors_of(struct sim *sim, const struct provider *provider,
+                             const struct value *inputs)
+{
+    struct str list = STR("[");
+    for (uint32_t i = 0; i < inputs->count; i++)
+        list = arena_printf(&sim->arena, STR_FMT "%s\"" STR_FMT "\"", STR_ARG(list), i ? "," : "",
+                            STR_ARG(vector_of(sim, provider, inputs->items[i].text)));
+    return arena_printf(&sim->arena, STR_FMT "]", STR_ARG(list));
+}
+
+/* Last first, for no order is promised. */
+static void write_vectors(struct sim *sim, const struct provider *provider,
+                          const struct value *inputs, struct buf *ret)
+{
+    buf_printf(ret, "{\"object\":\"list\",\"model\":\"%s\",\"data\":[", provider->name);
+    for (uint32_t i = inputs->count; i-- > 0;)
+        buf_printf(ret, "{\"object\":\"embedding\",\"index\":%u,\"embedding\":\"" STR_FMT "\"}%s",
+                   i, STR_ARG(vector_of(sim, provider, inputs->items[i].text)), i ? "," : "");
+    buf_printf(ret, "],\"usage\":{\"prompt_tokens\":15,\"total_tokens\":15}}");
+}
+
 static void write_answer(const struct provider *provider, struct str text, struct buf *ret)
 {
     struct json_writer w = {.out = ret};
@@ -308,13 +354,17 @@ static void call_arrive(struct sim_op *op)
     buf_clear(&call->headers);
     buf_clear(&call->answer);
     call->line = ledger_add(call->client->server, call);
+    const struct value *inputs = inputs_of(op->sim, call);
     if (call->reply.status == 200 && !call->reply.body)
-        call->line->answer = digest(op->sim, call->provider, call->line->messages);
+        call->line->answer = inputs ? vectors_of(op->sim, call->provider, inputs)
+                                    : digest(op->sim, call->provider, call->line->messages);
     if (call->reply.headers)
         buf_add_str(&call->headers, str_of(call->reply.headers));
     buf_printf(&call->headers, "Content-Type: %s\r\n", content_type(&call->reply, call->streams));
     if (call->reply.body)
         buf_add_str(&call->answer, str_of(call->reply.body));
+    else if (call->reply.status == 200 && inputs)
+        write_vectors(op->sim, call->provider, inputs, &call->answer);
     else if (call->reply.status == 200 && call->streams)
         write_stream(call->provider, call->line->answer, &call->answer);
     else if (call->reply.status == 200)

@@ -398,6 +398,22 @@ const struct reply *sim_reply_at(struct sim *sim, size_t index)
     return seen->reply;
 }
 
+struct str sim_reply_text(struct sim *sim, const struct reply *reply)
+{
+    struct buf list;
+    struct json_writer w = {.out = &list};
+    if (!reply->embeddings.count)
+        return reply->text;
+    buf_init(&list, SIM_TEXT_MAX);
+    json_open(&w, '[');
+    for (size_t i = 0; i < reply->embeddings.count; i++)
+        json_str(&w, reply->embeddings.items[i]);
+    json_close(&w, ']');
+    struct str text = arena_str(&sim->arena, buf_str(&list));
+    buf_done(&list);
+    return text;
+}
+
 size_t sim_replies_of(struct sim *sim, const char *id)
 {
     size_t count = 0;

@@ -156,7 +156,8 @@ struct sim_call {
     int status;                   /* -1: the caller went away meanwhile */
     bool delivered;               /* the caller got the whole reply */
     const struct value *messages; /* of the body */
-    struct str answer;            /* the digest, as the caller got it; empty: no good answer */
+    struct str answer; /* the digest (of vectors: their list, as it is stored), as the caller got
+                        * it; empty: no good answer */
 };
 size_t sim_call_count(const struct sim *sim);
 const struct sim_call *sim_call(const struct sim *sim, size_t index);
@@ -210,6 +211,8 @@ const struct reply *sim_conflict_of(struct sim *sim, const char *id);
 /* All replies, in whichever topic "quern.replies.." they are: in the order they were written. */
 size_t sim_replies(struct sim *sim);
 const struct reply *sim_reply_at(struct sim *sim, size_t index);
+/* Its text; of vectors their list, as it is stored. */
+struct str sim_reply_text(struct sim *sim, const struct reply *reply);
 size_t sim_replies_of(struct sim *sim, const char *id);
 
 /* What the group has committed of quern.requests; -1: nothing. */
@@ -270,7 +273,7 @@ void sim_postgres_fails(struct sim *sim, const char *statement, const char *sqls
 /* Whatever contains this text cannot be stored; NULL: anything can. */
 void sim_postgres_refuses(struct sim *sim, const char *text);
 
-struct sim_final {
+struct sim_final { /* text: of vectors their list, as it is stored */
     struct str tenant, id, status, text, body_hash, session;
     struct str topic;
     int32_t partition;

@@ -140,6 +140,12 @@ size_t sim_asked(const struct sim *sim, const char *statement)
 
 /* Rows as scenes see them */
 
+/* What the request was answered. */
+static struct str answer_of(const struct request_data *data)
+{
+    return data->vectors.data ? data->vectors : data->q[COLUMN_q_text];
+}
+
 static const struct sim_final *see(struct request_row *request)
 {
     const struct request_data *data = &request->data;
@@ -149,7 +155,7 @@ static const struct sim_final *see(struct request_row *request)
         .tenant = q[COLUMN_q_tenant],
         .id = q[COLUMN_q_id],
         .status = q[COLUMN_q_status],
-        .text = is_done ? q[COLUMN_q_text] : q[COLUMN_q_error_code],
+        .text = is_done ? answer_of(data) : q[COLUMN_q_error_code],
         .body_hash = q[COLUMN_q_body_hash],
         .session = q[COLUMN_q_session],
         .topic = q[COLUMN_q_origin_topic],
@@ -200,7 +206,7 @@ struct sim_request_row sim_request_row(const struct sim *sim, size_t index)
         .status = q[COLUMN_q_status],
         .session = q[COLUMN_q_session],
         .body_hash = q[COLUMN_q_body_hash],
-        .text = q[COLUMN_q_text],
+        .text = answer_of(&request->data),
         .winner = q[COLUMN_q_winner],
         .error_code = q[COLUMN_q_error_code],
         .origin_topic = q[COLUMN_q_origin_topic],
