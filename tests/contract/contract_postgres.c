@@ -5,11 +5,13 @@
 #include "tests/contract/stage.h"
 
 #include "aggregator/aggregator.h"
+#include "aggregator/settle/reply.h"
 #include "aggregator/store/extras.h"
 #include "aggregator/store/rows.h"
 #include "common/base/xalloc.h"
 #include "worker/worker.h"
 
+enum { CELLS_MAX = OUTBOX_EMBEDDINGS + 1 };
 enum { WORKER = STATEMENT_COUNT, ALL = STATEMENT_COUNT + WORKER_STATEMENT_COUNT };
 
 struct play {
@@ -27,7 +29,7 @@ struct heard {
     struct err err;
     char sqlstate[6];
     size_t results, rows, columns;
-    char cells[3][10][64]; /* of the last result; "(null)" */
+    char cells[3][CELLS_MAX][64]; /* of the last result; "(null)" */
 };
 
 /* ---- arrays as literals ---- */
@@ -79,7 +81,7 @@ static void remember(const struct postgres_result *result, const struct err *err
     answer->rows = rows->count;
     answer->columns = rows->columns;
     for (size_t r = 0; r < rows->count && r < 3; r++)
-        for (size_t c = 0; c < rows->columns && c < 10; c++)
+        for (size_t c = 0; c < rows->columns && c < CELLS_MAX; c++)
             snprintf(
                 answer->cells[r][c], sizeof(answer->cells[r][c]), STR_FMT,
                 STR_ARG(postgres_is_null(rows, r, c) ? STR("(null)") : postgres_cell(rows, r, c)));
@@ -641,6 +643,32 @@ static void another_body_refuses_the_transaction_or_is_buried(void **state)
     assert_string_equal(answer.cells[1][3], "d");
 }
 
+#define EMBEDDINGS(ids, hashes, vectors)                                                           \
+    QUERY(STATEMENT_EMBEDDINGS, array("t|t|t|t"), array(ids), array(hashes), array(vectors))
+
+static void vectors_come_with_the_reply_of_what_is_done(void **state)
+{
+    struct play *play = *state;
+    struct heard answer;
+    store(play, &answer, "r1", "done", "~");
+    store(play, &answer, "r2", "done", "~");
+    store(play, &answer, "r3", "failed", "~");
+    ASK(play, &answer, POSTGRES_TRANSACTION,
+        EMBEDDINGS("r1|r2|r3|none", "hash|other|hash|hash",
+                   "[\"AACAPw==\"]|[\"b\"]|[\"c\"]|[\"d\"]"));
+    expect_ok(play, &answer);
+    ASK(play, &answer, POSTGRES_TRANSACTION,
+        EMBEDDINGS("r1|none|none|none", "hash|~|~|~", "[\"another\"]|[]|[]|[]"));
+    expect_ok(play, &answer); /* what is stored first stays */
+    ASK(play, &answer, 0, LOAD("0"));
+    expect_ok(play, &answer);
+    assert_int_equal(answer.rows, 3);
+    assert_int_equal(answer.columns, CELLS_MAX);
+    assert_string_equal(answer.cells[0][OUTBOX_EMBEDDINGS], "[\"AACAPw==\"]");
+    assert_string_equal(answer.cells[1][OUTBOX_EMBEDDINGS], "(null)");
+    assert_string_equal(answer.cells[2][OUTBOX_EMBEDDINGS], "(null)");
+}
+
 #define PLAY(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -665,6 +693,7 @@ int main(void)
         PLAY(turns_of_a_session_count_up),
         PLAY(a_repeat_asks_for_the_reply_of_the_same_body_only),
         PLAY(another_body_refuses_the_transaction_or_is_buried),
+        PLAY(vectors_come_with_the_reply_of_what_is_done),
         PLAY(while_it_is_away_batches_wait_and_then_give_up),
     };
     stage_only();

@@ -241,3 +241,23 @@ def a_dead_aggregator_loses_no_vectors(w):
     for id, i in ids.items():
         same(vectors_of(w.reply(id, 60)), [vector("dead %d" % i), vector("aggregator")], "the vectors of request %d" % i)
     same(len(w.calls()), 200, "calls at the provider")
+
+
+@scenario(seconds=90, settings={**FLEET["settings"], "worker.reply_bytes_max": "32MiB"})
+def the_largest_request_fits_where_replies_may_be_as_large(w):
+    texts = ["text %d" % i for i in range(2048)]
+    id = w.publish(embed(w, texts, models=["e-openai"], params={"dimensions": 1536}))
+    reply = w.reply(id, 60)
+    same(len(reply["embeddings"]), 2048, "vectors")
+    for i in (0, 1, 1023, 2047):
+        same(numbers(reply["embeddings"][i]), vector(texts[i], 1536), "vector %d" % i)
+    w.publish(embed(w, texts, models=["e-openai"], params={"dimensions": 1536}, id=id))
+    same(w.replies(id, 60, count=2)[1]["embeddings"], reply["embeddings"], "the vectors that were stored")
+
+
+@scenario(settings={**FLEET["settings"], "worker.reply_bytes_max": "64KiB"})
+def a_reply_that_turns_out_too_large_says_what_to_ask_for(w):
+    reply = w.ask(["text %d" % i for i in range(2048)], kind="embed", models=["e-openai"])
+    same(reply["error"]["code"], "too_big", "the code")
+    true("ask for fewer texts in one request" in reply["error"]["message"], "the message is %r" % reply["error"]["message"])
+    same(len(w.calls()), 1, "calls at the provider")

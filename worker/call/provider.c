@@ -283,10 +283,12 @@ bool provider_body_close(struct provider_body *body, struct str *ret, struct err
 bool provider_read_json(const struct provider_reply *reply, struct arena *arena, struct value *ret,
                         struct err *err)
 {
-    struct err why;
+    struct err why = {0};
     if (json_read(reply->body, arena, ret, &why) && ret->kind == VALUE_MAP)
         return true;
-    if (reply->status >= 200 && reply->status < 300)
+    if (why.code == ERR_TOO_BIG && reply->status == 200)
+        err_set(err, ERR_TOO_BIG, "the provider's reply: %s", why.text); /* it would be again */
+    else if (reply->status >= 200 && reply->status < 300)
         err_set(err, ERR_PROVIDER_BAD_REPLY, "the provider's reply is not a JSON object");
     else
         provider_status_error(reply, STR("(no JSON body)"), err);

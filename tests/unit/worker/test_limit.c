@@ -168,6 +168,9 @@ static void an_estimate_learns_and_keeps_to_the_request_s_own_limit(void **state
     struct estimate estimate = {0};
     assert_int_equal(estimate_tokens(&estimate, 400, 0), 100 + 320 + 1);
     assert_int_equal(estimate_tokens(&estimate, 400, 10), 100 + 10 + 1);
+    assert_int_equal(estimate_tokens(&estimate, 400, ESTIMATE_NO_OUTPUT), 100 + 1);
+    assert_int_equal(estimate_cost(&estimate, 400, ESTIMATE_NO_OUTPUT, 2, NAN), 200);
+    assert_int_equal(estimate_cost(&estimate, 400, 0, 2, NAN), 0); /* what it costs is not known */
     for (int i = 0; i < 200; i++)
         estimate_learn(&estimate, 600, 100, 40);
     assert_in_range(estimate_tokens(&estimate, 600, 0), 148, 152);
