@@ -4,12 +4,23 @@
 #include "common/data/floats.h"
 
 #include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
 
-enum { FLOAT_BYTES = 4, DIGITS_MIN = 6, DIGITS_MAX = 9, PAD = 64, WRONG = 255 };
+enum { FLOAT_BYTES = 4, PAD = 64, WRONG = 255 };
 
 static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+/* clang-format off */
+static const unsigned char values[128] = {
+    255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255,
+    255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255,
+    255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255,  62, 255, 255, 255,  63,
+     52,  53,  54,  55,  56,  57,  58,  59,  60,  61, 255, 255, 255,  64, 255, 255,
+    255,   0,   1,   2,   3,   4,   5,   6,   7,   8,   9,  10,  11,  12,  13,  14,
+     15,  16,  17,  18,  19,  20,  21,  22,  23,  24,  25, 255, 255, 255, 255, 255,
+    255,  26,  27,  28,  29,  30,  31,  32,  33,  34,  35,  36,  37,  38,  39,  40,
+     41,  42,  43,  44,  45,  46,  47,  48,  49,  50,  51, 255, 255, 255, 255, 255,
+};
+/* clang-format on */
 
 /* Reads bytes off base64, four letters at a time. */
 struct reader {
@@ -22,45 +33,50 @@ struct reader {
 
 static unsigned char value_of(char c)
 {
-    if (c >= 'A' && c <= 'Z')
-        return (unsigned char)(c - 'A');
-    if (c >= 'a' && c <= 'z')
-        return (unsigned char)(c - 'a' + 26);
-    if (c >= '0' && c <= '9')
-        return (unsigned char)(c - '0' + 52);
-    return c == '+' ? 62 : c == '/' ? 63 : c == '=' ? PAD : WRONG;
+    unsigned char letter = (unsigned char)c;
+    return letter < 128 ? values[letter] : WRONG;
 }
 
-/* The next three bytes or, of the last four letters, fewer. False: there are none, or they are
- * wrong: letters of others, padding in the midst, bits behind the last byte. */
-static bool read_group(struct reader *r)
+/* The last four letters may have padding, and then no bits behind the last byte. */
+static bool read_last(struct reader *r, const unsigned char v[4])
 {
-    unsigned char v[4];
-    unsigned pads = 0;
-    if (r->at == r->text.len || r->ended)
-        return false;
-    r->wrong = r->text.len - r->at < 4;
-    for (unsigned i = 0; i < 4 && !r->wrong; i++) {
-        v[i] = value_of(r->text.data[r->at + i]);
-        pads += v[i] == PAD;
-        r->wrong = v[i] == WRONG || (pads && (v[i] != PAD || i < 2));
-        v[i] &= 63;
-    }
-    if (r->wrong)
+    unsigned pads = v[2] == PAD ? 2 : 1;
+    bool right = v[0] < PAD && v[1] < PAD && v[2] <= PAD && v[3] == PAD;
+    if (!right || r->at + 4 != r->text.len)
         return false;
     r->bytes[0] = (unsigned char)(v[0] << 2 | v[1] >> 4);
-    r->bytes[1] = (unsigned char)(v[1] << 4 | v[2] >> 2);
-    r->bytes[2] = (unsigned char)(v[2] << 6 | v[3]);
+    r->bytes[1] = (unsigned char)(v[1] << 4 | (v[2] & 63) >> 2);
     r->have = 3 - pads;
+    r->ended = true;
+    return pads == 2 ? !(v[1] & 15) : !(v[2] & 3);
+}
+
+/* The next three bytes, or fewer of the last four letters. False: there are none, or they are
+ * wrong. */
+static bool read_group(struct reader *r)
+{
+    if (r->at == r->text.len || r->ended || r->wrong)
+        return false;
+    r->wrong = r->text.len - r->at < 4;
+    if (r->wrong)
+        return false;
+    const char *at = r->text.data + r->at;
+    const unsigned char v[4] = {value_of(at[0]), value_of(at[1]), value_of(at[2]), value_of(at[3])};
     r->next = 0;
-    r->ended = pads > 0;
+    if ((v[0] | v[1] | v[2] | v[3]) < PAD) {
+        r->bytes[0] = (unsigned char)(v[0] << 2 | v[1] >> 4);
+        r->bytes[1] = (unsigned char)(v[1] << 4 | v[2] >> 2);
+        r->bytes[2] = (unsigned char)(v[2] << 6 | v[3]);
+        r->have = 3;
+    } else {
+        r->wrong = !read_last(r, v);
+    }
     r->at += 4;
-    r->wrong = (pads && r->bytes[r->have]) || (r->ended && r->at < r->text.len);
     return !r->wrong;
 }
 
 /* False: the text is over, or wrong. */
-static bool read_float(struct reader *r, float *ret)
+static inline bool read_float(struct reader *r, float *ret)
 {
     uint32_t bits = 0;
     for (unsigned i = 0; i < FLOAT_BYTES; i++) {
@@ -85,15 +101,27 @@ size_t floats_count(struct str text)
     return r.wrong ? 0 : count;
 }
 
-static void write_float(float number, struct json_writer *w)
+/* The number with the fewest digits, 6 to 9, that becomes this float when it is rounded to one. All
+ * powers of ten up to 10^22 are exact, and so are whole numbers of nine digits. What is very small
+ * or very large stays as it is, and is written with more digits. */
+static double shortest(float number)
 {
-    char text[32];
-    for (int digits = DIGITS_MIN; digits <= DIGITS_MAX; digits++) {
-        snprintf(text, sizeof(text), "%.*g", digits, (double)number);
-        if (strtof(text, NULL) == number)
-            break;
+    static const double tens[] = {1,    1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
+                                  1e8,  1e9,  1e10, 1e11, 1e12, 1e13, 1e14, 1e15,
+                                  1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
+    double whole = (double)number, size = fabs(whole);
+    if (size < 1e-12 || size >= 1e9)
+        return whole;
+    int magnitude = (int)floor(log10(size));
+    for (int digits = 6; digits <= 9; digits++) {
+        int places = digits - 1 - magnitude;
+        double scale = tens[places < 0 ? -places : places];
+        double rounded =
+            places < 0 ? nearbyint(whole / scale) * scale : nearbyint(whole * scale) / scale;
+        if ((float)rounded == number)
+            return rounded;
     }
-    json_real(w, strtod(text, NULL));
+    return whole;
 }
 
 void floats_json(struct str text, struct json_writer *w)
@@ -102,7 +130,7 @@ void floats_json(struct str text, struct json_writer *w)
     float number;
     json_open(w, '[');
     while (read_float(&r, &number))
-        write_float(number, w);
+        json_real(w, shortest(number));
     json_close(w, ']');
 }
 
