@@ -15,6 +15,7 @@ static const struct kind kinds[] = {
     {.name = "embed",
      .can = has_embeddings,
      .lacks = "embeddings",
+     .who = provider_embedding_names,
      .prompt = prompt_embed,
      .validate = validate_vectors,
      .when_too_big = "ask for fewer texts in one request, or for fewer dimensions"},
@@ -35,7 +36,7 @@ static bool check_route(const struct job *job, const struct kind *kind, struct e
     for (size_t i = 0; i < route->counts[ROUTE_MAIN]; i++)
         if (kind->can(route->models[ROUTE_MAIN][i].model))
             return true;
-    provider_embedding_names(names);
+    kind->who(names);
     err_set(err, ERR_INVALID_REQUEST,
             "no model of the route has %s; a route for kind %s needs models of %s", kind->lacks,
             kind->name, names);
@@ -54,7 +55,7 @@ bool kind_check_models(const struct job *job, struct err *err)
         const struct model *model = model_find(job->models, job->request.models.items[i]);
         if (kind->can(model))
             continue;
-        provider_embedding_names(names);
+        kind->who(names);
         err_set(err, ERR_INVALID_REQUEST,
                 "provider '%s' of model '" STR_FMT "' has no %s; use a model of %s",
                 model->provider->name, STR_ARG(str_utf8_cut(model->dialect.name, 100)), kind->lacks,

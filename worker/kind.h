@@ -13,9 +13,11 @@
 
 struct kind {
     const char *name;
-    /* admit: the model can do it; NULL: all can. `lacks` says what those have not. */
+    /* admit: the model can do it; NULL: all can. `lacks` says what others have not, `who` whose
+     * models have it. */
     bool (*can)(const struct model *model);
     const char *lacks;
+    void (*who)(char ret[PROVIDER_NAMES_BYTES]);
     /* prompt: what the models are given; or slot->err */
     void (*prompt)(struct slot *slot);
     /* validate: whether slot->answer is fit to be passed on, else slot->err */

@@ -159,6 +159,22 @@ static void several_models_have_their_vectors_beside_each_other(void **state)
     sim_free(sim);
 }
 
+/* Of a chat the answer would be reserved, too, and the budget would not be enough for that. */
+static void a_budget_reserves_the_texts_only(void **state)
+{
+    struct sim *sim = world(8);
+    (void)state;
+    sim_set(sim, "models.alpha.price_input", "1");
+    sim_set(sim, "models.alpha.price_output", "1000000");
+    sim_set(sim, "models.alpha.budget_day", "10");
+    sim_provider(sim, "alpha", (struct sim_reply){.after_ms = 50});
+    ask(sim, EMBED(""));
+    assert_int_equal(sim_call_count(sim), 1);
+    assert_str(sim_part(sim, "r1", 0)->status, "ok");
+    assert_int_equal(sim_part(sim, "r1", 0)->cost_microusd, 15);
+    sim_free(sim);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -168,6 +184,7 @@ int main(void)
         cmocka_unit_test(who_has_no_embeddings_is_not_asked),
         cmocka_unit_test(more_than_a_reply_holds_is_not_asked_for),
         cmocka_unit_test(a_reply_that_is_made_again_has_the_vectors),
+        cmocka_unit_test(a_budget_reserves_the_texts_only),
         cmocka_unit_test(several_models_have_their_vectors_beside_each_other),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
