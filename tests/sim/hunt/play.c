@@ -55,11 +55,11 @@ static const struct ask *first_of(const struct schedule *schedule, int number)
     return NULL;
 }
 
-/* A quarter of what belongs to no session is texts to be embedded; where there is a budget the
- * checker counts it in calls, which have to cost the same. */
+/* A quarter of what belongs to no session, and nobody reads along, is texts to be embedded; where
+ * there is a budget the checker counts it in calls, which have to cost the same. */
 static bool embeds(const struct schedule *schedule, const struct ask *ask)
 {
-    return ask->session < 0 && ask->number % 4 == 3 && !check_has_budget(schedule);
+    return ask->session < 0 && !ask->reads && ask->number % 4 == 3 && !check_has_budget(schedule);
 }
 
 static void write_body(const struct schedule *schedule, const struct ask *ask, bool other,
