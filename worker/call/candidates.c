@@ -101,8 +101,10 @@ void candidate_probed(struct slot *slot, struct candidate *candidate)
         unsigned room = slot->attempts_room + STEP;
         if (room > ROWS_MAX)
             return;
-        struct attempt *more = arena_array(&slot->job->arena, struct attempt, room);
+        /* And one for a hedge, as where they are first made (send.c). */
+        struct attempt *more = arena_array(&slot->job->arena, struct attempt, room + 1);
         memcpy(more, slot->attempts, slot->attempt * sizeof(*more));
+        slot->row = &more[slot->row - slot->attempts];
         slot->attempts = more;
         slot->attempts_room = room;
     }
