@@ -22,7 +22,7 @@ import fleet as fleet_module
 import judge_layer  # its lines stand behind judge's
 from judge import REQUESTS_PER_MINUTE, Evidence, fault_table, judge, leave_behind
 from load import NARROW, Load
-from watch import Offsets
+from watch import Offsets, Silences
 
 FLEET = {
     "workers": 4,
@@ -121,6 +121,7 @@ def run(fleet, plan, options):
     fleet.new_tenant()
     fleet.fake.control(latency=LATENCY, trouble_rate=TROUBLE)
     offsets = Offsets(fleet.settings["QUERN_KAFKA__BOOTSTRAP_SERVERS"], fleet.prefix + "-worker", fleet.topic("requests"))
+    silences = Silences(fleet.settings["QUERN_REDIS__URL"])
     load = Load(fleet, options.rate, options.seed)
     began = time.monotonic()
     tell("the fleet is ready, the load begins: %.0f requests a second", options.rate)
@@ -131,7 +132,8 @@ def run(fleet, plan, options):
     load.end()
     wait_final(fleet, load, tell)
     offsets.stop()
-    evidence = Evidence(fleet, load, offsets, struck)
+    silences.ending.set()
+    evidence = Evidence(fleet, load, offsets, silences, struck)
     evidence.pieces = judge_layer.collect_pieces(fleet, load)
     leave_behind(evidence, fleet.logs)
     complaints = fleet.end_programs()

@@ -45,8 +45,8 @@ def line(what, target=""):
 
 
 class Evidence:
-    def __init__(self, fleet, load, offsets, strikes):
-        self.f, self.load, self.samples, self.strikes = fleet, load, offsets.samples, strikes
+    def __init__(self, fleet, load, offsets, silences, strikes):
+        self.f, self.load, self.samples, self.silences, self.strikes = fleet, load, offsets.samples, silences.found, strikes
         self.accepted = load.accepted()
         self.by_id = {s.id: s for s in self.accepted}
         self.acked_ms = sorted(s.acked_ms for s in self.accepted)
@@ -124,10 +124,10 @@ class Evidence:
         return (bisect.bisect_left(self.acked_ms, to_ms) - bisect.bisect_left(self.acked_ms, from_ms)) * 1000 / (to_ms - from_ms)
 
     def during(self, flag, from_ms, to_ms, settle_ms=500):
-        """Whether a fault with this flag was on at some moment of that time, or had just been."""
-        return any(
-            flag in kind.flags and s.began_ms <= to_ms and s.ended_ms + settle_ms >= from_ms for s in self.strikes for kind in s.kinds
-        )
+        """Whether a fault with this flag was on at some moment of that time, or had just been; of Redis also a silence that nobody planned."""
+        if flag == "redis" and any(began <= to_ms and ended + settle_ms >= from_ms for began, ended in self.silences):
+            return True
+        return any(flag in k.flags and s.began_ms <= to_ms and s.ended_ms + settle_ms >= from_ms for s in self.strikes for k in s.kinds)
 
     # -- repeats ------------------------------------------------------------------------------------------------------
 

@@ -29,8 +29,8 @@ def minutes(times):
 
 def keeps(e, times, limit):
     def clear(t):
-        return not any(
-            s.began_ms <= t and s.ended_ms >= t - MINUTE_MS - HELD_MS for s in e.strikes for k in s.kinds if "redis" in k.flags or k.name in SLOW
+        return not e.during("redis", t - MINUTE_MS - HELD_MS, t) and not any(
+            s.began_ms <= t and s.ended_ms >= t - MINUTE_MS - HELD_MS for s in e.strikes for k in s.kinds if k.name in SLOW
         )
 
     most = {True: 0, False: 0}

@@ -90,6 +90,7 @@ def clean():
     e.ledger.append(call("x", 0, 20 * MS + 200, "q-worker-2", paid=False))
     e.by_id["x"] = Sent("x", "one", None, ("m",), 9)
     e.load.sent.append(e.by_id["x"])
+    e.silences = []
     add_layer(e)
     return e
 

@@ -1,10 +1,13 @@
-"""What has to be looked at while it happens: the workers' committed offsets.
+"""What has to be looked at while it happens: the workers' committed offsets, and whether Redis answers.
 
-Asked of Kafka directly, twice a second; each answer is kept with the time at which it was there, so
-that the judge can tell whether everything below it was finished by then.
+Offsets are asked of Kafka directly, twice a second; each answer is kept with the time at which it was there, so
+that the judge can tell whether everything below it was finished by then. On a machine with other work Redis may stand
+still for a second without a fault of the plan; calls may be repeated then as when it is away.
 """
 import threading
 import time
+
+import redis
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
 
@@ -32,6 +35,27 @@ class Offsets:
         self.ending.set()
         self.thread.join(20)
         self.consumer.close()
+
+
+class Silences(threading.Thread):
+    """Times (from, to) in which Redis did not answer for SILENT_S, or refused; in wall ms."""
+
+    SILENT_S = 0.4  # a command is a miss after half a second
+
+    def __init__(self, url):
+        super().__init__(daemon=True)
+        self.redis, self.found, self.ending = redis.Redis.from_url(url, socket_timeout=5, socket_connect_timeout=5), [], threading.Event()
+        self.start()
+
+    def run(self):
+        while not self.ending.wait(0.1):
+            began = time.time()
+            try:
+                self.redis.ping()
+            except redis.RedisError:
+                began -= self.SILENT_S
+            if time.time() - began >= self.SILENT_S:
+                self.found.append((began * 1000, time.time() * 1000))
 
 
 def ends(consumer, topic):
