@@ -30,6 +30,7 @@
 #include "worker/call/turns.h"
 #include "worker/deliver.h"
 #include "worker/ledger.h"
+#include "worker/put_off.h"
 #include "worker/worker.h"
 
 #define JOB_SLOTS_MAX 16
@@ -47,6 +48,7 @@ struct relay;       /* call's */
 struct retrieval;   /* retrieve's */
 struct candidate;   /* call's */
 struct kind;        /* kind.h */
+struct cause;       /* intake's */
 struct job;
 
 enum claim_state {
@@ -90,12 +92,13 @@ struct slot {
     struct limit_place share;     /* on its way past the fleet's limits */
     uint64_t turn;                /* among those who wait; 0: it did not have to */
     struct http_call *call;
-    struct attempt *row; /* of the newest call, in `attempts` */
-    bool awaited;        /* the walk waits for news of the call, or of its hedge's */
-    bool cut_short;      /* by the deadline: it has less time than the model's own */
-    unsigned attempt;    /* calls made so far */
-    bool calling;        /* a call is in flight or has just ended */
-    bool paid;           /* a provider counted tokens for one of them */
+    struct attempt *row;   /* of the newest call, in `attempts` */
+    bool awaited;          /* the walk waits for news of the call, or of its hedge's */
+    bool cut_short;        /* by the deadline: it has less time than the model's own */
+    unsigned attempt;      /* calls made so far */
+    bool calling;          /* a call is in flight or has just ended */
+    bool paid;             /* a provider counted tokens for one of them */
+    unsigned calls_before; /* that it made before it was put off; their rows are told */
     int64_t call_started_ms;
     struct attempt *attempts; /* room for attempts_room */
     unsigned attempts_room;
@@ -129,6 +132,7 @@ struct slot {
     struct delivery *delivery;
     bool keeping;   /* the report step waits for Redis to keep it */
     bool abandoned; /* given up before a call was paid for */
+    bool reported;  /* it has ended well: nothing is left to do for it */
 
     /* ledger: calls of unknown fate, in front of the attempts (worker/ledger.h) */
     struct attempt *notes;
@@ -155,6 +159,15 @@ struct job {
     bool replayed; /* below the high watermark seen at assignment: may be known already */
     bool active;   /* counts against max_in_flight */
     bool batch;    /* of the lane of work that may wait */
+
+    /* put off (put_off.h): before this reading, and at the end of it */
+    bool was_put_off, is_looked_at; /* before; and it was fetched before its time */
+    struct cause *coming;           /* that it was fetched for; NULL: it has arrived */
+    bool came_for_limit;            /* there is room for it at the limit it waited for */
+    struct cause *keeper_of;        /* it has kept its place, and tries; NULL: no cause's */
+    struct put_off_memo *memo;      /* NULL: there is nothing to remember */
+    bool put_off;                   /* it leaves its place */
+    struct put_off_reason reason;
 
     /* admit */
     struct model_table *models; /* the configuration it began with */

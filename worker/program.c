@@ -77,6 +77,7 @@ static void slot_ended(void *subject, bool ok)
         slot->abandoned = true;
         claims_release(slot);
     }
+    slot->reported = ok;
     ledger_tell(slot);
     walk_answer(&slot->job->walk);
 }
@@ -236,9 +237,9 @@ static void stop(void *program)
     ledger_free(worker->ledger);
     redis_free(worker->redis);
     fleet_free(worker->fleet);
-    quotas_free(worker->quotas);
     postgres_free(worker->pg);
     intake_free(worker->intake);
+    quotas_free(worker->quotas);
     kafka_fetcher_free(worker->fetcher);
     /* Jobs keep records of it, and partitions the names of its topics. */
     kafka_consumer_free(worker->consumer, worker->conf->leave_group);

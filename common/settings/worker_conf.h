@@ -19,6 +19,7 @@ struct worker_conf {
     int64_t read_ahead_bytes, read_ahead, stubs_max;
     int64_t headroom, batch_floor; /* percent */
     int64_t parked_max;
+    int64_t put_off_max, put_off_after_ms, put_off_keep;
     int64_t default_deadline_ms;
     int64_t request_bytes_max, reply_bytes_max;
     int64_t history_turns, history_bytes_max;

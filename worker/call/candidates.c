@@ -89,16 +89,22 @@ static void facts_of(const struct route_model *given, const struct route_ask *as
 
 /* ---- calls that only tried ---- */
 
+enum { PROBES_STEP = 8, ROWS_MAX = 50 }; /* the result has room for some notes beside them */
+
+static unsigned probes_of(const struct slot *slot)
+{
+    unsigned probes = 0;
+    for (unsigned i = 0; i < slot->candidate_count; i++)
+        probes += slot->candidates[i].probes;
+    return probes;
+}
+
 /* In an outage of minutes those who wait take turns in trying, about once a second: with three or
  * four attempts they would fail of that alone, though they were told to wait. */
 void candidate_probed(struct slot *slot, struct candidate *candidate)
 {
-    enum { STEP = 8, ROWS_MAX = 50 }; /* the result has room for some notes beside them */
-    unsigned probes = 0;
-    for (unsigned i = 0; i < slot->candidate_count; i++)
-        probes += slot->candidates[i].probes;
-    if (probes % STEP == 0) {
-        unsigned room = slot->attempts_room + STEP;
+    if (probes_of(slot) % PROBES_STEP == 0) {
+        unsigned room = slot->attempts_room + PROBES_STEP;
         if (room > ROWS_MAX)
             return;
         /* And one for a hedge, as where they are first made (send.c). */
@@ -109,6 +115,12 @@ void candidate_probed(struct slot *slot, struct candidate *candidate)
         slot->attempts_room = room;
     }
     candidate->probes++;
+}
+
+void candidate_probed_before(struct slot *slot)
+{
+    unsigned steps = (probes_of(slot) + PROBES_STEP - 1) / PROBES_STEP;
+    slot->attempts_room += steps * PROBES_STEP;
 }
 
 /* ---- the list ---- */
@@ -184,6 +196,7 @@ bool candidate_take(struct slot *slot, struct candidate *c, int key, struct err 
     }
     slot->request = *c->request;
     slot->key = key;
+    slot->place.needs_token = c->needs_token;
     slot->quota = c->model->quotas[key];
     keyring_put(&slot->request, c->model->secrets[0], c->model->secrets[key], &job->arena);
     return true;
@@ -191,8 +204,11 @@ bool candidate_take(struct slot *slot, struct candidate *c, int key, struct err 
 
 void call_choose(struct slot *slot)
 {
-    if (!slot->candidates)
+    intake_arrived(slot->job);
+    if (!slot->candidates) {
         make_list(slot);
+        call_recall(slot);
+    }
     if (candidate_usable(slot, candidate_now(slot)) &&
         candidate_take(slot, candidate_now(slot), 0, &slot->err))
         return;

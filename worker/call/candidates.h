@@ -41,5 +41,7 @@ static inline unsigned candidate_tries(const struct candidate *candidate)
 /* Its call failed as the one that tried, for all who wait, whether the provider is back: that is
  * not held against it, as long as its rows have room. */
 void candidate_probed(struct slot *slot, struct candidate *candidate);
+/* What its candidates are known to have probed before its first call gets the same room. */
+void candidate_probed_before(struct slot *slot);
 
 #endif

@@ -163,7 +163,7 @@ static struct candidate *soonest(const struct slot *slot)
         if (candidate_usable(slot, c) && (!best || c->not_before_ms < best->not_before_ms))
             best = c;
     }
-    return slot->attempt < slot->attempts_room ? best : NULL;
+    return slot->calls_before + slot->attempt < slot->attempts_room ? best : NULL;
 }
 
 /* The candidate to be asked, or waited for at its limit and gate; NULL: *ret_ms says until when all
@@ -281,6 +281,8 @@ void failover_ended(struct slot *slot, const struct err *err)
 {
     int64_t took_ms = now_of(slot) - slot->call_started_ms;
     keys_ended(slot->model->keys, slot->key);
+    if (!err->code)
+        gate_well(slot->model->gate);
     if (hedge_tells(slot, err, took_ms)) {
         latency_note(slot->model->latency, took_ms);
         hedge_note(slot, took_ms);

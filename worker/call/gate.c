@@ -13,7 +13,11 @@
 #include "common/base/xalloc.h"
 #include "worker/call/budget.h"
 
-enum { LOOK_MS = 1000 };
+enum {
+    LOOK_MS = 1000,
+    LATER_MANY = 10, /* in a row that were told to come later */
+    LATER_MS_MAX = 60000
+};
 
 struct gate {
     unsigned holders;
@@ -25,6 +29,9 @@ struct gate {
     size_t woken; /* their turn has come, and they have not asked yet */
     struct loop *loop;
     struct timer timer;
+    int64_t shut_since_ms; /* not closed since then; 0: it is */
+    unsigned later;        /* told to come later, in a row */
+    int64_t later_until_ms;
     int told; /* state last told to metrics and log; -1: none yet */
 };
 
@@ -52,6 +59,12 @@ struct gate *gate_hold(struct gate *gate, const struct gate_rule *rule)
 void gate_members(struct gate *gate, unsigned members)
 {
     budget_members(&gate->budget, members);
+}
+
+struct gate *gate_keep(struct gate *gate)
+{
+    gate->holders++;
+    return gate;
 }
 
 void gate_release(struct gate *gate)
@@ -190,6 +203,59 @@ bool gate_closed(const struct gate *gate)
     return gate->breaker.state == BREAKER_CLOSED;
 }
 
+/* ---- those who need not wait ---- */
+
+static size_t waiting(const struct gate *gate)
+{
+    return gate->plain.count + gate->retries.count + gate->woken;
+}
+
+bool gate_is_told_later(const struct gate *gate, int64_t now_ms)
+{
+    return gate->later >= LATER_MANY && now_ms < gate->later_until_ms;
+}
+
+bool gate_long_shut(struct gate *gate, const struct gate_place *place, int64_t after_ms,
+                    int64_t now_ms)
+{
+    room(gate, now_ms); /* time alone may have opened it */
+    if (gate->breaker.state == BREAKER_CLOSED)
+        gate->shut_since_ms = 0;
+    if (!gate->shut_since_ms || now_ms - gate->shut_since_ms < after_ms)
+        return false;
+    size_t others = waiting(gate) - (place && place->queue);
+    return gate->breaker.state == BREAKER_OPEN || others >= gate->breaker.allowed;
+}
+
+size_t gate_room(struct gate *gate, int64_t now_ms)
+{
+    size_t all = room(gate, now_ms), there = waiting(gate);
+    if (gate_is_told_later(gate, now_ms) || gate->breaker.state == BREAKER_OPEN)
+        return 0;
+    if (gate->breaker.state == BREAKER_CLOSED)
+        return SIZE_MAX;
+    breaker_hold(&gate->breaker); /* there are those who would come, so the ramp goes on */
+    return all > there ? all - there : 0;
+}
+
+void gate_told_later(struct gate *gate, int64_t until_ms, int64_t now_ms)
+{
+    if (until_ms > now_ms + LATER_MS_MAX)
+        until_ms = now_ms + LATER_MS_MAX;
+    if (now_ms >= gate->later_until_ms)
+        gate->later = 0;
+    gate->later++;
+    if (until_ms > gate->later_until_ms)
+        gate->later_until_ms = until_ms;
+}
+
+void gate_well(struct gate *gate)
+{
+    gate->later = 0;
+}
+
+/* ---- calls ---- */
+
 bool gate_enter(struct gate *gate, struct gate_place *place, int64_t now_ms)
 {
     if (!gate_may(gate, place, now_ms))
@@ -247,6 +313,10 @@ void gate_ended(struct gate *gate, struct gate_place *place, enum breaker_news n
     place->probed &= news == BREAKER_FAILED;
     breaker_ended(&gate->breaker, &gate->rule.breaker, place->ticket, news, began_ms,
                   loop_now_ms(loop));
+    if (gate->breaker.state == BREAKER_CLOSED)
+        gate->shut_since_ms = 0;
+    else if (!gate->shut_since_ms)
+        gate->shut_since_ms = loop_now_ms(loop);
     tell(gate);
     if (!list_empty(&gate->plain) || !list_empty(&gate->retries))
         wake_some(gate);

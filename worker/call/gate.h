@@ -58,6 +58,19 @@ bool gate_may(struct gate *gate, const struct gate_place *place, int64_t now_ms)
 bool gate_away(const struct gate *gate);
 /* Nothing is known against it. */
 bool gate_closed(const struct gate *gate);
+/* One more holder, with the same rule. */
+struct gate *gate_keep(struct gate *gate);
+/* Its calls have been held back for `after_ms` at least, and nobody gets in. In a ramp some do:
+ * whoever waits behind more than that has a long wait, too. */
+bool gate_long_shut(struct gate *gate, const struct gate_place *place, int64_t after_ms,
+                    int64_t now_ms);
+/* How many of those who did not wait may come now. */
+size_t gate_room(struct gate *gate, int64_t now_ms);
+/* A call was told by the provider to come again that much later, and rests; one was answered. Many
+ * of the first without one of the second, and new ones need not go there to hear the same. */
+void gate_told_later(struct gate *gate, int64_t until_ms, int64_t now_ms);
+bool gate_is_told_later(const struct gate *gate, int64_t now_ms);
+void gate_well(struct gate *gate);
 /* True: the call begins now, and gate_ended() follows. */
 bool gate_enter(struct gate *gate, struct gate_place *place, int64_t now_ms);
 /* The walk is asleep (walk_sleep_until) and is woken when it may ask again. */

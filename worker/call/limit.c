@@ -13,6 +13,7 @@
 #include "common/base/xalloc.h"
 #include "common/contract/redis_keys.h"
 #include "worker/call/limit_script.h"
+#include "worker/call/place.h"
 
 static const struct redis_script script = {.name = "limit", .lua = lua_limit};
 
@@ -171,6 +172,29 @@ struct limit *limit_hold(struct limits *limits, struct str id, struct str label,
     return limit;
 }
 
+struct limit *limit_keep(struct limit *limit)
+{
+    list_remove(&limit->limits->idle, &limit->idle_node);
+    limit->holders++;
+    return limit;
+}
+
+size_t limit_waiting(const struct limit *limit)
+{
+    return limit->waiting.count + (size_t)limit->woken;
+}
+
+size_t limit_per_second(const struct limit *limit, int64_t amount)
+{
+    const struct lease_rule *rule = &limit->lease.rule;
+    int64_t seconds = LIMIT_WINDOW_MS / 1000, most = INT64_MAX;
+    if (rule->requests)
+        most = rule->requests / seconds;
+    if (rule->tokens && rule->tokens / seconds / (amount > 0 ? amount : 1) < most)
+        most = rule->tokens / seconds / (amount > 0 ? amount : 1);
+    return rule->calendar ? 0 : (size_t)most;
+}
+
 /* The longest unused, as far as nothing is lost with them. */
 static void forget_some(struct limits *limits)
 {
@@ -219,20 +243,12 @@ const struct limit_budget *limit_budget(const struct limit *limit)
 
 static void schedule(struct limit *limit);
 
-static int64_t amount_at(const struct limit_place *place, const struct limit *limit)
-{
-    for (unsigned i = 0; i < place->count; i++)
-        if (place->holds[i].limit == limit)
-            return place->holds[i].amount;
-    return 0;
-}
-
 static void let_go(struct limit *limit, struct limit_place *place, bool has_turn)
 {
     limit_dequeue(limit, place);
     if (has_turn) {
         place->turn_at = limit;
-        place->turn_amount = amount_at(place, limit);
+        place->turn_amount = place_amount(place, limit);
         limit->woken++;
         limit->woken_tokens += place->turn_amount;
     }
@@ -249,8 +265,9 @@ static void wake_some(struct limit *limit)
         struct limit_place *place = container_of(node, struct limit_place, node);
         int64_t requests = lease->left_requests - limit->woken;
         place_estimate(place);
-        if (!refuses && (now_ms < limit->held_until_ms || (lease->rule.requests && requests < 1) ||
-                         !lease_may(lease, amount_at(place, limit) + limit->woken_tokens, now_ms)))
+        if (!refuses &&
+            (now_ms < limit->held_until_ms || (lease->rule.requests && requests < 1) ||
+             !lease_may(lease, place_amount(place, limit) + limit->woken_tokens, now_ms)))
             break;
         let_go(limit, place, !refuses);
     }
@@ -289,7 +306,7 @@ static void look_whether_used_up(struct limit *limit)
     if (!first)
         return;
     int64_t now_ms = limit_now_ms(limit);
-    int64_t need = amount_at(container_of(first, struct limit_place, node), limit);
+    int64_t need = place_amount(container_of(first, struct limit_place, node), limit);
     if (PLANTED(58))
         limit->used_up_until_ms = now_ms + USED_UP_MS;
     else if (need <= lease->left_tokens + lease->free_tokens) {
@@ -375,7 +392,7 @@ static void wanted(struct limit *limit, int64_t *ret_requests, int64_t *ret_toke
         struct limit_place *place = container_of(node, struct limit_place, node);
         place_estimate(place);
         requests++;
-        tokens += amount_at(place, limit);
+        tokens += place_amount(place, limit);
     }
     if (requests) {
         requests += lease->spent;

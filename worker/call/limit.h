@@ -62,7 +62,11 @@ size_t limits_count(const struct limits *limits);
  * by limit_release(). */
 struct limit *limit_hold(struct limits *limits, struct str id, struct str label,
                          const struct lease_rule *rule, const struct limit_budget *budget);
-void limit_release(struct limit *limit);          /* takes NULL */
+struct limit *limit_keep(struct limit *limit); /* one more holder */
+void limit_release(struct limit *limit);       /* takes NULL */
+/* How many wait for it, and how many that cost so much it lets go in a second. */
+size_t limit_waiting(const struct limit *limit);
+size_t limit_per_second(const struct limit *limit, int64_t amount);
 struct str limit_name(const struct limit *limit); /* its id */
 bool limit_is_money(const struct limit *limit);
 const struct limit_budget *limit_budget(const struct limit *limit); /* of one in money */

@@ -12,6 +12,14 @@ void place_add(struct limit_place *place, struct limit *limit)
     place->holds[place->count++].amount = 0;
 }
 
+int64_t place_amount(const struct limit_place *place, const struct limit *limit)
+{
+    for (unsigned i = 0; i < place->count; i++)
+        if (place->holds[i].limit == limit)
+            return place->holds[i].amount;
+    return 0;
+}
+
 int64_t place_tokens(const struct limit_place *place)
 {
     return estimate_tokens(place->estimate, place->bytes, place->output_max);

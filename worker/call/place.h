@@ -21,6 +21,8 @@ enum place_verdict {
 
 /* One more that holds for it; the place releases it. */
 void place_add(struct limit_place *place, struct limit *limit);
+/* What it may cost at that limit, in what that counts. */
+int64_t place_amount(const struct limit_place *place, const struct limit *limit);
 /* What the call may cost, in tokens, as far as is known now. */
 int64_t place_tokens(const struct limit_place *place);
 enum place_verdict place_asks(struct limit_place *place);

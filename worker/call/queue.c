@@ -11,10 +11,11 @@
 
 enum { CLAIM_AGAIN_MS = 1000, CLAIM_STALE_MS = 10000 };
 
-/* What was not paid for is left to the next owner, or to the next life. */
+/* What was not paid for is left to the next owner, to the next life, or to a later reading. */
 bool queue_nobodys(const struct slot *slot)
 {
-    return !slot->paid && (!job_owned(slot->job) || slot->job->worker->draining);
+    const struct job *job = slot->job;
+    return !slot->paid && (!job_owned(job) || job->worker->draining || job->put_off);
 }
 
 void queue_free_permit(struct worker *worker)
@@ -74,7 +75,8 @@ enum verdict queue_expire(struct slot *slot)
 {
     struct str last = slot->attempt ? slot->attempts[slot->attempt - 1].error_code : STR("");
     err_set(&slot->err, ERR_EXPIRED, "the deadline passed after %u calls%s%s" STR_FMT,
-            slot->attempt, slot->place.queue ? ", waiting for the provider to be back" : "",
+            slot->calls_before + slot->attempt,
+            slot->place.queue ? ", waiting for the provider to be back" : "",
             str_empty(last) ? "" : "; the last one: ", STR_ARG(last));
     queue_leave(slot);
     return STEP_NEXT;
@@ -83,7 +85,7 @@ enum verdict queue_expire(struct slot *slot)
 enum verdict queue_cancelled(struct slot *slot)
 {
     err_set(&slot->err, ERR_CANCELLED, "the request was cancelled %s",
-            slot->attempt ? "between two calls" : "before it was asked");
+            slot->calls_before + slot->attempt ? "between two calls" : "before it was asked");
     queue_leave(slot);
     return STEP_NEXT;
 }
@@ -92,6 +94,7 @@ void queue_rest_until(struct slot *slot, int64_t at_ms)
 {
     list_append(&slot->job->worker->resting, &slot->permit_node);
     walk_sleep_until(&slot->walk, at_ms);
+    call_look_at(slot);
 }
 
 /* Until the gate wakes it, or the deadline; who has a choice looks around meanwhile. */
@@ -111,10 +114,11 @@ enum verdict queue_at_limit(struct slot *slot)
 {
     struct job *job = slot->job;
     queue_rest_until(slot, failover_look_ms(slot));
-    if (!slot->share.waits_at) {
+    if (!slot->share.waits_at && !job->put_off) {
         draw_turn(slot, place_tokens(&slot->share));
         slot->share.turn = slot->turn;
         place_waits(&slot->share, &slot->walk);
+        call_look_at_limit(slot);
     }
     crowd_leave(quota_crowd(slot->quota), &slot->crowd);
     queue_free_permit(job->worker); /* ours was not used */

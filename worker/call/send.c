@@ -41,7 +41,7 @@ static struct str call_id(struct slot *slot)
         name = str_of(hash);
     }
     return ARENA_JOIN(&job->arena, name, STR("/"), str_i64(slot->number, number), STR("/"),
-                      str_i64(slot_owner(slot)->attempt, attempt));
+                      str_i64(slot_owner(slot)->calls_before + slot_owner(slot)->attempt, attempt));
 }
 
 /* Calls of a hedge stand among those of the slot whose it is; there is one at most. */
@@ -60,7 +60,7 @@ static struct attempt *note_attempt(struct slot *slot)
     a->run_id = arena_str(&job->arena, str_of(run_id));
     a->call_id = call_id(slot);
     a->outcome = STR("failed"); /* until it is known better */
-    a->number = owner->attempt;
+    a->number = owner->calls_before + owner->attempt;
     a->model = slot->model->dialect.name;
     a->provider = str_of(slot->model->provider->name);
     a->started_at = loop_wall_ms(worker->loop);

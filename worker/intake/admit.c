@@ -145,7 +145,8 @@ static bool check_models(struct job *job)
 
 static bool check_time(struct job *job)
 {
-    if (job->deadline_at > job->began_wall_ms || PLANTED(14))
+    if (job->deadline_at > job->began_wall_ms || PLANTED(14) ||
+        job->was_put_off) /* it had begun in time; the call step says the rest */
         return true;
     err_set(&job->err, ERR_EXPIRED, "the deadline passed %lld ms before the request was read",
             (long long)(job->began_wall_ms - job->deadline_at));
@@ -214,6 +215,8 @@ static enum verdict admitted(struct job *job)
     bool is_turn = !str_empty(job->request.session) && job->err.code != ERR_SESSION_IN_BATCH;
     if (is_turn && !job->session && intake_queue(job))
         return STEP_WAIT;
+    if (!is_turn && put_off_at_once(job))
+        return STEP_FAIL;
     if (!job->active_node.linked && intake_follow(job))
         return STEP_WAIT;
     if (job->session)

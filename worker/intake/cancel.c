@@ -12,10 +12,11 @@ static void on_cancelled(struct str message, void *context)
 {
     struct intake *intake = context;
     struct map_node *node = map_find(&intake->active, message);
-    if (!node)
+    if (!node && !put_off_cancelled(intake, message))
         return;
     metric_add(METRIC_requests_cancelled_total, 1);
-    intake->worker->cancel(container_of(node, struct job, active_node));
+    if (node)
+        intake->worker->cancel(container_of(node, struct job, active_node));
 }
 
 void intake_hear_of_cancelled(struct intake *intake)

@@ -32,7 +32,9 @@ struct tenant_queue {
     size_t inside, parked;        /* jobs that have begun and not ended; those that wait */
     double output;                /* tokens that its answers had lately; 0: none seen */
     struct list_node hungry_node; /* in intake->hungry */
-    bool waits;                   /* it has jobs or stubs, and counts in intake->queues_waiting */
+    struct list lines; /* of requests that are put off (put_off.c), by what they wait for */
+    size_t put_off;    /* how many they are, and those of them that are late */
+    bool waits;        /* it has jobs or stubs, and counts in intake->queues_waiting */
     char tenant[];
 };
 
@@ -89,6 +91,7 @@ struct intake {
     struct list hungry; /* queues whose stubs are wanted soon */
     struct list runs;   /* that are being fetched */
     size_t ahead_jobs, ahead_bytes, queues_waiting;
+    struct put_offs *put_offs;
     struct list jobs; /* every job inside, for tearing down */
 };
 
@@ -125,7 +128,37 @@ void queue_add_job(struct intake *intake, struct tenant_queue *queue, struct job
 /* After every change of a queue: is it its turn, and does it need something? */
 void queue_look(struct intake *intake, struct tenant_queue *queue);
 
+/* Everything of queue_add_job() but its place in the queue. */
+void queue_own_job(struct tenant_queue *queue, struct job *job, const struct stub *stub);
+
+/* put_off.c */
+void put_offs_init(struct intake *intake);
+void put_offs_done(struct intake *intake); /* all were dropped */
+/* A request of the same id is put off that came before, or nobody would answer it soon: it need not
+ * begin. */
+bool put_off_at_once(struct job *job);
+/* The job has let go of its place; it ends now. */
+void put_off_keep(struct job *job);
+/* What it holds of all this is given back. */
+void put_off_ended(struct job *job);
+/* Fetches those that may go on; those whose deadline has passed do so at once. */
+void put_off_fetch(struct intake *intake);
+/* One whose deadline has passed; NULL: none is there. */
+struct job *put_off_next_late(struct intake *intake);
+/* "TENANT 0x1f ID" was cancelled. False: it is not put off. */
+bool put_off_cancelled(struct intake *intake, struct str name);
+void put_off_drop(struct intake *intake, bool not_owned_only);
+void put_off_measure(const struct intake *intake);
+
 /* refetch.c */
+/* A stretch of one partition whose jobs stand in `list`, one behind the other: begun with the first
+ * one's place, then each of them is added, then it is fetched. */
+struct run *run_new(struct intake *intake, struct tenant_queue *queue, struct list *list,
+                    const struct stub *first);
+/* Whether this one may be the next of it. */
+bool run_goes_on(const struct run *run, const struct stub *stub);
+void run_add(struct run *run, struct job *job);
+void run_fetch(struct run *run);
 void refetch_drop(struct intake *intake, bool not_owned_only);
 
 #endif

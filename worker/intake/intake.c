@@ -130,6 +130,7 @@ static bool let_in(void *context)
 
 void intake_job_free(struct intake *intake, struct job *job)
 {
+    put_off_ended(job);
     partition_release(job->partition);
     for (int i = 0; i < job->slot_count; i++)
         job->slots[i].magic = 0;
@@ -160,17 +161,8 @@ static void release_claims(struct job *job)
         job->worker->release_claim(&job->slots[i]);
 }
 
-void intake_job_ended(void *subject, bool ok)
+static void count_ended(const struct job *job, bool ok)
 {
-    struct job *job = subject;
-    must_be(job, JOB_MAGIC);
-    struct intake *intake = job->worker->intake;
-    for (int i = 0; ok && i < job->slot_count; i++)
-        ledger_tell(&job->slots[i]); /* of one that was not walked, for it is answered already */
-    if (ok || PLANTED(2))
-        finish_offset(intake, job);
-    else
-        release_claims(job);
     metric_add_for(METRIC_requests_total,
                    !ok             ? STR("abandoned")
                    : job->conflict ? STR("conflict")
@@ -178,6 +170,24 @@ void intake_job_ended(void *subject, bool ok)
                    : job->err.code ? STR("refused")
                                    : STR("answered"),
                    1);
+}
+
+void intake_job_ended(void *subject, bool ok)
+{
+    struct job *job = subject;
+    must_be(job, JOB_MAGIC);
+    struct intake *intake = job->worker->intake;
+    for (int i = 0; ok && i < job->slot_count; i++)
+        ledger_tell(&job->slots[i]); /* of one that was not walked, for it is answered already */
+    bool forgotten = job->put_off && PLANTED(71);
+    if (ok || PLANTED(2) || forgotten)
+        finish_offset(intake, job);
+    else
+        release_claims(job);
+    if (job->put_off && !ok && !forgotten)
+        put_off_keep(job);
+    else
+        count_ended(job, ok);
     session_leave(intake, job, ok);
     followers_release(intake, job);
     map_remove(&intake->active, &job->active_node);

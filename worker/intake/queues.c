@@ -46,7 +46,7 @@ static uint64_t turn_weight(const struct worker_conf *conf, const struct lane *l
 
 static void queue_free(struct intake *intake, struct tenant_queue *queue)
 {
-    must(queue->jobs.count == 0 && queue->stubs.count == 0);
+    must(queue->jobs.count == 0 && queue->stubs.count == 0 && queue->put_off == 0);
     list_remove(&intake->hungry, &queue->hungry_node);
     share_leave(&intake->shares, &queue->share);
     free(queue);
@@ -63,10 +63,12 @@ void ahead_init(struct intake *intake)
     shares_init(&intake->shares, intake->worker->conf->batch_floor);
     list_init(&intake->hungry);
     list_init(&intake->runs);
+    put_offs_init(intake);
 }
 
 void ahead_done(struct intake *intake)
 {
+    put_offs_done(intake);
     for (size_t i = 0; i < SHARE_LANES_MAX; i++)
         for (struct map_node *node; (node = map_any(&intake->shares.lanes[i].known));)
             queue_free(intake, container_of(container_of(node, struct share, node),
@@ -84,6 +86,7 @@ static struct tenant_queue *queue_new(struct intake *intake, size_t lane, struct
 {
     struct tenant_queue *queue = xzalloc(sizeof(*queue) + tenant.len + 1);
     list_init(&queue->jobs);
+    list_init(&queue->lines);
     memcpy(queue->tenant, tenant.data, tenant.len);
     share_join(&intake->shares, &queue->share, lane, str_from(queue->tenant, tenant.len), 1);
     return queue;
@@ -169,7 +172,7 @@ void queue_look(struct intake *intake, struct tenant_queue *queue)
     struct list_node *node = list_first(&queue->jobs);
     bool ready = node && container_of(node, struct job, node)->record && !blocked(intake, queue);
     count_waiting(intake, queue);
-    if (node || queue->stubs.count || queue->inside)
+    if (node || queue->stubs.count || queue->inside || queue->put_off)
         share_busy(&intake->shares, &queue->share);
     else
         share_idle(&intake->shares, &queue->share, loop_now_ms(intake->worker->loop));
@@ -240,8 +243,7 @@ static uint32_t cost_of(const struct tenant_queue *queue, size_t bytes, const st
 
 /* ---- in and out ---- */
 
-void queue_add_job(struct intake *intake, struct tenant_queue *queue, struct job *job,
-                   const struct stub *stub)
+void queue_own_job(struct tenant_queue *queue, struct job *job, const struct stub *stub)
 {
     job->queue = queue;
     job->tenant_turn = &queue->turn;
@@ -249,6 +251,12 @@ void queue_add_job(struct intake *intake, struct tenant_queue *queue, struct job
     job->ahead_bytes = stub->bytes;
     job->ahead_offset = stub->offset;
     job->ahead_deadline_at = stub->deadline_at;
+}
+
+void queue_add_job(struct intake *intake, struct tenant_queue *queue, struct job *job,
+                   const struct stub *stub)
+{
+    queue_own_job(queue, job, stub);
     list_append(&queue->jobs, &job->node);
     queue->bytes += stub->bytes;
     intake->ahead_bytes += stub->bytes;
@@ -299,8 +307,9 @@ struct job *ahead_next(struct intake *intake)
 {
     const struct worker_conf *conf = intake->worker->conf;
     size_t places = (size_t)conf->max_in_flight;
-    if (intake->active_count >= places)
-        return NULL;
+    struct job *late = put_off_next_late(intake);
+    if (late || intake->active_count >= places)
+        return late;
     struct share *share = share_next(&intake->shares, places, places - intake->active_count,
                                      places * (size_t)conf->headroom / 100);
     if (!share)
@@ -418,6 +427,7 @@ void ahead_drop(struct intake *intake, bool not_owned_only)
 {
     struct dropping how = {intake, not_owned_only};
     refetch_drop(intake, not_owned_only);
+    put_off_drop(intake, not_owned_only);
     for (size_t i = 0; i < intake->lane_count; i++)
         map_each(&intake->shares.lanes[i].known, drop_of, &how);
 }
@@ -429,5 +439,6 @@ void ahead_measure(const struct intake *intake)
     for (size_t i = 0; i < intake->lane_count; i++)
         stubs += intake->lanes[i].stub_count;
     metric_set(METRIC_requests_ahead_stubs, (int64_t)stubs);
+    put_off_measure(intake);
     metric_set(METRIC_tenants_known, (int64_t)intake->shares.known);
 }

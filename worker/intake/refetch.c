@@ -19,7 +19,8 @@ struct run {
     struct intake *intake;
     struct partition *partition;
     struct tenant_queue *queue;
-    struct job *next; /* the first that has not come; the others of the run stand behind it */
+    struct list *list; /* where its jobs stand */
+    struct job *next;  /* the first that has not come; the others of the run stand behind it */
     size_t left;
     unsigned looks; /* that ended without what was looked for */
     struct timer again;
@@ -35,11 +36,39 @@ static void run_free(struct run *run)
     free(run);
 }
 
-/* The next stub belongs to a run that ends at `last`. */
-static bool goes_on(const struct run *run, const struct stub *stub)
+bool run_goes_on(const struct run *run, const struct stub *stub)
 {
     return stub && stub->partition == run->partition && stub->offset > run->fetch.last &&
            stub->offset - run->fetch.last <= GAP_MAX;
+}
+
+struct run *run_new(struct intake *intake, struct tenant_queue *queue, struct list *list,
+                    const struct stub *first)
+{
+    struct run *run = xzalloc(sizeof(*run));
+    run->intake = intake;
+    run->queue = queue;
+    run->list = list;
+    run->partition = first->partition;
+    run->partition->jobs++;
+    run->fetch.topic = run->partition->topic;
+    run->fetch.partition = run->partition->number;
+    run->fetch.first = first->offset;
+    run->fetch.last = first->offset - 1;
+    return run;
+}
+
+void run_add(struct run *run, struct job *job)
+{
+    run->fetch.last = job->ahead_offset;
+    run->next = run->next ? run->next : job;
+    run->left++;
+}
+
+void run_fetch(struct run *run)
+{
+    list_append(&run->intake->runs, &run->node);
+    kafka_fetch(run->intake->worker->fetcher, &run->fetch);
 }
 
 static void extend(struct run *run)
@@ -50,9 +79,7 @@ static void extend(struct run *run)
     queue_add_job(intake, run->queue, job, &stub);
     partition_release(stub.partition); /* the job holds it now */
     run->partition->lane->stub_count--;
-    run->fetch.last = stub.offset;
-    run->next = run->next ? run->next : job;
-    run->left++;
+    run_add(run, job);
 }
 
 /* As many stubs as there is room for and as lie in one stretch. False: there is no room. */
@@ -61,26 +88,18 @@ static bool run_start(struct intake *intake, struct tenant_queue *queue)
     const struct stub *stub = stubs_first(&queue->stubs);
     if (!queue_has_room(intake, queue, stub->bytes))
         return false;
-    struct run *run = xzalloc(sizeof(*run));
-    run->intake = intake;
-    run->queue = queue;
-    run->partition = stub->partition;
-    run->partition->jobs++;
-    run->fetch.topic = run->partition->topic;
-    run->fetch.partition = run->partition->number;
-    run->fetch.first = stub->offset;
-    run->fetch.last = stub->offset - 1;
+    struct run *run = run_new(intake, queue, &queue->jobs, stub);
     do {
         extend(run);
         stub = stubs_first(&queue->stubs);
-    } while (goes_on(run, stub) && queue_has_room(intake, queue, stub->bytes));
-    list_append(&intake->runs, &run->node);
-    kafka_fetch(intake->worker->fetcher, &run->fetch);
+    } while (run_goes_on(run, stub) && queue_has_room(intake, queue, stub->bytes));
+    run_fetch(run);
     return true;
 }
 
 void ahead_fetch(struct intake *intake)
 {
+    put_off_fetch(intake);
     for (size_t left = intake->hungry.count; left > 0; left--) {
         struct list_node *node = list_pop(&intake->hungry);
         struct tenant_queue *queue = container_of(node, struct tenant_queue, hungry_node);
@@ -128,7 +147,7 @@ static void on_record(struct kafka_fetch *fetch, struct kafka_record *record, vo
     intake_job_fill(job, record);
     metric_add(METRIC_records_fetched_again_total, 1);
     if (--run->left > 0)
-        run->next = container_of(list_next(&run->queue->jobs, &job->node), struct job, node);
+        run->next = container_of(list_next(run->list, &job->node), struct job, node);
     queue_look(run->intake, run->queue);
     loop_again(worker->loop);
 }

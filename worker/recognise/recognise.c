@@ -34,6 +34,9 @@ static void make_slots(struct job *job)
         job->slots[i].job = job;
         job->slots[i].number = i;
         job->slots[i].err = job->err;
+        const struct put_off_slot *before = put_off_recall(&job->slots[i]);
+        job->slots[i].stored = before && before->reported; /* or about to be */
+        job->slots[i].calls_before = before ? before->calls : 0;
         if (!job->err.code)
             job->slots[i].model = model_find(job->models, job->request.models.items[i]);
     }
@@ -74,7 +77,7 @@ static void store_told(const struct known *known, void *context)
         found(job, !str_is(known->status, "open"), known->body_hash,
               same_record(job, known->partition, known->offset, known->topic));
         for (int i = 0; i < job->slot_count; i++)
-            job->slots[i].stored = (known->slots_stored >> (PLANTED(12) ? 0 : i) & 1) != 0;
+            job->slots[i].stored |= (known->slots_stored >> (PLANTED(12) ? 0 : i) & 1) != 0;
     }
     walk_answer(&job->walk);
 }

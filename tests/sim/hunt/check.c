@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "tests/sim/hunt/hedges.h"
+#include "tests/sim/hunt/put_off.h"
 #include "tests/sim/hunt/routes.h"
 
 const struct sim_final *check_final(const struct sim *sim, const char *id)
@@ -256,6 +257,7 @@ void check_end(struct play *play)
     check_shares(play);
     check_routes(play);
     check_hedges(play);
+    check_put_off(play);
     check_cancels(play);
     check_books(play);
     check_ledger(play);

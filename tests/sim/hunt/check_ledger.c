@@ -112,18 +112,20 @@ static void check_sends(struct play *play, const struct sim_call *call)
     if (rows >= sends || !check_call_name(call->id, &number, &slot))
         return;
     size_t gone = 0, excused = 0;
+    bool refused = false;
     for (size_t i = 0; i < sim_call_count(play->sim); i++) {
         const struct sim_call *send = sim_call(play->sim, i);
         if (!str_eq(send->id, call->id))
             continue;
         gone += was_gone(play, send);
+        refused |= was_refused(send);
         excused +=
             left_unheard(play, send) || was_overtaken(play, send) || was_left_twice(play, send);
     }
     if (rows + gone + excused < sends)
         play_find(play, "I6 " STR_FMT ": %zu rows for %zu sends", STR_ARG(call->id), rows, sends);
     else if (rows + excused < sends && !dead_are_told(play, number, slot) &&
-             !part_is_missing(play, number, slot) && !was_refused(call) &&
+             !part_is_missing(play, number, slot) && !refused &&
              check_redis_was_well(play->schedule))
         play_find(play, "I6 " STR_FMT ": %zu rows for %zu sends, and none for who died",
                   STR_ARG(call->id), rows, sends);

@@ -15,6 +15,7 @@
 #include "common/base/must.h"
 #include "tests/sim/hunt/check.h"
 #include "tests/sim/hunt/hedges.h"
+#include "tests/sim/hunt/put_off.h"
 #include "tests/sim/hunt/routes.h"
 
 enum { BACK_MS = 120, REPLIES_MAX = 24, SETTLE_MS = 3600 * 1000, FREEZE_GRACE_MS = 1500 };
@@ -376,6 +377,7 @@ static void build(struct play *play)
     script_providers(play);
     routes_build(play);
     hedges_build(play);
+    put_off_build(play);
     for (size_t i = 0; i < s->count; i++)
         if (s->items[i].kind == ITEM_FAULT && !s->items[i].off)
             sim_fault(play->sim, s->items[i].fault);

@@ -7,6 +7,7 @@
 
 #include "common/base/must.h"
 #include "tests/sim/hunt/hedges.h"
+#include "tests/sim/hunt/put_off.h"
 #include "tests/sim/hunt/routes.h"
 
 static const struct {
@@ -278,6 +279,7 @@ void schedule_draw(struct schedule *ret, uint64_t seed)
     draw_knot(ret, &rand);
     routes_draw(ret);
     hedges_draw(ret);
+    put_off_draw(ret);
     if (seed % 6 == 4)
         draw_cancels(ret, &rand);
 }

@@ -104,7 +104,10 @@ struct schedule {
         bool calm; /* alpha is slow at times, and nothing else */
         bool none; /* all is like that, but alpha gets no second calls */
         int asks, percent;
-    } hedge;        /* hedges.h */
+    } hedge; /* hedges.h */
+    struct {
+        bool on, calm;
+    } put_off;      /* put_off.h */
     int64_t end_ms; /* then all that is broken is mended */
     struct item items[ITEMS_MAX];
     size_t count;

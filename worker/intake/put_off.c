@@ -1,0 +1,456 @@
+/*
+ * put_off.c -- requests that let go of their place because their provider makes them wait
+ * (worker/put_off.h): a record of each, what it waits for, and how it comes back.
+ *
+ * Records stand in lines, a line per tenant and cause, in the order in which they were put off. A
+ * cause is a set of gates, any of which would do. When a gate lets somebody in, tenants have turns:
+ * some of each line are fetched again, into the tenant's queue, where his share decides when they
+ * begin (shares.h). Not more than the gate has room for are on their way, and not more than have
+ * room in the queues.
+ *
+ * All records are in a heap, by the time at which they are looked at whatever their cause says:
+ * when a pause is over, or the deadline. Those whose deadline has passed do not wait for a place;
+ * they need one for the moment it takes to say so.
+ *
+ * As a stub (stubs.h) a record is forgotten when its partition goes, and its offset is unfinished.
+ * Later ones with the same id are put off behind it, so that the first one stays the first.
+ */
+#include "worker/intake/put_off_inside.h"
+
+#include <stdlib.h>
+
+#include "common/app/metrics.h"
+#include "common/base/must.h"
+#include "common/base/plant.h"
+#include "common/base/xalloc.h"
+
+int64_t put_off_now_ms(const struct put_offs *p)
+{
+    return loop_now_ms(p->intake->worker->loop);
+}
+
+/* ---- by id ---- */
+
+static uint64_t hash_of(struct str tenant, struct str id)
+{
+    uint64_t hash = str_hash(id);
+    return str_hash(tenant) ^ (hash << 17 | hash >> 47);
+}
+
+static void index_grow(struct put_offs *p)
+{
+    struct record **old = p->index;
+    size_t count = p->buckets;
+    p->buckets = count ? count * 2 : 1024;
+    p->index = xcalloc(p->buckets, sizeof(struct record *));
+    for (size_t i = 0; i < count; i++)
+        for (struct record *r = old[i], *next; r; r = next) {
+            next = r->same;
+            r->same = p->index[r->id % p->buckets];
+            p->index[r->id % p->buckets] = r;
+        }
+    free(old);
+}
+
+static void index_add(struct put_offs *p, struct record *r)
+{
+    if (p->due.count >= p->buckets)
+        index_grow(p);
+    r->same = p->index[r->id % p->buckets];
+    p->index[r->id % p->buckets] = r;
+}
+
+static void index_remove(struct put_offs *p, struct record *r)
+{
+    struct record **at = &p->index[r->id % p->buckets];
+    while (*at != r)
+        at = &(*at)->same;
+    *at = r->same;
+}
+
+static struct record *index_find(const struct put_offs *p, uint64_t id)
+{
+    struct record *r = p->buckets ? p->index[id % p->buckets] : NULL;
+    while (r && r->id != id)
+        r = r->same;
+    return r;
+}
+
+/* ---- causes and lines ---- */
+
+static bool is_cause_of(const struct cause *cause, const struct put_off_reason *reason)
+{
+    return cause->count == reason->count && cause->limit == reason->limit &&
+           memcmp(cause->gates, reason->gates, cause->count * sizeof(struct gate *)) == 0;
+}
+
+static struct cause *cause_find(struct put_offs *p, const struct put_off_reason *reason)
+{
+    LIST_EACH(&p->causes, node)
+    {
+        struct cause *cause = container_of(node, struct cause, node);
+        if (is_cause_of(cause, reason))
+            return cause;
+    }
+    return NULL;
+}
+
+static struct cause *cause_of(struct put_offs *p, const struct put_off_reason *reason)
+{
+    if (reason->count == 0 && !reason->limit)
+        return reason->due_ms == PUT_OFF_NEVER ? &p->none : &p->time;
+    struct cause *known = cause_find(p, reason);
+    if (known)
+        return known;
+    struct cause *cause = xzalloc(sizeof(*cause));
+    list_init(&cause->lines);
+    cause->count = reason->count;
+    for (unsigned i = 0; i < reason->count; i++)
+        cause->gates[i] = gate_keep(reason->gates[i]);
+    cause->limit = reason->limit ? limit_keep(reason->limit) : NULL;
+    cause->per_second = reason->per_second;
+    list_append(&p->causes, &cause->node);
+    return cause;
+}
+
+void put_off_cause_unused(struct put_offs *p, struct cause *cause)
+{
+    if (cause->kind != CAUSE_GATES || cause->coming || cause->keepers || cause->lines.count)
+        return;
+    for (unsigned i = 0; i < cause->count; i++)
+        gate_release(cause->gates[i]);
+    limit_release(cause->limit);
+    list_remove(&p->causes, &cause->node);
+    free(cause);
+}
+
+static struct line *line_find(const struct tenant_queue *queue, const struct cause *cause)
+{
+    LIST_EACH(&queue->lines, node)
+    {
+        struct line *line = container_of(node, struct line, queue_node);
+        if (line->cause == cause)
+            return line;
+    }
+    return NULL;
+}
+
+static struct line *line_of(struct tenant_queue *queue, struct cause *cause)
+{
+    struct line *known = line_find(queue, cause);
+    if (known)
+        return known;
+    struct line *line = xzalloc(sizeof(*line));
+    line->cause = cause;
+    line->queue = queue;
+    list_init(&line->records);
+    list_append(&queue->lines, &line->queue_node);
+    list_append(&cause->lines, &line->cause_node);
+    return line;
+}
+
+static void line_up(struct record *r, struct tenant_queue *queue, struct cause *cause)
+{
+    r->line = line_of(queue, cause);
+    list_append(&r->line->records, &r->node);
+}
+
+static void leave_line(struct put_offs *p, struct record *r)
+{
+    struct line *line = r->line;
+    struct cause *cause = line->cause;
+    list_remove(&line->records, &r->node);
+    r->line = NULL;
+    if (line->records.count)
+        return;
+    list_remove(&line->queue->lines, &line->queue_node);
+    list_remove(&cause->lines, &line->cause_node);
+    free(line);
+    put_off_cause_unused(p, cause);
+}
+
+/* It waits for nothing any more but room. */
+void put_off_let_go_on(struct put_offs *p, struct record *r)
+{
+    struct tenant_queue *queue = r->line->queue;
+    leave_line(p, r);
+    line_up(r, queue, &p->none);
+}
+
+/* ---- records ---- */
+
+int64_t put_off_deadline_ms(const struct put_offs *p, const struct record *r)
+{
+    struct loop *loop = p->intake->worker->loop;
+    return loop_now_ms(loop) + (r->stub.deadline_at - loop_wall_ms(loop));
+}
+
+void put_off_record_free(struct put_offs *p, struct record *r)
+{
+    struct partition *partition = r->stub.partition;
+    index_remove(p, r);
+    heap_remove(&p->due, &r->due);
+    leave_line(p, r);
+    put_off_memo_free(r->memo);
+    free(r);
+    partition_release(partition);
+}
+
+/* The job that takes its place, without its bytes. */
+struct job *put_off_record_job(struct put_offs *p, struct record *r)
+{
+    struct job *job = intake_job_new(p->intake, r->stub.partition);
+    job->was_put_off = true;
+    job->is_looked_at = r->is_looked_at;
+    job->memo = r->memo;
+    r->memo = NULL;
+    return job;
+}
+
+bool intake_may_put_off(const struct job *job)
+{
+    const struct worker *worker = job->worker;
+    int64_t left_ms = job->deadline_ms - loop_now_ms(worker->loop);
+    return !job->session && list_empty(&job->followers) && !job->is_looked_at &&
+           left_ms > worker->conf->put_off_after_ms + SPARE_MS && job_owned(job) &&
+           job->partition->tracker && !worker->draining &&
+           worker->intake->put_offs->due.count < (size_t)worker->conf->put_off_max &&
+           worker->intake->put_offs->causes.count < CAUSES_MAX;
+}
+
+/* One of the same id that stands before it in its partition. */
+static struct record *ahead_of(const struct put_offs *p, const struct job *job)
+{
+    uint64_t id = hash_of(job->tenant, job->id);
+    struct record *r = index_find(p, id);
+    for (; r; r = r->same)
+        if (r->id == id && r->stub.partition == job->partition &&
+            r->stub.offset < job->ahead_offset)
+            return r;
+    return NULL;
+}
+
+bool put_off_at_once(struct job *job)
+{
+    struct put_offs *p = job->worker->intake->put_offs;
+    bool may_be_known = job->replayed && !job->was_put_off;
+    if (job->err.code || !intake_may_put_off(job))
+        return false;
+    job->put_off = ahead_of(p, job) || (!may_be_known && !job->coming && call_expects_to_wait(job));
+    return job->put_off;
+}
+
+void put_off_keep(struct job *job)
+{
+    struct intake *intake = job->worker->intake;
+    struct put_offs *p = intake->put_offs;
+    if (!job_owned(job) || !job->partition->tracker || job->worker->draining)
+        return; /* forgotten with its partition */
+    struct record *r = xzalloc(sizeof(*r)), *before = ahead_of(p, job);
+    r->stub = (struct stub){.partition = job->partition,
+                            .offset = job->ahead_offset,
+                            .deadline_at = job->deadline_at,
+                            .bytes = (uint32_t)job->ahead_bytes,
+                            .cost = (uint32_t)job->cost};
+    r->id = hash_of(job->tenant, job->id);
+    r->memo = job->memo;
+    job->memo = NULL;
+    int64_t due_ms = put_off_deadline_ms(p, r);
+    if (before)
+        line_up(r, job->queue, before->line->cause);
+    else
+        line_up(r, job->queue, cause_of(p, &job->reason));
+    if (before && before->due.key < due_ms)
+        due_ms = before->due.key;
+    else if (!before && job->reason.due_ms < due_ms)
+        due_ms = job->reason.due_ms;
+    if (job->was_put_off && !job->reason.has_tried) /* the way was not as free as it seemed */
+        r->line->cause->not_before_ms = put_off_now_ms(p) + IN_VAIN_MS;
+    heap_add(&p->due, &r->due, PLANTED(72) ? PUT_OFF_NEVER : due_ms);
+    index_add(p, r);
+    job->partition->jobs++;
+    job->queue->put_off++;
+    metric_add(METRIC_requests_put_off_total, 1);
+}
+
+bool put_off_cancelled(struct intake *intake, struct str name)
+{
+    struct put_offs *p = intake->put_offs;
+    struct str tenant;
+    if (!str_split(&name, '\x1f', &tenant))
+        return false;
+    uint64_t id = hash_of(tenant, name);
+    bool some = false;
+    for (struct record *r = index_find(p, id); r; r = r->same) {
+        if (r->id != id)
+            continue;
+        r->is_looked_at = some = true;
+        put_off_let_go_on(p, r);
+    }
+    if (some)
+        loop_again(intake->worker->loop);
+    return some;
+}
+
+/* ---- those who keep their place ---- */
+
+size_t intake_keepers(const struct worker *worker)
+{
+    int64_t some = worker->conf->max_in_flight / 16, most = worker->conf->put_off_keep;
+    return (size_t)(some < 1 ? 1 : some < most ? some : most);
+}
+
+void put_off_keeps_no_more(struct job *job)
+{
+    struct cause *cause = job->keeper_of;
+    job->keeper_of = NULL;
+    if (!cause)
+        return;
+    must(cause->keepers > 0);
+    cause->keepers--;
+    put_off_cause_unused(job->worker->intake->put_offs, cause);
+}
+
+/* At a limit, so many may wait in place as leave it within a second, or as there are places enough
+ * for. */
+size_t put_off_waiters(const struct worker *worker, size_t per_second)
+{
+    size_t places = (size_t)worker->conf->max_in_flight, keepers = intake_keepers(worker);
+    size_t some = worker->resting.count > places / 2 ? keepers : places / 8;
+    some = some > keepers ? some : keepers;
+    return some > per_second ? some : per_second;
+}
+
+/* Who has few at work waits in place, so that it is his turn when there is one. */
+static bool has_few(const struct job *job, size_t waiters)
+{
+    const struct intake *intake = job->worker->intake;
+    size_t part = waiters / (intake->shares.known ? intake->shares.known : 1);
+    size_t places = (size_t)job->worker->conf->max_in_flight;
+    return job->queue->inside <= (part ? part : 1) && job->worker->resting.count <= places / 2;
+}
+
+/* Whoever comes anew does not pass those of his tenant that were put off. */
+static bool waits_at_limit(const struct job *job, const struct cause *cause,
+                           const struct put_off_reason *reason)
+{
+    bool passes = !job->was_put_off && cause && line_find(job->queue, cause);
+    size_t most = put_off_waiters(job->worker, reason->per_second);
+    return job->came_for_limit ||
+           (!passes && (limit_waiting(reason->limit) <= most || has_few(job, most)));
+}
+
+bool intake_keeps_place(struct job *job, const struct put_off_reason *reason)
+{
+    struct put_offs *p = job->worker->intake->put_offs;
+    if (reason->limit)
+        return waits_at_limit(job, cause_find(p, reason), reason);
+    struct cause *cause = cause_of(p, reason);
+    bool is_keeper = job->keeper_of == cause;
+    bool others = cause->lines.count > 0 || cause->keepers > is_keeper;
+    bool may = !(reason->has_tried && others) &&
+               (is_keeper || cause->keepers < intake_keepers(job->worker));
+    if (may && !is_keeper) {
+        cause->keepers++;
+        put_off_keeps_no_more(job);
+        job->keeper_of = cause;
+    } else if (!may) {
+        put_off_keeps_no_more(job);
+    }
+    return may;
+}
+
+/* Nobody needs to try: the provider has said when to come. */
+bool put_off_told_later(struct gate *const *gates, unsigned count, int64_t now_ms)
+{
+    for (unsigned i = 0; i < count; i++)
+        if (!gate_is_told_later(gates[i], now_ms))
+            return false;
+    return true;
+}
+
+bool intake_others_keep_place(const struct worker *worker, const struct put_off_reason *reason)
+{
+    if (put_off_told_later(reason->gates, reason->count, loop_now_ms(worker->loop)))
+        return true;
+    const struct cause *cause = cause_find(worker->intake->put_offs, reason);
+    return cause && cause->keepers + cause->coming >= intake_keepers(worker);
+}
+
+/* ---- all of them ---- */
+
+static void drop_late(struct put_offs *p, bool not_owned_only)
+{
+    LIST_EACH(&p->late, node)
+    {
+        struct job *job = container_of(node, struct job, node);
+        if (not_owned_only && job->partition->owned)
+            continue;
+        list_remove(&p->late, node);
+        job->queue->put_off--;
+        queue_look(p->intake, job->queue);
+        intake_job_free(p->intake, job);
+    }
+}
+
+void put_off_drop(struct intake *intake, bool not_owned_only)
+{
+    struct put_offs *p = intake->put_offs;
+    struct record **gone = xcalloc(p->due.count + 1, sizeof(struct record *));
+    size_t count = 0;
+    drop_late(p, not_owned_only);
+    for (size_t i = 0; i < p->due.count; i++) {
+        struct record *r = container_of(p->due.nodes[i], struct record, due);
+        if (!not_owned_only || !r->stub.partition->owned)
+            gone[count++] = r;
+    }
+    for (size_t i = 0; i < count; i++) {
+        struct tenant_queue *queue = gone[i]->line->queue;
+        queue->put_off--;
+        put_off_record_free(p, gone[i]);
+        queue_look(intake, queue);
+    }
+    free(gone);
+}
+
+void put_off_measure(const struct intake *intake)
+{
+    metric_set(METRIC_requests_put_off, (int64_t)intake->put_offs->due.count);
+}
+
+static void look(void *context)
+{
+    struct put_offs *p = context;
+    struct worker *worker = p->intake->worker;
+    int64_t pause_ms = worker->conf->put_off_after_ms / 2;
+    call_put_off_those_who_wait(worker);
+    if (p->due.count)
+        loop_again(worker->loop); /* let_in() fetches those that may go on */
+    timer_set(worker->loop, &p->look,
+              put_off_now_ms(p) + (pause_ms < LOOK_MS_MAX ? pause_ms : LOOK_MS_MAX), look, p);
+}
+
+void put_offs_init(struct intake *intake)
+{
+    struct put_offs *p = xzalloc(sizeof(*p));
+    p->intake = intake;
+    p->time.kind = CAUSE_TIME;
+    p->none.kind = CAUSE_NONE;
+    list_init(&p->causes);
+    list_init(&p->time.lines);
+    list_init(&p->none.lines);
+    list_init(&p->late);
+    heap_init(&p->due);
+    intake->put_offs = p;
+    look(p);
+}
+
+void put_offs_done(struct intake *intake)
+{
+    struct put_offs *p = intake->put_offs;
+    must(p->due.count == 0 && p->late.count == 0);
+    timer_cancel(intake->worker->loop, &p->look);
+    heap_done(&p->due);
+    free(p->index);
+    free(p);
+}

@@ -1,0 +1,78 @@
+/*
+ * put_off_inside.h -- what put_off.c (records, causes, who keeps its place) and put_off_back.c (how
+ * they come back) share.
+ */
+#ifndef QUERN_WORKER_INTAKE_PUT_OFF_INSIDE_H
+#define QUERN_WORKER_INTAKE_PUT_OFF_INSIDE_H
+
+#include "common/base/heap.h"
+#include "worker/intake/ahead.h"
+
+enum {
+    LATE_MAX = 256, /* being fetched, or at work beyond max_in_flight, because they are late */
+    LINES_PER_TURN = 256, /* that are looked at, of a cause */
+    CAUSES_MAX = 256,     /* sets of gates */
+    LOOK_MS_MAX = 250,
+    IN_VAIN_MS = 100,
+    SPARE_MS = 1000 /* whoever has less time behind a long wait may as well stay */
+};
+
+enum cause_kind {
+    CAUSE_GATES, /* or a limit */
+    CAUSE_TIME,  /* nothing but the time */
+    CAUSE_NONE,  /* any more: they are fetched as there is room */
+};
+
+struct cause {
+    struct list_node node; /* in put_offs->causes */
+    enum cause_kind kind;
+    struct gate *gates[PUT_OFF_GATES_MAX];
+    unsigned count;
+    struct limit *limit;   /* NULL: none */
+    size_t per_second;     /* that it lets go */
+    struct list lines;     /* that have records; whose turn it is first */
+    size_t coming;         /* jobs that were fetched for it and have not asked a gate yet */
+    int64_t not_before_ms; /* somebody came in vain: nobody comes until then */
+    size_t keepers;        /* jobs that keep their place, and try whether a gate opens */
+};
+
+struct line {
+    struct list_node cause_node, queue_node;
+    struct cause *cause;
+    struct tenant_queue *queue;
+    struct list records;
+};
+
+struct record {
+    struct list_node node; /* in line->records */
+    struct heap_node due;
+    struct record *same; /* in a bucket of the index */
+    uint64_t id;         /* hash of tenant and id */
+    struct line *line;
+    struct put_off_memo *memo;
+    struct stub stub;
+    bool is_looked_at; /* it may have been cancelled */
+};
+
+struct put_offs {
+    struct intake *intake;
+    struct list causes; /* of gates */
+    struct cause time, none;
+    struct heap due; /* all records */
+    struct record **index;
+    size_t buckets;
+    struct list late; /* jobs that are fetched because of their deadline */
+    struct timer look;
+};
+
+int64_t put_off_now_ms(const struct put_offs *p);
+int64_t put_off_deadline_ms(const struct put_offs *p, const struct record *r);
+void put_off_record_free(struct put_offs *p, struct record *r);
+struct job *put_off_record_job(struct put_offs *p, struct record *r);
+void put_off_let_go_on(struct put_offs *p, struct record *r);
+size_t put_off_waiters(const struct worker *worker, size_t per_second);
+bool put_off_told_later(struct gate *const *gates, unsigned count, int64_t now_ms);
+void put_off_cause_unused(struct put_offs *p, struct cause *cause);
+void put_off_keeps_no_more(struct job *job);
+
+#endif
