@@ -16,7 +16,7 @@ struct worker_conf {
     struct str instance, lock_dir;
     struct conf_strs lanes;
     int64_t max_in_flight;
-    int64_t read_ahead_bytes, read_ahead, stubs_max;
+    int64_t read_ahead_bytes, read_ahead, stubs_max, stub_bytes;
     int64_t headroom, batch_floor; /* percent */
     int64_t parked_max;
     int64_t put_off_max, put_off_after_ms, put_off_keep;

@@ -6,6 +6,8 @@
  */
 #include "tests/scene/scene.h"
 
+#include "common/app/metrics.h"
+
 static struct sim *world(uint64_t seed, int64_t latency_ms, const char *in_flight)
 {
     struct sim *sim = sim_new(seed);
@@ -13,6 +15,7 @@ static struct sim *world(uint64_t seed, int64_t latency_ms, const char *in_fligh
     sim_provider(sim, "alpha", (struct sim_reply){.after_ms = latency_ms});
     sim_set(sim, "worker.max_in_flight", in_flight);
     sim_set(sim, "worker.read_ahead", "8");
+    sim_set(sim, "worker.stub_bytes", "0");
     return sim;
 }
 
@@ -228,6 +231,29 @@ static void a_request_of_nobody_is_refused_as_ever(void **state)
     sim_free(sim);
 }
 
+/* While there is room for it, what was read past is not read again; the order is the same. */
+static void what_is_read_past_is_kept_while_there_is_room(void **state)
+{
+    static const char *const rooms[] = {"1MiB", "20000", "0"};
+    uint64_t again[3];
+    (void)state;
+    for (size_t i = 0; i < 3; i++) {
+        struct sim *sim = world(60, 20, "4");
+        metric_reset_all();
+        sim_set(sim, "worker.stub_bytes", rooms[i]);
+        sim_worker(sim, "w1");
+        publish(sim, "heavy", "h", 300);
+        assert_true(sim_settle(sim));
+        expect_all_answered_once(sim, "heavy", "h", 300);
+        assert_int_equal(sim_call_count(sim), 300);
+        again[i] = (uint64_t)metric_get(METRIC_records_fetched_again_total);
+        sim_free(sim);
+    }
+    assert_int_equal(again[0], 0);
+    assert_between(again[1], 1, again[2] - 1);
+    assert_between(again[2], 200, 300);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -241,6 +267,7 @@ int main(void)
         cmocka_unit_test(at_a_rate_limit_a_light_tenant_does_not_wait_behind_the_many),
         cmocka_unit_test(for_permits_tenants_go_by_turns_too),
         cmocka_unit_test(a_request_of_nobody_is_refused_as_ever),
+        cmocka_unit_test(what_is_read_past_is_kept_while_there_is_room),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

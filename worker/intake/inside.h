@@ -29,6 +29,7 @@ struct tenant_queue {
     struct list jobs;
     struct stubs stubs;
     size_t bytes;                 /* of its jobs */
+    size_t copied_bytes;          /* of the copies that its stubs have */
     size_t inside, parked;        /* jobs that have begun and not ended; those that wait */
     double output;                /* tokens that its answers had lately; 0: none seen */
     struct list_node hungry_node; /* in intake->hungry */
@@ -91,6 +92,7 @@ struct intake {
     struct list hungry; /* queues whose stubs are wanted soon */
     struct list runs;   /* that are being fetched */
     size_t ahead_jobs, ahead_bytes, queues_waiting;
+    size_t copied_bytes; /* of all queues */
     struct put_offs *put_offs;
     struct list jobs; /* every job inside, for tearing down */
 };
@@ -117,6 +119,8 @@ void intake_hear_of_cancelled(struct intake *intake);
 /* An empty one, that counts in the partition and the intake; and its record, copied. */
 struct job *intake_job_new(struct intake *intake, struct partition *partition);
 void intake_job_fill(struct job *job, struct kafka_record *record);
+/* The same with a copy, that it frees with its memory. */
+void intake_job_adopt(struct job *job, struct kafka_record *copy);
 void intake_job_free(struct intake *intake, struct job *job);
 void intake_wake_parked(struct intake *intake);
 
@@ -125,6 +129,8 @@ size_t queue_part(const struct intake *intake);
 bool queue_has_room(const struct intake *intake, const struct tenant_queue *queue, size_t bytes);
 void queue_add_job(struct intake *intake, struct tenant_queue *queue, struct job *job,
                    const struct stub *stub);
+/* The first of its stubs, taken off; the copy is the caller's now. */
+struct stub queue_take_stub(struct intake *intake, struct tenant_queue *queue);
 /* After every change of a queue: is it its turn, and does it need something? */
 void queue_look(struct intake *intake, struct tenant_queue *queue);
 

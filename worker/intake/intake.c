@@ -59,6 +59,18 @@ void intake_job_fill(struct job *job, struct kafka_record *record)
     job->replayed = record->offset < job->partition->high;
 }
 
+static void free_copy(void *copy)
+{
+    free(copy);
+}
+
+void intake_job_adopt(struct job *job, struct kafka_record *copy)
+{
+    arena_defer(&job->arena, free_copy, copy);
+    job->record = copy;
+    job->replayed = copy->offset < job->partition->high;
+}
+
 static void lane_pause(struct intake *intake, struct lane *lane, bool pause)
 {
     if (lane->paused == pause)

@@ -7,6 +7,7 @@
 #include "common/base/plant.h"
 #include "common/base/xalloc.h"
 #include "worker/intake/ahead.h"
+#include "worker/intake/copies.h"
 #include "worker/intake/glance.h"
 
 enum {
@@ -272,6 +273,35 @@ static void remove_job(struct intake *intake, struct job *job)
     intake->ahead_jobs--;
 }
 
+/* With a copy of the record while there is room for it. */
+static void push_stub(struct intake *intake, struct tenant_queue *queue, struct stub stub,
+                      const struct kafka_record *record)
+{
+    const struct worker_conf *conf = intake->worker->conf;
+    size_t bytes = copy_bytes(record);
+    if (intake->copied_bytes + bytes <= (size_t)conf->stub_bytes &&
+        queue->copied_bytes + bytes <= part_of(intake, conf->stub_bytes)) {
+        stub.copy = copy_make(record, stub.partition->topic);
+        queue->copied_bytes += bytes;
+        intake->copied_bytes += bytes;
+    }
+    stubs_push(&queue->stubs, &stub);
+    stub.partition->lane->stub_count++;
+    stub.partition->jobs++;
+}
+
+struct stub queue_take_stub(struct intake *intake, struct tenant_queue *queue)
+{
+    struct stub stub = stubs_pop(&queue->stubs);
+    stub.partition->lane->stub_count--;
+    if (stub.copy) {
+        size_t bytes = copy_bytes(stub.copy);
+        queue->copied_bytes -= bytes;
+        intake->copied_bytes -= bytes;
+    }
+    return stub;
+}
+
 void ahead_take(struct intake *intake, struct partition *partition, struct kafka_record *record)
 {
     struct glance glance;
@@ -288,9 +318,7 @@ void ahead_take(struct intake *intake, struct partition *partition, struct kafka
         intake_job_fill(job, record);
         queue_add_job(intake, queue, job, &stub);
     } else {
-        stubs_push(&queue->stubs, &stub);
-        partition->lane->stub_count++;
-        partition->jobs++;
+        push_stub(intake, queue, stub, record);
         if (PLANTED(49))
             offset_tracker_finish(partition->tracker, record->offset);
     }
@@ -387,17 +415,20 @@ bool ahead_has_room(const struct intake *intake, const struct lane *lane)
     return lane->stub_count <= (size_t)intake->worker->conf->stubs_max / 2;
 }
 
-static void drop_stubs(struct tenant_queue *queue, bool not_owned_only)
+static void drop_stubs(struct intake *intake, struct tenant_queue *queue, bool not_owned_only)
 {
-    for (size_t left = queue->stubs.count; left > 0; left--) {
-        struct stub stub = stubs_pop(&queue->stubs);
-        if (not_owned_only && stub.partition->owned) {
-            stubs_push(&queue->stubs, &stub);
+    struct stubs kept = {0};
+    while (queue->stubs.count) {
+        if (not_owned_only && stubs_first(&queue->stubs)->partition->owned) {
+            struct stub stub = stubs_pop(&queue->stubs);
+            stubs_push(&kept, &stub);
             continue;
         }
-        stub.partition->lane->stub_count--;
+        struct stub stub = queue_take_stub(intake, queue);
+        free(stub.copy);
         partition_release(stub.partition);
     }
+    queue->stubs = kept;
 }
 
 struct dropping {
@@ -419,7 +450,7 @@ static void drop_of(struct map_node *node, void *context)
         remove_job(intake, job);
         intake_job_free(intake, job);
     }
-    drop_stubs(queue, how->not_owned_only);
+    drop_stubs(intake, queue, how->not_owned_only);
     queue_look(intake, queue);
 }
 

@@ -71,28 +71,34 @@ void run_fetch(struct run *run)
     kafka_fetch(run->intake->worker->fetcher, &run->fetch);
 }
 
-static void extend(struct run *run)
+/* The first stub becomes a job; with a copy it is whole at once. */
+static struct job *take_stub(struct intake *intake, struct tenant_queue *queue)
 {
-    struct intake *intake = run->intake;
-    struct stub stub = stubs_pop(&run->queue->stubs);
+    struct stub stub = queue_take_stub(intake, queue);
     struct job *job = intake_job_new(intake, stub.partition);
-    queue_add_job(intake, run->queue, job, &stub);
+    if (stub.copy)
+        intake_job_adopt(job, stub.copy);
+    queue_add_job(intake, queue, job, &stub);
     partition_release(stub.partition); /* the job holds it now */
-    run->partition->lane->stub_count--;
-    run_add(run, job);
+    return job;
 }
 
 /* As many stubs as there is room for and as lie in one stretch. False: there is no room. */
-static bool run_start(struct intake *intake, struct tenant_queue *queue)
+static bool bring_some(struct intake *intake, struct tenant_queue *queue)
 {
     const struct stub *stub = stubs_first(&queue->stubs);
     if (!queue_has_room(intake, queue, stub->bytes))
         return false;
+    if (stub->copy) {
+        take_stub(intake, queue);
+        loop_again(intake->worker->loop); /* it may be its turn */
+        return true;
+    }
     struct run *run = run_new(intake, queue, &queue->jobs, stub);
     do {
-        extend(run);
+        run_add(run, take_stub(intake, queue));
         stub = stubs_first(&queue->stubs);
-    } while (run_goes_on(run, stub) && queue_has_room(intake, queue, stub->bytes));
+    } while (run_goes_on(run, stub) && !stub->copy && queue_has_room(intake, queue, stub->bytes));
     run_fetch(run);
     return true;
 }
@@ -103,7 +109,7 @@ void ahead_fetch(struct intake *intake)
     for (size_t left = intake->hungry.count; left > 0; left--) {
         struct list_node *node = list_pop(&intake->hungry);
         struct tenant_queue *queue = container_of(node, struct tenant_queue, hungry_node);
-        while (queue->stubs.count && run_start(intake, queue))
+        while (queue->stubs.count && bring_some(intake, queue))
             ;
         queue_look(intake, queue);
     }

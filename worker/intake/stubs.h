@@ -1,6 +1,6 @@
 /*
- * stubs.h -- what is left of requests that were read too early to keep their bytes: a queue of 32
- * bytes each, in pieces of 8 KiB. Pure.
+ * stubs.h -- what is left of requests that were read too early: a queue of 40 bytes each, in pieces
+ * of 10 KiB; and of some a copy of the record, so that it need not be fetched again. Pure.
  */
 #ifndef QUERN_WORKER_INTAKE_STUBS_H
 #define QUERN_WORKER_INTAKE_STUBS_H
@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct kafka_record;
 struct partition;
 
 struct stub {
@@ -16,7 +17,8 @@ struct stub {
     int64_t offset;
     int64_t deadline_at; /* wall ms */
     uint32_t bytes;
-    uint32_t cost; /* tokens, estimated */
+    uint32_t cost;             /* tokens, estimated */
+    struct kafka_record *copy; /* copies.h; its owner is the queue of stubs. NULL: none */
 };
 
 struct stub_piece;

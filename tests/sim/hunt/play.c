@@ -358,6 +358,7 @@ static void build(struct play *play)
     sim_set(play->sim, "worker.drain_timeout", "1s");
     snprintf(number, sizeof(number), "%d", CHECK_READ_AHEAD);
     sim_set(play->sim, "worker.read_ahead", number);
+    sim_set(play->sim, "worker.stub_bytes", s->seed % 3 == 1 ? "1000" : "0");
     if (s->seed % 3 == 2 && !s->burst)
         sim_set(play->sim, "worker.stubs_max", "5");
     snprintf(number, sizeof(number), "%d", CHECK_PARKED_MAX);
