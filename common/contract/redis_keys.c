@@ -3,12 +3,14 @@
  *
  * A run of capital letters in a pattern is a part; parts are given in the order in which the
  * pattern names them. The bytes are counted before they are written, so a key is one piece of the
- * arena.
+ * arena, a little too large by the names of the parts.
  */
 #include "common/contract/redis_keys.h"
 #include "common/base/plant.h"
 
 #include "common/base/must.h"
+
+enum { PARTS_MAX = 3 };
 
 struct key_row {
     const char *pattern;
@@ -98,58 +100,76 @@ static bool needs_escape(unsigned char c)
     return c < 0x20 || c == 0x7f || c == ':' || c == '{' || c == '}' || c == '%';
 }
 
-/* Writes the part, or only counts when `to` is NULL. */
-static size_t escape(struct str part, char *to)
+static size_t escaped_len(struct str part)
 {
-    static const char hex[] = "0123456789ABCDEF";
-    size_t len = 0;
-    for (size_t i = 0; i < part.len; i++) {
-        unsigned char c = (unsigned char)part.data[i];
-        if (!needs_escape(c)) {
-            if (to)
-                to[len] = (char)c;
-            len++;
-            continue;
-        }
-        if (to) {
-            to[len] = '%';
-            to[len + 1] = hex[c >> 4];
-            to[len + 2] = hex[c & 15];
-        }
-        len += 3;
-    }
+    size_t len = part.len;
+    for (size_t i = 0; i < part.len; i++)
+        len += needs_escape((unsigned char)part.data[i]) ? 2 : 0;
     return len;
 }
 
-static size_t walk(const char *pattern, const struct str *parts, size_t part_count, char *to)
+static char *escape(struct str part, char *to)
 {
-    size_t len = 0, part = 0;
-    for (const char *at = pattern; *at;) {
-        if (!is_capital(*at)) {
-            if (to)
-                to[len] = *at;
-            len++;
-            at++;
+    static const char hex[] = "0123456789ABCDEF";
+    for (size_t i = 0; i < part.len; i++) {
+        unsigned char c = (unsigned char)part.data[i];
+        if (!needs_escape(c)) {
+            *to++ = (char)c;
             continue;
         }
-        while (is_capital(*at))
-            at++;
-        must(part < part_count);
-        len += escape(parts[part++], to ? to + len : NULL);
+        *to++ = '%';
+        *to++ = hex[c >> 4];
+        *to++ = hex[c & 15];
     }
-    must(part == part_count);
-    return len;
+    return to;
+}
+
+/* Most parts have nothing to escape. */
+static char *put_part(struct str part, size_t len, char *to)
+{
+    if (len != part.len)
+        return escape(part, to);
+    if (len)
+        memcpy(to, part.data, len);
+    return to + len;
+}
+
+static char *write_pattern(const char *pattern, const struct str *parts, const size_t *lens,
+                           char *to)
+{
+    for (size_t part = 0; *pattern;) {
+        if (!is_capital(*pattern)) {
+            *to++ = *pattern++;
+            continue;
+        }
+        while (is_capital(*pattern))
+            pattern++;
+        to = put_part(parts[part], lens[part], to);
+        part++;
+    }
+    return to;
+}
+
+static size_t parts_in(const char *pattern)
+{
+    size_t count = 0;
+    for (; *pattern; pattern++)
+        count += is_capital(*pattern) && !is_capital(pattern[1]);
+    return count;
 }
 
 static struct str fill(struct arena *arena, struct str prefix, enum redis_key key,
                        const struct str *parts, size_t part_count)
 {
     const char *pattern = rows[key].pattern;
-    size_t len = prefix.len + walk(pattern, parts, part_count, NULL);
-    char *text = arena_alloc(arena, len + 1);
+    size_t lens[PARTS_MAX], room = prefix.len + strlen(pattern);
+    must(part_count <= PARTS_MAX && parts_in(pattern) == part_count);
+    for (size_t i = 0; i < part_count; i++)
+        room += lens[i] = escaped_len(parts[i]);
+    char *text = arena_alloc(arena, room + 1), *at = text;
     if (prefix.len)
-        memcpy(text, prefix.data, prefix.len);
-    walk(pattern, parts, part_count, text + prefix.len);
-    text[len] = '\0';
-    return str_from(text, len);
+        memcpy(at, prefix.data, prefix.len);
+    at = write_pattern(pattern, parts, lens, at + prefix.len);
+    *at = '\0';
+    return str_from(text, (size_t)(at - text));
 }
