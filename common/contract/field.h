@@ -46,6 +46,7 @@ struct contract {
     size_t field_count; /* at most 64: readers and writers keep a bit per field */
     size_t size;        /* of the struct */
     size_t extra;       /* offset of the unknown fields */
+    void **blank;       /* a struct with nothing in it, made when it is first wanted */
 };
 
 #define FIELDS_MAX 64

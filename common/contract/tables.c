@@ -4,6 +4,7 @@
 #include "common/contract/field.h"
 
 #include "common/base/must.h"
+#include "common/base/xalloc.h"
 
 #define MUST true
 #define MAY  false
@@ -102,6 +103,7 @@
 #undef END
 
 #define OBJECT(object, text)                                                                       \
+    static void *blank_##object;                                                                   \
     const struct contract contract_##object = {                                                    \
         .name = #object,                                                                           \
         .sentence = text,                                                                          \
@@ -109,6 +111,7 @@
         .field_count = sizeof(fields_##object) / sizeof(fields_##object[0]),                       \
         .size = sizeof(struct object),                                                             \
         .extra = offsetof(struct object, extra),                                                   \
+        .blank = &blank_##object,                                                                  \
     };
 #define F_STR(...)
 #define F_ENUM(...)
@@ -190,7 +193,7 @@ struct str topic_name(struct arena *arena, struct str prefix, enum topic_id topi
     return arena_printf(arena, STR_FMT ".%s", STR_ARG(prefix), topics[topic].name);
 }
 
-void contract_init(const struct contract *contract, void *ret)
+static void make_blank(const struct contract *contract, void *ret)
 {
     memset(ret, 0, contract->size);
     for (size_t i = 0; i < contract->field_count; i++) {
@@ -209,7 +212,7 @@ void contract_init(const struct contract *contract, void *ret)
             *FIELD_TO(ret, field, bool) = field->otherwise != 0;
             break;
         case FIELD_SUB:
-            contract_init(field->part, FIELD_TO(ret, field, char));
+            make_blank(field->part, FIELD_TO(ret, field, char));
             break;
         case FIELD_STR:
         case FIELD_ANY:
@@ -218,4 +221,14 @@ void contract_init(const struct contract *contract, void *ret)
             break; /* absent is all zero */
         }
     }
+}
+
+void contract_init(const struct contract *contract, void *ret)
+{
+    if (!*contract->blank) {
+        void *blank = xrealloc(NULL, contract->size);
+        make_blank(contract, blank);
+        *contract->blank = blank;
+    }
+    memcpy(ret, *contract->blank, contract->size);
 }

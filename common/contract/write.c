@@ -94,12 +94,7 @@ static void put_key(struct writer *w, struct str name)
         wire_str(w->json.out, name);
 }
 
-static uint64_t worth_writing(const struct contract *contract, const void *object);
-
-static bool is_default(const struct contract *contract, const void *object)
-{
-    return worth_writing(contract, object) == 0 && !contract_extra(contract, object);
-}
+static bool is_default(const struct contract *contract, const void *object);
 
 static bool has_default(const struct field *field, const void *object)
 {
@@ -128,6 +123,14 @@ static bool has_default(const struct field *field, const void *object)
         return field_parts(object, field).count == 0;
     }
     must_not_reach("type of field");
+}
+
+static bool is_default(const struct contract *contract, const void *object)
+{
+    for (size_t i = 0; i < contract->field_count; i++)
+        if (!has_default(&contract->fields[i], object))
+            return false;
+    return !contract_extra(contract, object);
 }
 
 static uint64_t worth_writing(const struct contract *contract, const void *object)

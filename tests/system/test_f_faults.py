@@ -147,6 +147,21 @@ def worker_and_aggregator_killed_together_with_models_side_by_side(w):
     load.wait().check(repeats_max=100, answered_before_ms=at)
 
 
+@scenario(seconds=60, settings={"worker.drain_timeout": "1s"})
+def a_worker_that_leaves_in_the_midst_of_its_calls_lets_go_of_them(w):
+    w.fake.control(latency=20000)
+    load = Load(w)
+    load.many(20)
+    load.accepted()
+    wait_until(lambda: w.fake.summary()["in_flight"] >= 20, 20, "the calls")
+    w.worker.term()
+    left = [key.decode() for key in w.redis.keys("*") if b":call:" in key or b":alive:" in key]
+    same(left, [], "what others would wait for")
+    w.fake.control(latency=20)
+    w.start("worker")
+    load.wait()
+
+
 @scenario(seconds=90)
 def requests_published_while_nobody_works_are_answered_later(w):
     w.worker.term()
