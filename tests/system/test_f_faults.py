@@ -184,7 +184,7 @@ def dies_of_it(w, at):
 @scenario(seconds=120)
 def a_request_that_crashes_its_worker_three_times_is_put_aside(w):
     for step, readable in (("prompt", True), ("admit", False)):
-        w.worker.kill()
+        w.worker.term()  # what it has answered is committed
         poison = w.request("poison at " + step)
         w.post(poison, partition=3)
         w.flush()
