@@ -70,21 +70,10 @@ bool openai_form_embed_decode(const struct provider_embed *embed, const struct p
                               const struct provider_reply *reply, struct arena *arena,
                               struct answer *ret, struct err *err)
 {
-    const struct openai_form *form = embed->form;
     struct value document;
     struct answer answer = {0};
-    if (!provider_read_json(reply, arena, &document, err))
+    if (!openai_form_open(embed->form, reply, arena, &document, &answer, err))
         return false;
-    if (reply->status != 200 || openai_form_find_error(&document)) {
-        openai_form_error(form, reply, &document, err);
-        return false;
-    }
-    answer.provider_id = value_get_str(&document, "id");
-    answer.model = value_get_str(&document, "model");
-    const struct value *usage = value_get_map(&document, "usage");
-    answer.usage_known = usage != NULL;
-    if (usage)
-        openai_form_usage(form, usage, &answer.usage);
     bool good = read_vectors(&document, prompt, arena, &answer, err);
     *ret = answer; /* also of a failed call: its tokens are paid */
     return good;

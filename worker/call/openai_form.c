@@ -215,23 +215,32 @@ const struct value *openai_form_find_error(const struct value *document)
     return str_is(value_get_str(document, "object"), "error") ? document : NULL;
 }
 
+bool openai_form_open(const struct openai_form *form, const struct provider_reply *reply,
+                      struct arena *arena, struct value *document, struct answer *ret,
+                      struct err *err)
+{
+    if (!provider_read_json(reply, arena, document, err))
+        return false;
+    if (reply->status != 200 || openai_form_find_error(document)) {
+        openai_form_error(form, reply, document, err);
+        return false;
+    }
+    ret->provider_id = value_get_str(document, "id");
+    ret->model = value_get_str(document, "model");
+    const struct value *usage = value_get_map(document, "usage");
+    ret->usage_known = usage != NULL;
+    if (usage)
+        openai_form_usage(form, usage, &ret->usage);
+    return true;
+}
+
 bool openai_form_decode(const struct openai_form *form, const struct provider_reply *reply,
                         struct arena *arena, struct answer *ret, struct err *err)
 {
     struct value document;
     struct answer answer = {0};
-    if (!provider_read_json(reply, arena, &document, err))
+    if (!openai_form_open(form, reply, arena, &document, &answer, err))
         return false;
-    if (reply->status != 200 || openai_form_find_error(&document)) {
-        openai_form_error(form, reply, &document, err);
-        return false;
-    }
-    answer.provider_id = value_get_str(&document, "id");
-    answer.model = value_get_str(&document, "model");
-    const struct value *usage = value_get_map(&document, "usage");
-    answer.usage_known = usage != NULL;
-    if (usage)
-        openai_form_usage(form, usage, &answer.usage);
     bool good = read_choice(form, &document, arena, &answer, err);
     *ret = answer; /* also of a failed call: its tokens are paid */
     return good;

@@ -69,6 +69,11 @@ struct str openai_form_url(const struct provider_model *model, const char *home,
                            const char *path, struct arena *arena);
 bool openai_form_decode(const struct openai_form *form, const struct provider_reply *reply,
                         struct arena *arena, struct answer *ret, struct err *err);
+/* What replies of every kind begin with: the document, and of the answer its id, model and usage.
+ * False: it is no JSON, or an error, and *err says so. */
+bool openai_form_open(const struct openai_form *form, const struct provider_reply *reply,
+                      struct arena *arena, struct value *document, struct answer *ret,
+                      struct err *err);
 /* Sets err by status, name and words, as for a reply that is an error. */
 void openai_form_error(const struct openai_form *form, const struct provider_reply *reply,
                        const struct value *document, struct err *err);
