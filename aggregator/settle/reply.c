@@ -99,19 +99,6 @@ static const struct value *cell_json(const struct postgres_rows *rows, size_t ro
     return value;
 }
 
-/* A list of texts, as it was written from one. */
-static void cell_texts(const struct postgres_rows *rows, size_t row, size_t column,
-                       struct arena *arena, struct str_list *ret)
-{
-    const struct value *list = cell_json(rows, row, column, arena);
-    if (!list || list->kind != VALUE_LIST)
-        return;
-    ret->items = arena_array(arena, struct str, list->count);
-    for (uint32_t i = 0; i < list->count; i++)
-        if (list->items[i].kind == VALUE_STR)
-            ret->items[ret->count++] = list->items[i].text;
-}
-
 struct str reply_unhex(struct arena *arena, struct str hex)
 {
     char *bytes = arena_alloc(arena, hex.len / 2 + 1);
@@ -184,6 +171,6 @@ void reply_of_row(const struct postgres_rows *rows, size_t row, const struct pos
         reply.error.retry = str_of(err_retry_name(err_retry_of(err_by_name(reply.error.code))));
     reply.metadata = cell_json(rows, row, OUTBOX_METADATA, arena);
     reply.extra = cell_json(rows, row, OUTBOX_EXTRA, arena);
-    cell_texts(rows, row, OUTBOX_EMBEDDINGS, arena, &reply.embeddings);
+    reply.embeddings = str_list_of(cell_json(rows, row, OUTBOX_EMBEDDINGS, arena), arena);
     write_reply(&reply, ret);
 }

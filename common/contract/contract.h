@@ -26,6 +26,9 @@ struct str_list {
     size_t count;
 };
 
+/* The texts of a list; none of what is no list, and NULL. They stay where they are. */
+struct str_list str_list_of(const struct value *list, struct arena *arena);
+
 #define OBJECT(name, sentence)                                    struct name {
 #define F_STR(object, field, need, max, sentence)                 struct str field;
 #define F_ENUM(object, field, need, choices, otherwise, sentence) struct str field;

@@ -312,6 +312,18 @@ static bool read_choice(const struct path *path, const struct value *value, stru
     return true;
 }
 
+struct str_list str_list_of(const struct value *list, struct arena *arena)
+{
+    struct str_list texts = {0};
+    if (!list || list->kind != VALUE_LIST)
+        return texts;
+    texts.items = arena_array(arena, struct str, list->count);
+    for (uint32_t i = 0; i < list->count; i++)
+        if (list->items[i].kind == VALUE_STR)
+            texts.items[texts.count++] = list->items[i].text;
+    return texts;
+}
+
 static bool read_texts(const struct reader *reader, struct path *path, const struct value *value,
                        struct str_list *ret)
 {

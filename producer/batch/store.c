@@ -51,17 +51,6 @@ static const struct value *document(struct arena *arena, struct str json)
     return json.data && contract_parse(json, ENCODING_JSON, arena, value, NULL) ? value : NULL;
 }
 
-static void read_vectors(struct str json, struct arena *arena, struct str_list *ret)
-{
-    const struct value *list = document(arena, json);
-    if (!list || list->kind != VALUE_LIST)
-        return;
-    ret->items = arena_array(arena, struct str, list->count);
-    for (uint32_t i = 0; i < list->count; i++)
-        if (list->items[i].kind == VALUE_STR)
-            ret->items[ret->count++] = list->items[i].text;
-}
-
 static void read_row(const struct postgres_rows *rows, size_t row, struct arena *arena,
                      struct reply *ret)
 {
@@ -72,7 +61,7 @@ static void read_row(const struct postgres_rows *rows, size_t row, struct arena 
     ret->text = postgres_cell(rows, row, COLUMN_TEXT);
     ret->message = document(arena, postgres_cell(rows, row, COLUMN_MESSAGE));
     ret->metadata = document(arena, postgres_cell(rows, row, COLUMN_METADATA));
-    read_vectors(postgres_cell(rows, row, COLUMN_VECTORS), arena, &ret->embeddings);
+    ret->embeddings = str_list_of(document(arena, postgres_cell(rows, row, COLUMN_VECTORS)), arena);
     ret->finish_reason = postgres_cell(rows, row, COLUMN_FINISH_REASON);
     ret->merge.winner = postgres_cell(rows, row, COLUMN_WINNER);
     ret->merge.policy = postgres_cell(rows, row, COLUMN_POLICY);
