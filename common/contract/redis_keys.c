@@ -135,27 +135,22 @@ static char *put_part(struct str part, size_t len, char *to)
 }
 
 static char *write_pattern(const char *pattern, const struct str *parts, const size_t *lens,
-                           char *to)
+                           size_t part_count, char *to)
 {
-    for (size_t part = 0; *pattern;) {
+    size_t part = 0;
+    while (*pattern) {
         if (!is_capital(*pattern)) {
             *to++ = *pattern++;
             continue;
         }
         while (is_capital(*pattern))
             pattern++;
+        must(part < part_count);
         to = put_part(parts[part], lens[part], to);
         part++;
     }
+    must(part == part_count);
     return to;
-}
-
-static size_t parts_in(const char *pattern)
-{
-    size_t count = 0;
-    for (; *pattern; pattern++)
-        count += is_capital(*pattern) && !is_capital(pattern[1]);
-    return count;
 }
 
 static struct str fill(struct arena *arena, struct str prefix, enum redis_key key,
@@ -163,13 +158,13 @@ static struct str fill(struct arena *arena, struct str prefix, enum redis_key ke
 {
     const char *pattern = rows[key].pattern;
     size_t lens[PARTS_MAX], room = prefix.len + strlen(pattern);
-    must(part_count <= PARTS_MAX && parts_in(pattern) == part_count);
+    must(part_count <= PARTS_MAX);
     for (size_t i = 0; i < part_count; i++)
         room += lens[i] = escaped_len(parts[i]);
     char *text = arena_alloc(arena, room + 1), *at = text;
     if (prefix.len)
         memcpy(at, prefix.data, prefix.len);
-    at = write_pattern(pattern, parts, lens, at + prefix.len);
+    at = write_pattern(pattern, parts, lens, part_count, at + prefix.len);
     *at = '\0';
     return str_from(text, (size_t)(at - text));
 }
