@@ -64,6 +64,20 @@ struct kafka_record {
 
 /* The last header of this name (case-sensitive), else absent. */
 struct str kafka_record_header(const struct kafka_record *record, const char *name);
+/* Of key, value and headers. */
+static inline size_t kafka_record_bytes(const struct kafka_record *record)
+{
+    size_t bytes = record->key.len + record->value.len;
+    for (size_t i = 0; i < record->header_count; i++)
+        bytes += record->headers[i].name.len + record->headers[i].value.len;
+    return bytes;
+}
+/* Of the struct, up to the last header it has. */
+static inline size_t kafka_record_head_bytes(const struct kafka_record *record)
+{
+    return offsetof(struct kafka_record, headers) +
+           record->header_count * sizeof(struct kafka_header);
+}
 /* Key, value and headers stay valid until `arena` is reset. Call at most once per record. */
 void kafka_record_keep(struct kafka_record *record, struct arena *arena);
 

@@ -270,14 +270,6 @@ struct str kafka_record_header(const struct kafka_record *record, const char *na
     return (struct str){NULL, 0};
 }
 
-static size_t record_bytes(const struct kafka_record *record)
-{
-    size_t bytes = record->key.len + record->value.len;
-    for (size_t i = 0; i < record->header_count; i++)
-        bytes += record->headers[i].name.len + record->headers[i].value.len;
-    return bytes;
-}
-
 /* Absent stays absent: a null value is not an empty one. */
 static struct str copy(struct arena *arena, struct str s)
 {
@@ -289,7 +281,7 @@ void kafka_record_keep(struct kafka_record *record, struct arena *arena)
     struct kafka_hold *hold = record->handle;
     must(hold && hold->object);
     record->handle = NULL;
-    if (record_bytes(record) > COPY_BYTES_MAX) {
+    if (kafka_record_bytes(record) > COPY_BYTES_MAX) {
         arena_defer(arena, hold->release, hold->object);
         hold->object = NULL;
         return;

@@ -5,18 +5,9 @@
 
 #include "common/base/xalloc.h"
 
-static size_t head_bytes(const struct kafka_record *record)
-{
-    return offsetof(struct kafka_record, headers) +
-           record->header_count * sizeof(struct kafka_header);
-}
-
 size_t copy_bytes(const struct kafka_record *record)
 {
-    size_t bytes = head_bytes(record) + record->key.len + record->value.len;
-    for (size_t i = 0; i < record->header_count; i++)
-        bytes += record->headers[i].name.len + record->headers[i].value.len;
-    return bytes;
+    return kafka_record_head_bytes(record) + kafka_record_bytes(record);
 }
 
 /* Absent stays absent: a null value is not an empty one. */
@@ -34,8 +25,8 @@ static struct str put(char **at, struct str s)
 struct kafka_record *copy_make(const struct kafka_record *record, const char *topic)
 {
     struct kafka_record *copy = xrealloc(NULL, copy_bytes(record));
-    char *at = (char *)copy + head_bytes(record);
-    memcpy(copy, record, head_bytes(record));
+    char *at = (char *)copy + kafka_record_head_bytes(record);
+    memcpy(copy, record, kafka_record_head_bytes(record));
     copy->topic = topic;
     copy->key = put(&at, record->key);
     copy->value = put(&at, record->value);

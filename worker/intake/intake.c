@@ -26,8 +26,7 @@ static struct partition *find_partition(struct intake *intake, const struct kafk
 /* A copy of the record with room for just the headers it has; the bytes stay the library's. */
 static struct kafka_record *keep_record(struct kafka_record *record, struct arena *arena)
 {
-    size_t bytes =
-        offsetof(struct kafka_record, headers) + record->header_count * sizeof(struct kafka_header);
+    size_t bytes = kafka_record_head_bytes(record);
     kafka_record_keep(record, arena);
     struct kafka_record *copy = arena_alloc(arena, bytes);
     memcpy(copy, record, bytes);
