@@ -14,6 +14,7 @@
 
 #include <cmocka.h>
 
+#include "common/app/metrics.h"
 #include "tests/sim/sim.h"
 
 #define assert_str(s, text) assert_str_at((s), (text), __FILE__, __LINE__)
@@ -28,6 +29,19 @@ static inline void assert_str_at(struct str s, const char *text, const char *fil
 
 /* A number within bounds, both included; says all three when it is not. */
 #define assert_between(number, low, high) assert_in_range((uintmax_t)(number), (low), (high))
+
+/* The number behind this beginning of a line of the worker's metrics; 0 when there is none. */
+static inline int64_t metric_of(const char *line)
+{
+    struct buf text;
+    buf_init(&text, 1 << 20);
+    metrics_write("worker", &text);
+    buf_add_char(&text, '\0');
+    const char *found = strstr(buf_str(&text).data, line);
+    int64_t number = found ? strtoll(found + strlen(line), NULL, 10) : 0;
+    buf_done(&text);
+    return number;
+}
 
 /* The id "PREFIXn", in memory that lives as long as the program. */
 static inline const char *nth(const char *prefix, int n)

@@ -265,19 +265,6 @@ static size_t parts_ok(struct sim *sim, int requests)
     return count;
 }
 
-/* The number behind this beginning of a line; 0 when there is none. */
-static int64_t metric_of(const char *line)
-{
-    struct buf text;
-    buf_init(&text, 1 << 20);
-    metrics_write("worker", &text);
-    buf_add_char(&text, '\0');
-    const char *found = strstr(buf_str(&text).data, line);
-    int64_t number = found ? strtoll(found + strlen(line), NULL, 10) : 0;
-    buf_done(&text);
-    return number;
-}
-
 static int64_t breaker_openings(void)
 {
     return metric_of("quern_breaker_openings_total{model=\"alpha\"} ");

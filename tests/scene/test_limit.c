@@ -73,7 +73,6 @@ static void workers_share_the_limit_between_them(void **state)
     sim_free(sim);
 }
 
-/* Each has 15 tokens; what is thought of the first ones is learned better. */
 /* Each is given half of what is free; the last ones must not lie there until the minute is over. */
 static void two_workers_use_a_small_limit_whole_and_at_once(void **state)
 {
@@ -92,6 +91,7 @@ static void two_workers_use_a_small_limit_whole_and_at_once(void **state)
     sim_free(sim);
 }
 
+/* Each has 15 tokens; what is thought of the first ones is learned better. */
 static void tokens_are_limited_too(void **state)
 {
     struct sim *sim = world(3, "0", "900");

@@ -34,19 +34,6 @@ static void alpha_is_back(struct sim *sim, int64_t after_ms)
     sim_provider_now(sim, "alpha", (struct sim_reply){.after_ms = after_ms});
 }
 
-/* The number behind this beginning of a line; 0 when there is none. */
-static int64_t metric_of(const char *line)
-{
-    struct buf text;
-    buf_init(&text, 1 << 20);
-    metrics_write("worker", &text);
-    buf_add_char(&text, '\0');
-    const char *found = strstr(buf_str(&text).data, line);
-    int64_t number = found ? strtoll(found + strlen(line), NULL, 10) : 0;
-    buf_done(&text);
-    return number;
-}
-
 static int64_t put_off_now(struct sim *sim)
 {
     sim_run_ms(sim, 1);

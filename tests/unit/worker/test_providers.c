@@ -249,38 +249,82 @@ static void check_vectors(const struct provider *provider, struct arena *arena, 
     buf_done(&text);
 }
 
-static void golden(const char *name)
+/* One of a provider's files, with an arena that lives as long as the visit. */
+struct golden_file {
+    const struct provider *provider;
+    const char *path;
+    const char *stem; /* the path without its ending */
+    struct arena *arena;
+};
+
+static void visit_file(const struct provider *provider, const char *folder, struct str name,
+                       size_t ending, void (*visit)(const struct golden_file *file))
 {
-    const struct provider *provider = provider_by_name(str_of(name));
+    char path[1024], stem[1024];
+    struct arena arena;
+    arena_init(&arena, NULL, 64 << 20);
+    snprintf(path, sizeof(path), "%s/" STR_FMT, folder, STR_ARG(name));
+    snprintf(stem, sizeof(stem), "%s/%.*s", folder, (int)(name.len - ending), name.data);
+    visit(&(struct golden_file){provider, path, stem, &arena});
+    arena_done(&arena);
+}
+
+/* Calls `visit` with every file of the provider that ends like that; how many there were. */
+static int each_file(const char *provider, struct str ending,
+                     void (*visit)(const struct golden_file *file))
+{
     char folder[512];
-    int cases = 0;
-    assert_non_null(provider);
-    snprintf(folder, sizeof(folder), "%s/tests/golden/%s", TEST_SOURCE_DIR, name);
+    int count = 0;
+    const struct provider *row = provider_by_name(str_of(provider));
+    assert_non_null(row);
+    snprintf(folder, sizeof(folder), "%s/tests/golden/%s", TEST_SOURCE_DIR, provider);
     DIR *dir = opendir(folder);
     assert_non_null(dir);
     for (struct dirent *entry; (entry = readdir(dir));) {
-        struct str file = str_of(entry->d_name);
-        char in[1024], out[1024];
-        struct arena arena;
-        arena_init(&arena, NULL, 64 << 20);
-        snprintf(in, sizeof(in), "%s/%s", folder, entry->d_name);
-        if (str_ends(file, STR(".in.json"))) {
-            snprintf(out, sizeof(out), "%s/%.*s.out.http", folder, (int)file.len - 8, file.data);
-            check_encode(provider, &arena, in, out);
-            cases++;
-        } else if (str_ends(file, STR(".reply.http"))) {
-            snprintf(out, sizeof(out), "%s/%.*s.answer.json", folder, (int)file.len - 11,
-                     file.data);
-            check_decode(provider, &arena, in, out);
-            cases++;
-        } else if (str_ends(file, STR(".vectors.http"))) {
-            snprintf(out, sizeof(out), "%s/%.*s.json", folder, (int)file.len - 5, file.data);
-            check_vectors(provider, &arena, in, out);
-            cases++;
-        }
-        arena_done(&arena);
+        if (!str_ends(str_of(entry->d_name), ending))
+            continue;
+        visit_file(row, folder, str_of(entry->d_name), ending.len, visit);
+        count++;
     }
     closedir(dir);
+    return count;
+}
+
+static int each_file_of_all(struct str ending, void (*visit)(const struct golden_file *file))
+{
+    int count = 0;
+    for (const char *const *name = provider_names(); *name; name++)
+        count += each_file(*name, ending, visit);
+    return count;
+}
+
+static const char *beside(const struct golden_file *file, const char *ending)
+{
+    static char path[1024];
+    snprintf(path, sizeof(path), "%s%s", file->stem, ending);
+    return path;
+}
+
+static void golden_request(const struct golden_file *file)
+{
+    check_encode(file->provider, file->arena, file->path, beside(file, ".out.http"));
+}
+
+static void golden_reply(const struct golden_file *file)
+{
+    check_decode(file->provider, file->arena, file->path, beside(file, ".answer.json"));
+}
+
+static void golden_vectors(const struct golden_file *file)
+{
+    check_vectors(file->provider, file->arena, file->path, beside(file, ".vectors.json"));
+}
+
+static void golden(const char *name)
+{
+    int cases = each_file(name, STR(".in.json"), golden_request);
+    cases += each_file(name, STR(".reply.http"), golden_reply);
+    cases += each_file(name, STR(".vectors.http"), golden_vectors);
     assert_true(cases >= 5);
 }
 
@@ -293,35 +337,13 @@ static void golden(const char *name)
 #include "schemas/provider.def"
 #undef PROVIDER
 
-/* Calls `visit` with every recorded reply of every provider. */
-static void each_reply(void (*visit)(const char *name, const struct provider_reply *reply))
-{
-    for (const char *const *name = provider_names(); *name; name++) {
-        char folder[512], path[1024];
-        snprintf(folder, sizeof(folder), "%s/tests/golden/%s", TEST_SOURCE_DIR, *name);
-        DIR *dir = opendir(folder);
-        assert_non_null(dir);
-        for (struct dirent *entry; (entry = readdir(dir));) {
-            if (!str_ends(str_of(entry->d_name), STR(".reply.http")))
-                continue;
-            struct arena arena;
-            arena_init(&arena, NULL, 64 << 20);
-            snprintf(path, sizeof(path), "%s/%s", folder, entry->d_name);
-            const struct provider_reply reply = read_reply(read_file(&arena, path));
-            visit(*name, &reply);
-            arena_done(&arena);
-        }
-        closedir(dir);
-    }
-}
-
-static bool decodes(const char *name, const struct provider_reply *reply)
+static bool decodes(const struct provider *provider, const struct provider_reply *reply)
 {
     struct answer answer = {0};
     struct err err = {0};
     struct arena arena;
     arena_init(&arena, NULL, 64 << 20);
-    bool good = provider_by_name(str_of(name))->decode(reply, &arena, &answer, &err);
+    bool good = provider->decode(reply, &arena, &answer, &err);
     assert_int_equal(good, err.code == ERR_NONE);
     assert_true(answer.usage.cached_input >= 0 && answer.usage.reasoning >= 0);
     assert_true(answer.usage.cached_input <= answer.usage.input);
@@ -330,70 +352,55 @@ static bool decodes(const char *name, const struct provider_reply *reply)
     return good;
 }
 
-static void read_by_all(const char *name, const struct provider_reply *reply)
+static void read_by_all(const struct golden_file *file)
 {
-    (void)name;
+    const struct provider_reply reply = read_reply(read_file(file->arena, file->path));
     for (const char *const *reader = provider_names(); *reader; reader++)
-        decodes(*reader, reply);
+        decodes(provider_by_name(str_of(*reader)), &reply);
 }
 
 static void no_reply_makes_usage_absurd_whoever_reads_it(void **state)
 {
     (void)state;
-    each_reply(read_by_all);
+    assert_true(each_file_of_all(STR(".reply.http"), read_by_all) >= 40);
 }
 
-static void cut_anywhere(const char *name, const struct provider_reply *reply)
+static void cut_anywhere(const struct golden_file *file)
 {
-    struct provider_reply cut = *reply;
-    size_t len = str_trim(reply->body).len;
+    const struct provider_reply reply = read_reply(read_file(file->arena, file->path));
+    struct provider_reply cut = reply;
+    size_t len = str_trim(reply.body).len;
     for (size_t i = 0; i < len; i++) {
-        cut.body = str_slice(reply->body, 0, i);
-        assert_false(decodes(name, &cut));
+        cut.body = str_slice(reply.body, 0, i);
+        assert_false(decodes(file->provider, &cut));
     }
 }
 
 static void a_reply_cut_anywhere_is_no_answer(void **state)
 {
     (void)state;
-    each_reply(cut_anywhere);
+    assert_true(each_file_of_all(STR(".reply.http"), cut_anywhere) >= 40);
 }
 
-/* Of every recorded reply with embeddings: read to its end it is what its file says, cut before it
- * is none. */
+static void vectors_cut_anywhere(const struct golden_file *file)
+{
+    struct asked asked;
+    struct provider_reply reply = read_vectors(file->arena, file->path, &asked);
+    const struct str body = reply.body;
+    for (size_t i = 0; i < str_trim(body).len; i++) {
+        struct answer answer = {0};
+        struct err err = {0};
+        reply.body = str_slice(body, 0, i);
+        assert_false(
+            provider_decode(file->provider, &asked.prompt, &reply, file->arena, &answer, &err));
+        assert_int_equal(answer.embeddings.count, 0);
+    }
+}
+
 static void a_reply_with_vectors_cut_anywhere_is_no_answer(void **state)
 {
     (void)state;
-    int cases = 0;
-    for (const char *const *name = provider_names(); *name; name++) {
-        const struct provider *provider = provider_by_name(str_of(*name));
-        char folder[512], path[1024];
-        snprintf(folder, sizeof(folder), "%s/tests/golden/%s", TEST_SOURCE_DIR, *name);
-        DIR *dir = opendir(folder);
-        assert_non_null(dir);
-        for (struct dirent *entry; (entry = readdir(dir));) {
-            if (!str_ends(str_of(entry->d_name), STR(".vectors.http")))
-                continue;
-            struct arena arena;
-            struct asked asked;
-            arena_init(&arena, NULL, 64 << 20);
-            snprintf(path, sizeof(path), "%s/%s", folder, entry->d_name);
-            struct provider_reply reply = read_vectors(&arena, path, &asked);
-            struct str body = reply.body;
-            for (size_t i = 0; i < str_trim(body).len; i++) {
-                struct answer answer = {0};
-                struct err err = {0};
-                reply.body = str_slice(body, 0, i);
-                assert_false(
-                    provider_decode(provider, &asked.prompt, &reply, &arena, &answer, &err));
-                assert_int_equal(answer.embeddings.count, 0);
-            }
-            arena_done(&arena);
-            cases++;
-        }
-        closedir(dir);
-    }
-    assert_true(cases >= 15);
+    assert_true(each_file_of_all(STR(".vectors.http"), vectors_cut_anywhere) >= 15);
 }
 
 static void who_has_no_embeddings_says_who_has(void **state)
