@@ -95,13 +95,13 @@ struct slot {
     struct attempt *row;   /* of the newest call, in `attempts` */
     bool awaited;          /* the walk waits for news of the call, or of its hedge's */
     bool cut_short;        /* by the deadline: it has less time than the model's own */
-    unsigned attempt;      /* calls made so far */
+    unsigned attempt;      /* calls made so far, behind those */
     bool calling;          /* a call is in flight or has just ended */
     bool paid;             /* a provider counted tokens for one of them */
-    unsigned calls_before; /* that it made before it was put off; their rows are told */
+    unsigned calls_before; /* the rows of which are told already */
     int64_t call_started_ms;
-    struct attempt *attempts; /* room for attempts_room */
-    unsigned attempts_room;
+    struct attempt *attempts;    /* not told yet; room for candidate_rows() */
+    unsigned attempts_room;      /* calls that it may make, with those before */
     unsigned sends;              /* of the call that just ended; 0: it never left */
     struct provider_reply reply; /* of the call that just ended; reply.status 0: see call_err */
     struct err call_err;

@@ -298,6 +298,16 @@ void ledger_tell(struct slot *slot)
         send(ledger, &result);
 }
 
+void ledger_tell_so_far(struct slot *slot)
+{
+    must(!slot->calling);
+    ledger_tell(slot);
+    slot->told = false;
+    slot->calls_before += slot->attempt;
+    slot->attempt = 0;
+    slot->note_count = 0;
+}
+
 void ledger_cancel(struct slot *slot)
 {
     struct worker *worker = slot->job->worker;

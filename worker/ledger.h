@@ -42,6 +42,9 @@ struct attempt *ledger_attempts(struct slot *slot, size_t *ret_count);
 
 /* The slot has ended: tells what no part of its own has told. */
 void ledger_tell(struct slot *slot);
+/* Its result would have no room for more: what it has called so far is told by itself, and it goes
+ * on. No call of it is under way. */
+void ledger_tell_so_far(struct slot *slot);
 /* The worker leaves in the middle of the slot's call, or of its hedge's. */
 void ledger_cancel(struct slot *slot);
 

@@ -40,12 +40,14 @@ struct put_off_candidate {
     uint64_t model; /* hash of its name */
     int64_t not_before_ms;
     enum err_code why;
-    unsigned char slot, part, attempts, probes;
+    uint32_t attempts, probes;
+    unsigned char slot, part;
     bool out, named_time, needs_token;
 };
 
 struct put_off_slot {
-    unsigned char calls, part;
+    uint32_t calls;
+    unsigned char part;
     bool reported; /* its part is with the aggregator */
 };
 

@@ -324,26 +324,27 @@ static void an_outage_of_five_minutes_fails_no_request_that_has_the_time(void **
     }
 }
 
-/* Each call is a row, and a result has room for so many: who waits alone fails in the end. */
-static void who_waits_alone_for_a_provider_that_is_away_has_fifty_calls_at_most(void **state)
+/* Each call is a row, and a result has room for so many: theirs are told by themselves. Turns of
+ * sessions keep their place. */
+static void few_who_wait_for_a_provider_wait_as_long_as_they_have_time(void **state)
 {
     (void)state;
-    struct sim *sim = world(82);
-    sim_provider(sim, "alpha", (struct sim_reply){.status = 503});
-    publish_many(sim, 4, 3600000);
-    sim_worker(sim, "w1");
-    sim_run_ms(sim, 600000);
-    assert_true(sim_settle(sim));
-    assert_int_equal(sim_final_count(sim), 4);
-    for (int i = 0; i < 4; i++) {
-        const struct result *part = sim_part(sim, nth("r", i), 0);
-        assert_str(part->error.code, "provider_down");
-        char prefix[32]; /* who tried lets another try, and is put off: its part tells of the last
-                            stay */
-        snprintf(prefix, sizeof(prefix), "default/r%d/", i);
-        assert_between(sim_calls_of(sim, prefix), 4, 50);
+    for (int with_sessions = 0; with_sessions < 2; with_sessions++) {
+        struct sim *sim = world(82);
+        sim_provider(sim, "alpha", (struct sim_reply){.status = 503});
+        for (int i = 0; i < 4; i++)
+            sim_publish(sim, (struct sim_request){.id = nth("r", i),
+                                                  .session = with_sessions ? nth("s", i) : NULL,
+                                                  .deadline_ms = 3600000});
+        sim_worker(sim, "w1");
+        sim_run_ms(sim, 1800000);
+        assert_between(sim_calls_of(sim, "default/"), 1300, 1900);
+        sim_provider_now(sim, "alpha", (struct sim_reply){.after_ms = 200});
+        assert_true(sim_settle(sim));
+        assert_between(sim_now_ms(sim), 1800000, 1807000);
+        assert_int_equal(parts_ok(sim, 4), 4);
+        sim_free(sim);
     }
-    sim_free(sim);
 }
 
 /* Nobody is told that the provider is back; a wave of all who waited would be one call per place.
@@ -589,7 +590,7 @@ int main(void)
         cmocka_unit_test(a_reload_that_lowers_the_attempts_leaves_requests_at_work_as_they_began),
         cmocka_unit_test(an_outage_of_five_seconds_costs_few_calls_and_no_request),
         cmocka_unit_test(an_outage_of_five_minutes_fails_no_request_that_has_the_time),
-        cmocka_unit_test(who_waits_alone_for_a_provider_that_is_away_has_fifty_calls_at_most),
+        cmocka_unit_test(few_who_wait_for_a_provider_wait_as_long_as_they_have_time),
         cmocka_unit_test(after_an_outage_the_calls_grow_step_by_step),
         cmocka_unit_test(errors_and_slow_downs_that_come_and_go_open_nothing),
         cmocka_unit_test(whoever_waits_for_a_provider_ends_with_its_deadline),

@@ -145,6 +145,26 @@ static void outcomes_say_who_ended_the_call(void **state)
     }
 }
 
+/* More calls than a result has room for; its rows are told on the way, and all of them in the end.
+ */
+static void a_turn_that_waits_for_long_tells_of_all_its_calls(void **state)
+{
+    (void)state;
+    struct sim *sim = world(4, 10);
+    sim_set(sim, "models.alpha.breaker_failures", "2");
+    sim_provider_now(sim, "alpha", (struct sim_reply){.status = 503});
+    sim_worker(sim, "w1");
+    sim_publish(sim, (struct sim_request){.id = "r1", .session = "s", .deadline_ms = 3600000});
+    sim_run_ms(sim, 600000);
+    assert_in_range(runs_of(sim, "failed"), 80, sim_call_count(sim));
+    sim_provider_now(sim, "alpha", (struct sim_reply){.after_ms = 10});
+    assert_true(sim_settle(sim));
+    assert_int_equal(runs_of(sim, "ok"), 1);
+    assert_in_range(sim_call_count(sim), 120, 160);
+    assert_int_equal(sim_run_rows(sim), sim_call_count(sim));
+    sim_free(sim);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -153,6 +173,7 @@ int main(void)
         cmocka_unit_test(a_death_is_told_of_long_after_the_deadline),
         cmocka_unit_test(calls_of_what_is_given_up_are_told),
         cmocka_unit_test(outcomes_say_who_ended_the_call),
+        cmocka_unit_test(a_turn_that_waits_for_long_tells_of_all_its_calls),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

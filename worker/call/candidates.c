@@ -89,7 +89,12 @@ static void facts_of(const struct route_model *given, const struct route_ask *as
 
 /* ---- calls that only tried ---- */
 
-enum { PROBES_STEP = 8, ROWS_MAX = 50 }; /* the result has room for some notes beside them */
+enum {
+    PROBES_STEP = 8,
+    ROWS_MANY = 40,    /* the result has room for a few more, and for some notes */
+    PROBES_QUICK = 20, /* that are made as soon as the gate lets them */
+    PROBE_PAUSE_MS = 5000
+};
 
 static unsigned probes_of(const struct slot *slot)
 {
@@ -105,16 +110,21 @@ void candidate_probed(struct slot *slot, struct candidate *candidate)
 {
     if (probes_of(slot) % PROBES_STEP == 0) {
         unsigned room = slot->attempts_room + PROBES_STEP;
-        if (room > ROWS_MAX)
-            return;
-        /* And one for a hedge, as where they are first made (send.c). */
-        struct attempt *more = arena_array(&slot->job->arena, struct attempt, room + 1);
+        struct attempt *more =
+            arena_array(&slot->job->arena, struct attempt, candidate_rows(slot, room));
         memcpy(more, slot->attempts, slot->attempt * sizeof(*more));
         slot->row = &more[slot->row - slot->attempts];
         slot->attempts = more;
         slot->attempts_room = room;
     }
     candidate->probes++;
+    if (slot->attempt >= ROWS_MANY)
+        ledger_tell_so_far(slot);
+}
+
+int64_t candidate_probe_pause_ms(const struct candidate *candidate)
+{
+    return candidate->probes > PROBES_QUICK ? PROBE_PAUSE_MS : 0;
 }
 
 void candidate_probed_before(struct slot *slot)

@@ -10,8 +10,14 @@
 #include "worker/call/model.h"
 #include "worker/job.h"
 
-/* All calls of a slot are rows of its result. */
+/* All calls of a slot since it began are rows of its result. */
 #define SLOT_ATTEMPTS_MAX 64
+
+/* How many rows it needs that may make `room` calls in all; one more is for a hedge. */
+static inline size_t candidate_rows(const struct slot *slot, unsigned room)
+{
+    return room - slot->calls_before + 1;
+}
 
 struct candidate {
     const struct model *model;
@@ -39,8 +45,11 @@ static inline unsigned candidate_tries(const struct candidate *candidate)
     return candidate->attempts - candidate->probes;
 }
 /* Its call failed as the one that tried, for all who wait, whether the provider is back: that is
- * not held against it, as long as its rows have room. */
+ * not held against it. Where its rows become too many for a result they are told by themselves. */
 void candidate_probed(struct slot *slot, struct candidate *candidate);
+/* How long it waits at least for its next try, after one that told only that the provider is still
+ * away: who has tried often, because few others wait, tries less often. */
+int64_t candidate_probe_pause_ms(const struct candidate *candidate);
 /* What its candidates are known to have probed before its first call gets the same room. */
 void candidate_probed_before(struct slot *slot);
 

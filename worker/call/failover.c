@@ -337,8 +337,9 @@ static bool judge(struct slot *slot, struct candidate *c, const struct err *err)
         c->not_before_ms = now_ms;
     } else if (retry_pause(&rule, err, candidate_tries(c), now_ms, end_ms, loop_rand(worker->loop),
                            &pause_ms)) {
+        int64_t least_ms = slot->place.probed ? candidate_probe_pause_ms(c) : 0;
         metric_add(METRIC_call_retries_total, 1);
-        c->not_before_ms = now_ms + pause_ms;
+        c->not_before_ms = now_ms + (pause_ms > least_ms ? pause_ms : least_ms);
     } else {
         c->out = !PLANTED(53) || slot->candidate_count == 1;
     }

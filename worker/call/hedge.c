@@ -50,7 +50,8 @@ static bool has_room(const struct slot *slot)
 {
     const struct worker *worker = slot->job->worker;
     return worker->calls_in_flight < (size_t)worker->conf->max_in_flight &&
-           list_empty(&worker->permit_queue) && slot->attempts_room < SLOT_ATTEMPTS_MAX &&
+           list_empty(&worker->permit_queue) &&
+           slot->attempts_room - slot->calls_before < SLOT_ATTEMPTS_MAX &&
            !arena_overflowed(&slot->job->arena);
 }
 

@@ -119,7 +119,7 @@ static bool job_waits_long(struct job *job, bool at_limit, struct put_off_reason
 static void remember_slot(const struct slot *slot, struct put_off_memo *memo, size_t *at)
 {
     memo->slot[slot->number] =
-        (struct put_off_slot){.calls = (unsigned char)(slot->calls_before + slot->attempt),
+        (struct put_off_slot){.calls = (uint32_t)(slot->calls_before + slot->attempt),
                               .part = (unsigned char)slot->part,
                               .reported = slot->reported};
     for (unsigned i = 0; i < slot->candidate_count; i++) {
@@ -128,8 +128,8 @@ static void remember_slot(const struct slot *slot, struct put_off_memo *memo, si
             (struct put_off_candidate){.model = str_hash(c->model->dialect.name),
                                        .slot = (unsigned char)slot->number,
                                        .part = (unsigned char)c->part,
-                                       .attempts = (unsigned char)c->attempts,
-                                       .probes = (unsigned char)c->probes,
+                                       .attempts = (uint32_t)c->attempts,
+                                       .probes = (uint32_t)c->probes,
                                        .out = c->out,
                                        .why = c->why,
                                        .named_time = c->named_time,

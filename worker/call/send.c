@@ -11,6 +11,7 @@
 #include "common/base/plant.h"
 #include "common/base/rand.h"
 #include "common/data/digest.h"
+#include "worker/call/candidates.h"
 #include "worker/call/hedge.h"
 #include "worker/call/listen.h"
 #include "worker/call/model.h"
@@ -51,7 +52,8 @@ static struct attempt *note_attempt(struct slot *slot)
     struct worker *worker = job->worker;
     struct slot *owner = slot_owner(slot);
     if (!owner->attempts)
-        owner->attempts = arena_array(&job->arena, struct attempt, owner->attempts_room + 1);
+        owner->attempts =
+            arena_array(&job->arena, struct attempt, candidate_rows(owner, owner->attempts_room));
     struct attempt *a = &owner->attempts[owner->attempt++];
     slot->row = a;
     char run_id[UUID_TEXT_LEN + 1];
