@@ -243,6 +243,56 @@ static void a_stream_does_not_outlast_the_deadline(void **state)
     sim_free(sim);
 }
 
+/* Servers send id and role at once, and may then think for ever. */
+static void an_event_without_a_token_is_no_beginning(void **state)
+{
+    static const char role[] =
+        "data: {\"id\":\"chatcmpl-1\",\"model\":\"m\",\"choices\":[{\"index\":0,"
+        "\"delta\":{\"role\":\"assistant\",\"content\":\"\"}}]}\n\n";
+    struct sim *sim = world(12);
+    (void)state;
+    sim_set(sim, "models.alpha.first_token_timeout", "300ms");
+    sim_set(sim, "models.alpha.idle_timeout", "20s");
+    sim_provider(
+        sim, "alpha",
+        (struct sim_reply){
+            .after_ms = 100, .first_ms = 10, .pieces = 2, .trouble = SIM_SILENT, .body = role});
+    sim_provider(sim, "alpha", (struct sim_reply){.after_ms = 100});
+    ask(sim, (struct sim_request){.id = "r1"});
+
+    assert_int_equal(sim_call_count(sim), 2);
+    assert_between(lasted(sim, 0), 300, 320);
+    assert_str(sim_part(sim, "r1", 0)->attempts.items[0].error_code, "provider_timeout");
+    sim_free(sim);
+}
+
+/* Of an answer, and of an error: a server that goes on for a minute holds neither back. */
+static void behind_the_end_nothing_is_waited_for(void **state)
+{
+    static const char *const ends[] = {
+        "data: {\"choices\":[{\"delta\":{\"content\":\"hi\"},\"finish_reason\":\"stop\"}]}\n\n"
+        "data: [DONE]\n\n",
+        "data: {\"error\":{\"message\":\"no\",\"type\":\"invalid_request_error\"}}\n\n"};
+    static char body[4000];
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        struct sim *sim = world(13);
+        size_t at = (size_t)snprintf(body, sizeof(body), "%s", ends[i]);
+        while (at < sizeof(body) - 8)
+            at += (size_t)snprintf(body + at, sizeof(body) - at, ": x\n\n");
+        sim_provider(
+            sim, "alpha",
+            (struct sim_reply){.after_ms = 60000, .first_ms = 10, .pieces = 200, .body = body});
+        ask(sim, (struct sim_request){.id = "r1"});
+
+        assert_int_equal(sim_call_count(sim), 1);
+        assert_between(lasted(sim, 0), 1000, 4000);
+        assert_str(sim_part(sim, "r1", 0)->error.code, i ? "provider_refused" : "");
+        assert_str(sim_part(sim, "r1", 0)->text, i ? "" : "hi");
+        sim_free(sim);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -257,6 +307,8 @@ int main(void)
         cmocka_unit_test(who_reads_along_is_told_that_there_is_no_answer),
         cmocka_unit_test(without_redis_the_reply_comes_all_the_same),
         cmocka_unit_test(a_stream_does_not_outlast_the_deadline),
+        cmocka_unit_test(an_event_without_a_token_is_no_beginning),
+        cmocka_unit_test(behind_the_end_nothing_is_waited_for),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -24,13 +24,19 @@ static struct loop *loop_of(const struct slot *slot)
 
 static bool said_something(const struct slot *slot)
 {
-    return slot->stream && slot->stream->answer_bytes > 0;
+    return slot->stream && stream_has_begun(slot->stream);
+}
+
+/* Whatever still comes does not matter. */
+static bool is_over(const struct slot *slot)
+{
+    return slot->stream && (slot->stream->over || slot->stream->failed);
 }
 
 /* When the silence has lasted too long, in loop time. */
 static int64_t patience_ends(const struct slot *slot)
 {
-    if (slot->stream && slot->stream->over)
+    if (is_over(slot))
         return slot->heard_ms + OVER_GRACE_MS;
     if (!said_something(slot))
         return slot->call_started_ms + slot->model->first_token_timeout_ms;
@@ -123,7 +129,7 @@ static bool read_piece(struct slot *slot, const struct http_reply *head, struct 
         open_stream(slot);
     stream_feed(slot->stream, bytes);
     read_chunks(slot, slot->stream);
-    if (begins(slot) || slot->stream->over) /* another limit holds from now on */
+    if (begins(slot) || is_over(slot)) /* another limit holds from now on */
         timer_set(loop_of(slot), &slot->silence, patience_ends(slot), timer_strikes, slot);
     return true;
 }
@@ -137,7 +143,8 @@ bool listen_piece(const struct http_reply *head, struct str bytes, void *context
 {
     struct slot *slot = context;
     must_be(slot, SLOT_MAGIC);
-    slot->heard_ms = loop_now_ms(loop_of(slot));
+    if (!is_over(slot)) /* else a server that goes on would hold the answer back */
+        slot->heard_ms = loop_now_ms(loop_of(slot));
     job_record(slot->job, &last_words_now);
     last_words_now.step = "listen";
     bool taken = read_piece(slot, head, bytes);

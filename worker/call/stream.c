@@ -174,6 +174,11 @@ enum stream_step stream_next(struct stream *stream, struct stream_chunk *ret)
     return stream->failed ? STREAM_FAILED : STREAM_OVER;
 }
 
+bool stream_has_begun(const struct stream *stream)
+{
+    return stream->text.len || stream->reasoning.len || stream->refusal.len || stream->call_count;
+}
+
 static struct value call_value(const struct stream_call *call, struct arena *arena)
 {
     struct value *function = value_map_new(arena, 2), *item = value_map_new(arena, 3);

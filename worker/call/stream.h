@@ -100,6 +100,8 @@ struct stream *stream_new(const struct provider *provider, const struct stream_l
 void stream_feed(struct stream *stream, struct str bytes);
 /* STREAM_OVER and STREAM_FAILED stay. */
 enum stream_step stream_next(struct stream *stream, struct stream_chunk *ret);
+/* A token came, of text, reasoning or a call; ids and roles are none. */
+bool stream_has_begun(const struct stream *stream);
 /* The body has ended; stream_next() may still have a chunk of what stood behind its last line end.
  */
 void stream_close(struct stream *stream, enum stream_end end);
