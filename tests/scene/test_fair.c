@@ -254,6 +254,33 @@ static void what_is_read_past_is_kept_while_there_is_room(void **state)
     assert_between(again[2], 200, 300);
 }
 
+/* A provider says of one answer that it had a billion tokens. */
+static void one_odd_count_does_not_put_a_tenant_behind_all_others(void **state)
+{
+    struct sim *sim = world(12, 100, "1");
+    (void)state;
+    sim_provider_now(sim, "alpha",
+                     (struct sim_reply){.after_ms = 100,
+                                        .body = "{\"choices\":[{\"message\":{\"content\":\"hi\"}}],"
+                                                "\"usage\":{\"prompt_tokens\":10,"
+                                                "\"completion_tokens\":999999999}}"});
+    sim_provider(sim, "alpha",
+                 (struct sim_reply){.after_ms = 100,
+                                    .body = "{\"choices\":[{\"message\":{\"content\":\"hi\"}}],"
+                                            "\"usage\":{\"prompt_tokens\":10,"
+                                            "\"completion_tokens\":50}}"});
+    sim_worker(sim, "w1");
+    publish(sim, "light", "l", 1);
+    sim_run_ms(sim, 3000);
+    publish(sim, "heavy", "h", 2000);
+    sim_run_ms(sim, 1000);
+    size_t from = sim_call_count(sim);
+    publish(sim, "light", "m", 1);
+    sim_run_ms(sim, 100000); /* of the 200 s that all take */
+    assert_between(calls_before(sim, "heavy/", "light/", from), 0, 400);
+    sim_free(sim);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -268,6 +295,7 @@ int main(void)
         cmocka_unit_test(for_permits_tenants_go_by_turns_too),
         cmocka_unit_test(a_request_of_nobody_is_refused_as_ever),
         cmocka_unit_test(what_is_read_past_is_kept_while_there_is_room),
+        cmocka_unit_test(one_odd_count_does_not_put_a_tenant_behind_all_others),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -302,6 +302,29 @@ static void where_others_use_the_key_the_fleet_waits_for_them(void **state)
     sim_free(sim);
 }
 
+/* A billion tokens of one answer are counted for a minute, and not expected of all others. */
+static void one_odd_count_does_not_make_all_that_follows_look_large(void **state)
+{
+    struct sim *sim = world(15, "0", "100000");
+    (void)state;
+    sim_provider_now(sim, "alpha",
+                     (struct sim_reply){.after_ms = 30,
+                                        .body = "{\"choices\":[{\"message\":{\"content\":\"hi\"}}],"
+                                                "\"usage\":{\"prompt_tokens\":999999999,"
+                                                "\"completion_tokens\":999999999}}"});
+    sim_provider(sim, "alpha", (struct sim_reply){.after_ms = 30});
+    sim_worker(sim, "w1");
+    publish(sim, 0, 1);
+    sim_run_ms(sim, 2 * WINDOW_MS);
+    for (int i = 1; i <= 120; i++) {
+        publish(sim, i, i + 1);
+        sim_run_ms(sim, 1000);
+    }
+    assert_between(sim_call_count(sim), 115, 121);
+    assert_true(sim_settle(sim));
+    sim_free(sim);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -320,6 +343,7 @@ int main(void)
         cmocka_unit_test(a_limit_is_learned_from_the_provider_s_headers),
         cmocka_unit_test(what_headers_say_does_not_count_where_it_is_off),
         cmocka_unit_test(where_others_use_the_key_the_fleet_waits_for_them),
+        cmocka_unit_test(one_odd_count_does_not_make_all_that_follows_look_large),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

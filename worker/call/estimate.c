@@ -6,7 +6,7 @@
 #include <math.h>
 
 enum { MESSAGE_BYTES = 32, IMAGE_BYTES = 4000, TELLING_BYTES = 128 };
-static const double bytes_per_token_first = 4, output_first = 256, weight = 1.0 / 16;
+static const double bytes_per_token_first = 4, output_first = 256, weight = 1.0 / 16, odd = 16;
 
 static size_t strings_of(const struct value *value)
 {
@@ -65,20 +65,25 @@ int64_t estimate_cost(const struct estimate *estimate, size_t bytes, int64_t out
     return (int64_t)ceil(input * price_input + (output > 0 ? output * price_output : 0));
 }
 
-static double moved(double learned, double seen)
+/* One odd count, in which nobody used a billion tokens, must not make all that follows look large:
+ * it teaches no more than sixteen times of what is usual. */
+static double moved(double learned, double seen, double usual)
 {
+    double most = odd * (learned > usual ? learned : usual);
+    seen = seen < most ? seen : most;
     return learned > 0 ? learned + (seen - learned) * weight : seen;
 }
 
 void estimate_learn(struct estimate *estimate, size_t bytes, int64_t input, int64_t output)
 {
     if (input > 0 && bytes >= TELLING_BYTES) {
-        estimate->bytes = moved(estimate->bytes, (double)bytes);
-        estimate->tokens = moved(estimate->tokens, (double)input);
+        double usual = (double)bytes / bytes_per_token_first;
+        estimate->tokens = moved(estimate->tokens, (double)input, usual);
+        estimate->bytes = moved(estimate->bytes, (double)bytes, (double)bytes);
     } else if (input > 0 && bytes > 0) {
         double more = (double)input - (double)bytes / bytes_per_token_first;
-        estimate->more = moved(estimate->more, more > 0 ? more : 0);
+        estimate->more = moved(estimate->more, more > 0 ? more : 0, output_first);
     }
     if (output > 0)
-        estimate->output = moved(estimate->output, (double)output);
+        estimate->output = moved(estimate->output, (double)output, output_first);
 }

@@ -15,6 +15,7 @@ enum {
     IDLE_MS = 30000,     /* then a tenant with nothing to do is forgotten */
     PARTS_AT_LEAST = 4,  /* requests a queue may keep whole, however many tenants there are */
     OUTPUT_FIRST = 256,  /* tokens of an answer, while none was seen */
+    ODD = 64,            /* times of what is usual: nobody has used so many */
     PARKED_COPIES = 3,   /* what a parked job needs, in sizes of its record */
     GLANCE_BYTES_MAX = 1 << 26
 };
@@ -380,13 +381,22 @@ static int64_t tokens_of(const struct job *job, int64_t *ret_output, bool *ret_u
     return input + output;
 }
 
+/* One odd count of a provider, billions of tokens, must not put its tenant behind all others for
+ * hours. Requests of 16 models, each asked again, stay far below. */
+static int64_t not_odd(int64_t tokens, double usual)
+{
+    double most = ODD * (usual > OUTPUT_FIRST ? usual : OUTPUT_FIRST);
+    return (double)tokens < most ? tokens : (int64_t)most;
+}
+
 void ahead_ended(struct job *job, bool ok)
 {
     struct intake *intake = job->worker->intake;
     struct tenant_queue *queue = job->queue;
     int64_t output;
     bool unknown;
-    int64_t tokens = tokens_of(job, &output, &unknown);
+    int64_t tokens = not_odd(tokens_of(job, &output, &unknown), (double)job->cost);
+    output = not_odd(output, queue->output);
     if (tokens < SHARE_COST_MIN)
         tokens = SHARE_COST_MIN;
     if (unknown && tokens < job->cost)
