@@ -325,6 +325,27 @@ static void one_odd_count_does_not_make_all_that_follows_look_large(void **state
     sim_free(sim);
 }
 
+/* One reply, perhaps of another server, says one request a minute; all others say nothing. */
+static void a_limit_that_was_said_once_is_forgotten(void **state)
+{
+    struct sim *sim = sim_new(16);
+    (void)state;
+    sim_set(sim, "default_model", "alpha");
+    sim_provider(
+        sim, "alpha",
+        (struct sim_reply){.after_ms = 30, .headers = "x-ratelimit-limit-requests: 1\r\n"});
+    sim_provider(sim, "alpha", (struct sim_reply){.after_ms = 30});
+    sim_worker(sim, "w1");
+    publish(sim, 0, 1);
+    sim_run_ms(sim, 1000);
+    publish(sim, 1, 100); /* all of them wait there, and nobody comes behind them */
+    sim_run_ms(sim, 5 * WINDOW_MS);
+    assert_true(sim_settle(sim));
+    assert_int_equal(sim_call_count(sim), 100);
+    assert_true(sim_now_ms(sim) - sim_call(sim, 0)->at_ms < 6 * WINDOW_MS);
+    sim_free(sim);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -344,6 +365,7 @@ int main(void)
         cmocka_unit_test(what_headers_say_does_not_count_where_it_is_off),
         cmocka_unit_test(where_others_use_the_key_the_fleet_waits_for_them),
         cmocka_unit_test(one_odd_count_does_not_make_all_that_follows_look_large),
+        cmocka_unit_test(a_limit_that_was_said_once_is_forgotten),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -103,7 +103,7 @@ static void fill_row(struct slot *slot, const struct err *err)
 
 static void settle_limits(struct slot *slot, const struct err *err)
 {
-    if (slot->quota)
+    if (slot->quota && (!err->code || slot->reply.rate_headers.len))
         quota_told(slot->quota, &slot->share, slot->reply.rate_headers);
     if (slot->quota && err->code == ERR_PROVIDER_RATE && err->retry_after_ms > 0)
         quota_refused(slot->quota, &slot->share, err->retry_after_ms);

@@ -15,8 +15,11 @@
 enum {
     ID_BYTES_MAX = 512,
     MODELS_BYTES_MAX = 65536,
-    TOKENS_SPARE = 100 /* one in so many is kept back */
+    TOKENS_SPARE = 100, /* one in so many is kept back */
+    SILENT_MAX = 4      /* answers in a row without a learned limit: then it is forgotten */
 };
+
+static const struct told nothing_told = {{-1, -1}, {-1, -1}};
 
 /* What a budget is in the configuration: by kind of period, in millionths of a dollar; 0: none. */
 struct budgets {
@@ -59,6 +62,7 @@ struct quota {
     int64_t requests, tokens; /* a minute, by the configuration */
     bool learns;
     struct told told; /* by the provider's headers */
+    unsigned silent;  /* answers in a row that did not say it */
     double price_input, price_output;
     struct estimate estimate;
     struct crowd crowd;
@@ -247,7 +251,7 @@ struct quota *quota_of(struct quotas *quotas, const struct quota_spec *spec)
         quota->id = xstrndup(spec->id);
         quota->name = xstrndup(spec->name);
         crowd_init(&quota->crowd);
-        quota->told = (struct told){{-1, -1}, {-1, -1}};
+        quota->told = nothing_told;
         map_add(&quotas->by_id, &quota->node, str_of(quota->id));
     }
     bool again = quota->round == quotas->round;
@@ -377,14 +381,37 @@ static struct limit *rate_at(const struct quota *quota, const struct limit_place
     return last && str_is(limit_name(last), quota->id) ? last : NULL; /* by quota_fill() */
 }
 
+static bool says_limit(const struct told *told)
+{
+    return told->requests.limit > 0 || told->tokens.limit > 0;
+}
+
+/* It was said once, or by another server: whoever waits there would do so for as long as there are
+ * requests. */
+static void forget_told(struct quota *quota)
+{
+    quota->told = nothing_told;
+    quota->silent = 0;
+    quota->quotas->current++;
+    quotas_end(quota->quotas);
+}
+
 void quota_told(struct quota *quota, struct limit_place *place, struct str headers)
 {
     struct limit *limit = rate_at(quota, place);
-    if (!quota->learns || str_empty(headers))
+    struct told told;
+    told_read(headers, &told);
+    if (!quota->learns)
         return;
-    told_read(headers, &quota->told);
+    if (!says_limit(&told)) {
+        if (says_limit(&quota->told) && ++quota->silent >= SILENT_MAX)
+            forget_told(quota);
+        return;
+    }
+    quota->silent = 0;
+    quota->told = told;
     if (limit)
-        limit_told(limit, &quota->told);
+        limit_told(limit, &told);
 }
 
 void quota_refused(struct quota *quota, struct limit_place *place, int64_t pause_ms)

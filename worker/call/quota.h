@@ -68,9 +68,10 @@ void quota_refusal(const struct quota *quota, const struct quota_caller *caller,
 /* What became of the call: its tokens and its cost (INT_ABSENT: there is no price). */
 void quota_settle(struct quota *quota, struct limit_place *place, const struct usage *usage,
                   int64_t cost, bool is_free);
-/* The headers of a reply that speak of rate limits (reset.h). Limits that the configuration leaves
- * open are learned from them; where less is left than we know of, the fleet is told. The call is
- * not settled yet. */
+/* The headers of a reply that speak of rate limits (reset.h), absent when an answer has none.
+ * Limits that the configuration leaves open are learned from them, and forgotten when answers do
+ * not say them any more; where less is left than we know of, the fleet is told. The call is not
+ * settled yet. */
 void quota_told(struct quota *quota, struct limit_place *place, struct str headers);
 /* The provider itself says that it is too much for this key and model: the fleet rests. The call is
  * not settled yet. */
