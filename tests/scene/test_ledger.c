@@ -165,6 +165,42 @@ static void a_turn_that_waits_for_long_tells_of_all_its_calls(void **state)
     sim_free(sim);
 }
 
+/* 12.0 is a count; a text, a negative number, one beyond all, and none at all are not. */
+static void tokens_that_cannot_be_read_cost_nobody_knows_what(void **state)
+{
+    static const struct {
+        const char *usage;
+        int64_t tokens, cost;
+    } cases[] = {
+        {"{\"prompt_tokens\":12.0,\"completion_tokens\":5.0}", 17, 17},
+        {"{\"prompt_tokens\":12,\"completion_tokens\":\"5\"}", 12, 12},
+        {"{\"prompt_tokens\":-12,\"completion_tokens\":1e308}", 0, 0},
+        {"{\"prompt_tokens\":9223372036854775808}", 0, 0},
+        {"{\"prompt_tokens\":{}}", 0, 0},
+        {"{}", 0, 0},
+        {"[]", 0, 0},
+    };
+    char body[300];
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct sim *sim = world(20 + i, 10);
+        sim_set(sim, "models.alpha.price_input", "1");
+        sim_set(sim, "models.alpha.price_output", "1");
+        snprintf(body, sizeof(body),
+                 "{\"choices\":[{\"message\":{\"content\":\"hi\"}}],\"usage\":%s}", cases[i].usage);
+        sim_provider_now(sim, "alpha", (struct sim_reply){.after_ms = 10, .body = body});
+        sim_publish(sim, (struct sim_request){.id = "r1"});
+        sim_worker(sim, "w1");
+        assert_true(sim_settle(sim));
+        assert_int_equal(sim_usage_rows(sim), 1);
+        assert_int_equal(tokens_of(sim), cases[i].tokens);
+        assert_int_equal(sim_usage_row(sim, 0)->cost_microusd, cases[i].cost);
+        assert_int_equal(sim_part(sim, "r1", 0)->cost_microusd,
+                         cases[i].tokens ? cases[i].cost : INT_ABSENT);
+        sim_free(sim);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -174,6 +210,7 @@ int main(void)
         cmocka_unit_test(calls_of_what_is_given_up_are_told),
         cmocka_unit_test(outcomes_say_who_ended_the_call),
         cmocka_unit_test(a_turn_that_waits_for_long_tells_of_all_its_calls),
+        cmocka_unit_test(tokens_that_cannot_be_read_cost_nobody_knows_what),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -91,10 +91,9 @@ static void fill_row(struct slot *slot, const struct err *err)
     a->outcome = ledger_outcome(slot, err);
     if (slot->sends > 1)
         ledger_note_resent(slot_owner(slot), a);
-    if (slot->answer.usage_known || slot->answer.usage.input) { /* also of half an answer */
-        a->usage = slot->answer.usage;
+    a->usage = slot->answer.usage;         /* also of half an answer */
+    if (a->usage.input || a->usage.output) /* else it was not told, or not so that we can read it */
         a->cost_microusd = model_cost_microusd(slot->model, &a->usage);
-    }
     if (!err->code)
         return;
     a->error_code = str_of(err_name(err->code));

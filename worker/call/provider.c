@@ -297,8 +297,12 @@ bool provider_read_json(const struct provider_reply *reply, struct arena *arena,
 
 int64_t provider_count(const struct value *map, const char *key)
 {
-    int64_t n = value_get_int(map, key, 0);
-    return n < 0 || n > PROVIDER_TOKENS_MAX ? 0 : n;
+    const struct value *value = value_get(map, str_of(key));
+    double n = !value                      ? 0
+               : value->kind == VALUE_INT  ? (double)value->number
+               : value->kind == VALUE_REAL ? value->real /* 12.0, as some write it */
+                                           : 0;
+    return n >= 0 && n <= PROVIDER_TOKENS_MAX ? (int64_t)n : 0;
 }
 
 void provider_cap_usage(struct usage *usage)
