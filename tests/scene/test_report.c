@@ -147,6 +147,33 @@ static void a_refused_commit_is_repeated_though_nothing_else_comes(void **state)
     sim_free(sim);
 }
 
+/* U+0000, which PostgreSQL cannot store, and a finish reason that is none. */
+static void an_odd_character_costs_no_answer(void **state)
+{
+    static const char body[] =
+        "{\"choices\":[{\"message\":{\"role\":\"assistant\",\"content\":\"a\\u0000b\","
+        "\"tool_calls\":[{\"id\":\"c\\u0000\",\"type\":\"function\",\"function\":"
+        "{\"name\":\"f\",\"arguments\":\"\\u0000\"}}]},\"finish_reason\":\"\\u0000-234567890-"
+        "234567890"
+        "-234567890-234567890-234567890-234567890-234567890\"}]}";
+    struct sim *sim = world(20);
+    (void)state;
+    sim_provider_now(sim, "alpha", (struct sim_reply){.after_ms = 10, .body = body});
+    sim_worker(sim, "w1");
+    publish(sim, 1);
+    assert_true(sim_settle(sim));
+    expect_all(sim, 1);
+    const struct result *part = sim_part(sim, "r0", 0);
+    const struct value *call = &value_get_list(part->message, "tool_calls")->items[0];
+    assert_str(part->text, "a\xef\xbf\xbd"
+                           "b");
+    assert_str(value_get_str(call, "id"), "c\xef\xbf\xbd");
+    assert_str(value_get_str(value_get_map(call, "function"), "arguments"), "\xef\xbf\xbd");
+    assert_true(str_starts(part->finish_reason, STR("\xef\xbf\xbd-234567890")));
+    assert_int_equal(part->finish_reason.len, 64);
+    sim_free(sim);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -157,6 +184,7 @@ int main(void)
         cmocka_unit_test(a_result_too_large_for_its_topic_becomes_a_part_that_says_so),
         cmocka_unit_test(a_broker_that_is_away_for_a_while_costs_time_only),
         cmocka_unit_test(a_refused_commit_is_repeated_though_nothing_else_comes),
+        cmocka_unit_test(an_odd_character_costs_no_answer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
