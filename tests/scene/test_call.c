@@ -574,6 +574,27 @@ static void a_provider_that_comes_and_goes_loses_nobody(void **state)
     }
 }
 
+/* Some servers have it in every reply; to ask again would be paid again. */
+static void a_member_named_error_that_says_nothing_is_no_error(void **state)
+{
+    static const char *const nothing[] = {"null", "false", "\"\"", "{}"};
+    char body[200];
+    (void)state;
+    for (size_t i = 0; i < 4; i++) {
+        struct sim *sim = sim_new(80 + i);
+        sim_set(sim, "default_model", "alpha");
+        snprintf(body, sizeof(body),
+                 "{\"error\":%s,\"choices\":[{\"message\":{\"content\":\"hi\"}}]}", nothing[i]);
+        sim_provider(sim, "alpha", (struct sim_reply){.after_ms = 10, .body = body});
+        sim_worker(sim, "w1");
+        sim_publish(sim, (struct sim_request){.id = "r1"});
+        assert_true(sim_settle(sim));
+        assert_int_equal(sim_call_count(sim), 1);
+        assert_str(sim_part(sim, "r1", 0)->text, "hi");
+        sim_free(sim);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -600,6 +621,7 @@ int main(void)
         cmocka_unit_test(retries_in_vain_are_a_share_of_the_requests),
         cmocka_unit_test(retries_that_help_are_not_held_back),
         cmocka_unit_test(a_provider_that_comes_and_goes_loses_nobody),
+        cmocka_unit_test(a_member_named_error_that_says_nothing_is_no_error),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -207,10 +207,27 @@ static bool read_choice(const struct openai_form *form, const struct value *docu
     return openai_form_finish(form, value_get_str(choice, "finish_reason"), ret, err);
 }
 
+/* Some servers have the member in every reply: null, false, "" or {} says that there is none. */
+static bool says_error(const struct value *error)
+{
+    switch (error ? error->kind : VALUE_NULL) {
+    case VALUE_NULL:
+        return false;
+    case VALUE_BOOL:
+        return error->truth;
+    case VALUE_STR:
+        return error->text.len > 0;
+    case VALUE_MAP:
+        return error->count > 0;
+    default:
+        return true;
+    }
+}
+
 const struct value *openai_form_find_error(const struct value *document)
 {
     const struct value *error = value_get(document, STR("error"));
-    if (error && error->kind != VALUE_NULL)
+    if (says_error(error))
         return error;
     return str_is(value_get_str(document, "object"), "error") ? document : NULL;
 }
