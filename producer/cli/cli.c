@@ -32,6 +32,27 @@ extern char **environ;
 
 /* ---- messages ---- */
 
+/* The two that a table makes itself: bold, and no more. */
+static bool is_own(const char *at, size_t left)
+{
+    return left >= 4 && (memcmp(at, "\033[1m", 4) == 0 || memcmp(at, "\033[0m", 4) == 0);
+}
+
+void cli_tame(char *text, size_t len)
+{
+    for (size_t i = 0; i < len; i++) {
+        unsigned char c = (unsigned char)text[i],
+                      next = i + 1 < len ? (unsigned char)text[i + 1] : 0;
+        if (c == '\033' && is_own(text + i, len - i)) {
+            i += 3;
+        } else if (c == 0xc2 && next >= 0x80 && next < 0xa0) {
+            text[i] = text[i + 1] = ' ';
+        } else if ((c < ' ' && c != '\n' && c != '\t') || c == 0x7f) {
+            text[i] = ' ';
+        }
+    }
+}
+
 __attribute__((format(printf, 1, 0))) static void say(const char *format, va_list args)
 {
     struct buf text;
@@ -40,6 +61,8 @@ __attribute__((format(printf, 1, 0))) static void say(const char *format, va_lis
     buf_vprintf(&text, format, args);
     buf_add_char(&text, '\n');
     log_redact_text(text.data, text.len);
+    if (isatty(STDERR_FILENO))
+        cli_tame(text.data, text.len);
     fwrite(text.data, 1, text.len, stderr);
     buf_done(&text);
 }
@@ -69,8 +92,10 @@ int cli_fail(const struct cli *cli, const struct err *err)
     }
 }
 
-int cli_out(const struct buf *text)
+int cli_out(struct buf *text)
 {
+    if (text->data && isatty(STDOUT_FILENO))
+        cli_tame(text->data, text->len);
     if (fwrite(text->data ? text->data : "", 1, text->len, stdout) == text->len &&
         fflush(stdout) == 0)
         return EXIT_OK;

@@ -88,8 +88,11 @@ bool cli_option_duration(const struct cli *cli, const char *name, int64_t *ret_m
 /* "quern: text" on stderr, secrets blanked; the exit code that fits the error. */
 int cli_fail(const struct cli *cli, const struct err *err);
 void cli_say(const char *format, ...) __attribute__((format(printf, 1, 2))); /* on stderr */
-/* Writes all of it to stdout; an exit code. */
-int cli_out(const struct buf *text);
+/* Writes all of it to stdout, to a terminal tamed; an exit code. */
+int cli_out(struct buf *text);
+/* Blanks what would steer a terminal: answers and errors are other people's. Line breaks and tabs
+ * stay, and a table's bold. */
+void cli_tame(char *text, size_t len);
 
 /* What the configuration file says to one table; ERR_CONFIG. */
 bool cli_load(struct cli *cli, const struct conf_row *rows, const char *ignore_sections,

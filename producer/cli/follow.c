@@ -72,9 +72,11 @@ static void take_entry(struct follow *follow, const struct redis_reply *fields)
         copy_text(follow->end, sizeof(follow->end), end);
         return;
     }
-    struct str text = field(fields, "text");
-    fwrite(text.data, 1, text.len, stdout);
-    fflush(stdout);
+    struct buf text;
+    buf_init(&text, field(fields, "text").len + 1);
+    buf_add_str(&text, field(fields, "text"));
+    cli_out(&text);
+    buf_done(&text);
 }
 
 /* [[id, [field, value, ..]], ..] */

@@ -55,6 +55,17 @@ static void columns_are_as_wide_as_their_cells(void **state)
     buf_done(&text);
 }
 
+/* What a model or a provider said, on its way to a terminal. */
+static void what_others_say_does_not_steer_the_terminal(void **state)
+{
+    char text[] = "a\033]52;c;aGk=\007b\r\n\tc\xc2\x9b"
+                  "31m caf\xc3\xa9 \x7f\033[1mbold\033[0m\033[2J\033[1\xc2";
+    (void)state;
+    cli_tame(text, sizeof(text) - 1);
+    assert_string_equal(text,
+                        "a ]52;c;aGk= b \n\tc  31m caf\xc3\xa9  \033[1mbold\033[0m [2J [1\xc2");
+}
+
 static void counts_and_durations_are_readable(void **state)
 {
     (void)state;
@@ -161,6 +172,7 @@ static void every_command_has_help_and_a_unique_name(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        TEST(what_others_say_does_not_steer_the_terminal),
         TEST(columns_are_as_wide_as_their_cells),
         TEST(counts_and_durations_are_readable),
         TEST(lines_are_read_whole_and_bounded),
