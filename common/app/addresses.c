@@ -28,6 +28,20 @@ struct str address_host(struct str url)
     return str_slice(host, 0, str_index(host, ':'));
 }
 
+bool address_plain(struct str url)
+{
+    struct str place = authority(url), host = address_host(url);
+    struct str rest = str_slice(url, 0, str_index(url, '\\'));
+    int64_t port;
+    if (rest.len < url.len || str_index(place, '@') < place.len || str_empty(host))
+        return false;
+    if (str_starts(host, STR("[")) && !str_ends(host, STR("]")))
+        return false;
+    rest = str_slice(place, host.len, place.len);
+    return str_empty(rest) ||
+           (rest.data[0] == ':' && str_to_i64(str_slice(rest, 1, rest.len), 1, 65535, &port));
+}
+
 static bool begins_with(struct str url, struct str prefix)
 {
     if (url.len < prefix.len || !str_eq_nocase(str_slice(url, 0, prefix.len), prefix))

@@ -14,6 +14,8 @@
 
 /* The host of an http or https address, without user, port and path; "" when it has none. */
 struct str address_host(struct str url);
+/* A host, or a host and a port, and no user: whose host it is then, nobody can take for another. */
+bool address_plain(struct str url);
 /* No entry at all allows every address. */
 bool address_allowed(struct str url, const struct conf_strs *allowed);
 

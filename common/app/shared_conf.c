@@ -178,6 +178,17 @@ static bool is_header_name(struct str s)
     return s.len > 0;
 }
 
+/* They say where a body ends, or which call it is; a second one would say it otherwise. */
+static bool is_ours(struct str name)
+{
+    static const char *const names[] = {"content-length", "transfer-encoding", "expect",
+                                        "connection",     "x-request-id",      "idempotency-key"};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        if (str_eq_nocase(name, str_of(names[i])))
+            return true;
+    return false;
+}
+
 static bool check_headers(const struct model_conf *model, struct err *err)
 {
     const struct conf_props *headers = &model->headers;
@@ -186,6 +197,12 @@ static bool check_headers(const struct model_conf *model, struct err *err)
         if (!is_header_name(headers->keys[i]) || conf_has_control(headers->values[i]))
             return refuse_model(model, "headers",
                                 "has a name that is none for a header, or a line break in it", err);
+    for (size_t i = 0; i < headers->count; i++)
+        if (is_ours(headers->keys[i]))
+            return refuse_model(model, "headers",
+                                "has Content-Length, Transfer-Encoding, Expect, Connection, "
+                                "X-Request-Id or Idempotency-Key, which are the worker's own",
+                                err);
     if (headers->count > HEADERS_MAX)
         return refuse_model(model, "headers", "has more than 12 names", err);
     return true;
@@ -204,6 +221,11 @@ static bool check_base_url(const struct model_conf *model, struct err *err)
         return refuse_model(model, "base_url", "must begin with http:// or https://", err);
     if (conf_has_control(url))
         return refuse_model(model, "base_url", "has a line break in it", err);
+    if (!str_empty(url) && !address_plain(url))
+        return refuse_model(model, "base_url",
+                            "must name a host, or a host and a port, and no user: a password "
+                            "belongs into headers",
+                            err);
     if (str_index(url, '?') < url.len || str_index(url, '#') < url.len ||
         str_index(url, ' ') < url.len)
         return refuse_model(model, "base_url",
