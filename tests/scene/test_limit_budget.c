@@ -218,6 +218,20 @@ static void a_budget_is_kept_while_the_store_is_asked_for_it(void **state)
     }
 }
 
+/* A tenth of a millionth of a dollar is little, and not none. */
+static void a_budget_below_all_prices_lets_nobody_in(void **state)
+{
+    (void)state;
+    struct sim *sim = world(30);
+    sim_set(sim, "tenants.acme.budget_day", "0.0000001");
+    sim_worker(sim, "w1");
+    publish(sim, "a", 0, 3, "acme");
+    assert_true(sim_settle(sim));
+    assert_int_equal(ended(sim, "a", 3, "acme", "failed"), 3);
+    assert_int_equal(sim_call_count(sim), 0);
+    sim_free(sim);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -230,6 +244,7 @@ int main(void)
         cmocka_unit_test(without_redis_no_more_is_spent_either),
         cmocka_unit_test(a_budget_is_kept_while_the_store_is_asked_for_it),
         cmocka_unit_test(calls_without_a_price_cost_nothing),
+        cmocka_unit_test(a_budget_below_all_prices_lets_nobody_in),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

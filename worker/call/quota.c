@@ -162,9 +162,11 @@ void quotas_free(struct quotas *quotas)
     free(quotas);
 }
 
+/* What is less than that is not none: nothing may be spent of it. */
 static int64_t microusd(double dollars)
 {
-    return dollars > 0 ? (int64_t)llround(dollars * 1e6) : 0;
+    int64_t rounded = dollars > 0 ? (int64_t)llround(dollars * 1e6) : 0;
+    return dollars > 0 && rounded == 0 ? 1 : rounded;
 }
 
 /* Tokens are known when the answer is there: until then what was thought too few of is made up for
