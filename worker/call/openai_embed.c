@@ -49,6 +49,18 @@ bool openai_form_embed_encode(const struct provider_embed *embed,
     return true;
 }
 
+/* An index that is no number is none of ours: its vector would be taken for another text's. */
+static int64_t place_of(const struct value *item, uint32_t otherwise)
+{
+    const struct value *index = value_get(item, STR("index"));
+    if (!index || index->kind == VALUE_NULL)
+        return otherwise;
+    if (index->kind == VALUE_REAL && index->real >= 0 && index->real < UINT32_MAX &&
+        index->real == (double)(int64_t)index->real)
+        return (int64_t)index->real;
+    return index->kind == VALUE_INT ? index->number : -1;
+}
+
 static bool read_vectors(const struct value *document, const struct prompt *prompt,
                          struct arena *arena, struct answer *ret, struct err *err)
 {
@@ -58,8 +70,7 @@ static bool read_vectors(const struct value *document, const struct prompt *prom
         return false;
     for (uint32_t i = 0; i < data->count; i++) {
         const struct value *item = &data->items[i];
-        if (!embed_put(&vectors, value_get_int(item, "index", i), value_get(item, STR("embedding")),
-                       err))
+        if (!embed_put(&vectors, place_of(item, i), value_get(item, STR("embedding")), err))
             return false;
     }
     embed_end(&vectors, ret);

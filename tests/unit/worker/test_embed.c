@@ -117,6 +117,42 @@ static void a_vector_has_its_limit_too(void **state)
     assert_int_equal(err.code, ERR_PROVIDER_BAD_REPLY);
 }
 
+/* Two vectors whose order only their index tells. */
+static void an_index_that_cannot_be_read_is_no_place(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *first, *second;
+        int place; /* of the first vector; -1: refused */
+    } cases[] = {{"1", "0", 1},
+                 {"0", "1", 0},
+                 {"1.0", "0.0", 1},
+                 {"null", "null", 0},
+                 {"\"1\"", "\"0\"", -1},
+                 {"0.5", "1", -1},
+                 {"18446744073709551616", "0", -1},
+                 {"1e300", "0", -1},
+                 {"[1]", "0", -1},
+                 {"true", "0", -1},
+                 {"1", "1", -1},
+                 {"-0.0", "1", 0}};
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct answer answer;
+        struct err err;
+        buf_clear(&body);
+        buf_printf(&body,
+                   "{\"data\":[{\"index\":%s,\"embedding\":[1]},{\"index\":%s,\"embedding\":[2]}]}",
+                   cases[i].first, cases[i].second);
+        bool good = decode("openai", 2, &answer, &err);
+        if (good != (cases[i].place >= 0))
+            fail_msg("%s", buf_str(&body).data);
+        if (!good)
+            assert_int_equal(err.code, ERR_PROVIDER_BAD_REPLY);
+        else
+            assert_true(str_is(answer.embeddings.items[cases[i].place], "AACAPw=="));
+    }
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, begin, end)
 
 int main(void)
@@ -125,6 +161,7 @@ int main(void)
         TEST(the_largest_request_of_a_usual_model_is_read),
         TEST(more_numbers_than_a_document_may_have_are_too_big),
         TEST(a_vector_has_its_limit_too),
+        TEST(an_index_that_cannot_be_read_is_no_place),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
