@@ -2,7 +2,8 @@
  * reply.c -- see reply.h.
  *
  * Both ways lead through struct reply, so a reply that is made again after a death says the same.
- * A reply that would not fit into a record is sent without the texts and vectors of its parts.
+ * A reply that would not fit into a record is sent without the texts and vectors of its parts, and
+ * if that is not enough, as one that says so: JSON may need six bytes for one of the answer's.
  */
 #include "aggregator/settle/reply.h"
 
@@ -11,18 +12,47 @@
 #include "common/base/plant.h"
 #include "common/data/json.h"
 
-static void write_reply(struct reply *reply, struct buf *ret)
+static bool writes(const struct reply *reply, struct buf *ret)
 {
-    contract_write(&contract_reply, reply, ENCODING_JSON, ret);
-    if (!ret->overflowed)
-        return;
     buf_clear(ret);
     ret->overflowed = false;
+    contract_write(&contract_reply, reply, ENCODING_JSON, ret);
+    return !ret->overflowed;
+}
+
+static void drop_parts(struct reply *reply)
+{
     for (size_t i = 0; i < reply->merge.parts.count; i++) {
         reply->merge.parts.items[i].text = (struct str){0};
         reply->merge.parts.items[i].embeddings = (struct str_list){0};
     }
-    contract_write(&contract_reply, reply, ENCODING_JSON, ret);
+}
+
+static void write_too_big(const struct reply *whole, struct buf *ret)
+{
+    struct reply reply;
+    contract_init(&contract_reply, &reply);
+    reply.request_id = whole->request_id;
+    reply.tenant = whole->tenant;
+    reply.session = whole->session;
+    reply.turn = whole->turn;
+    reply.status = STR("failed");
+    reply.usage = whole->usage;
+    reply.cost_microusd = whole->cost_microusd;
+    reply.times = whole->times;
+    reply.error.code = str_of(err_name(ERR_TOO_BIG));
+    reply.error.message = STR("the reply does not fit into a record (kafka.message_bytes_max); the "
+                              "answer is stored, 'quern show' prints it");
+    writes(&reply, ret);
+}
+
+static void write_reply(struct reply *reply, struct buf *ret)
+{
+    if (writes(reply, ret))
+        return;
+    drop_parts(reply);
+    if (!writes(reply, ret))
+        write_too_big(reply, ret);
 }
 
 static void fill_part(const struct result *result, struct reply_part *ret)

@@ -23,6 +23,7 @@
 
 enum { SWEEP_MS = 5000, SWEEP_ROWS = 200, OUTBOX_LATER_MS = 200, OUTBOX_NOW_COUNT = 1000 };
 enum { HEADERS_MAX = 24, ERROR_BYTES_MAX = 200 };
+enum { RECORD_SPARE = 4096 }; /* key, headers and the record's own */
 
 /* One row of the outbox that we have under way. */
 struct delivery {
@@ -74,7 +75,7 @@ struct settle *settle_new(struct aggregator *aggregator)
     list_init(&settle->taken);
     list_init(&settle->unsent);
     arena_init(&settle->arena, aggregator->pool, bytes_max * 4);
-    buf_init(&settle->reply, bytes_max);
+    buf_init(&settle->reply, bytes_max - RECORD_SPARE);
     buf_init(&settle->scratch, bytes_max);
     timer_set(aggregator->loop, &settle->sweep_timer, loop_now_ms(aggregator->loop) + SWEEP_MS,
               sweep_due, settle);

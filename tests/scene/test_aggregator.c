@@ -499,6 +499,30 @@ static void turns_that_come_together_are_counted_one_by_one(void **state)
     sim_free(sim);
 }
 
+/* JSON needs six bytes for each of these characters; half a document would be no reply. */
+static void a_reply_that_does_not_fit_says_so(void **state)
+{
+    (void)state;
+    static char body[200000];
+    struct sim *sim = sim_new(90);
+    size_t at = (size_t)snprintf(body, sizeof(body), "{\"choices\":[{\"message\":{\"content\":\"");
+    for (int i = 0; i < 20000; i++)
+        at += (size_t)snprintf(body + at, sizeof(body) - at, "\\u0001");
+    snprintf(body + at, sizeof(body) - at, "\"}}]}");
+    sim_set(sim, "default_model", "alpha");
+    sim_set(sim, "kafka.message_bytes_max", "65536");
+    sim_provider(sim, "alpha", (struct sim_reply){.after_ms = 30, .body = body});
+    sim_worker(sim, "w1");
+    sim_publish(sim, (struct sim_request){.id = "r1"});
+    assert_true(sim_settle(sim));
+    assert_str(sim_final(sim, "r1")->status, "done");
+    assert_int_equal(sim_final(sim, "r1")->text.len, 20000);
+    assert_str(sim_reply_of(sim, "r1")->status, "failed");
+    assert_str(sim_reply_of(sim, "r1")->error.code, "too_big");
+    assert_int_equal(sim_outbox_rows(sim), 0);
+    sim_free(sim);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -518,6 +542,7 @@ int main(void)
         cmocka_unit_test(who_lost_by_a_part_between_others_is_told),
         cmocka_unit_test(the_same_body_again_has_not_lost),
         cmocka_unit_test(turns_that_come_together_are_counted_one_by_one),
+        cmocka_unit_test(a_reply_that_does_not_fit_says_so),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
