@@ -24,7 +24,7 @@ static size_t good_calls(const struct play *play, struct str call_id)
 static bool was_paid(const struct sim_run_row *run)
 {
     return str_is(run->outcome, "ok") || str_is(run->outcome, "late") ||
-           (str_is(run->outcome, "hedged") && run->output_tokens > 0);
+           (str_is(run->outcome, "hedged") && run->input_tokens + run->output_tokens > 0);
 }
 
 static size_t paid_runs(const struct play *play, struct str call_id)
@@ -54,8 +54,8 @@ static void check_runs(struct play *play)
             play_find(play, "I6 " STR_FMT ": a row for an answer that nobody gave",
                       STR_ARG(run->call_id));
         if (run->input_tokens + run->output_tokens != (was_paid(run) ? CALL_TOKENS : 0))
-            play_find(play, "I6 " STR_FMT ": %lld tokens", STR_ARG(run->call_id),
-                      (long long)(run->input_tokens + run->output_tokens));
+            play_find(play, "I6 " STR_FMT ": " STR_FMT ", and %lld tokens", STR_ARG(run->call_id),
+                      STR_ARG(run->outcome), (long long)(run->input_tokens + run->output_tokens));
     }
 }
 
