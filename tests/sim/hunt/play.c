@@ -17,6 +17,7 @@
 #include "tests/sim/hunt/hedges.h"
 #include "tests/sim/hunt/put_off.h"
 #include "tests/sim/hunt/routes.h"
+#include "tests/sim/hunt/stalls.h"
 
 enum { BACK_MS = 120, REPLIES_MAX = 24, SETTLE_MS = 3600 * 1000, FREEZE_GRACE_MS = 1500 };
 /* The longest call; until its row is in the store; when its record got lost on the way. */
@@ -379,6 +380,7 @@ static void build(struct play *play)
     routes_build(play);
     hedges_build(play);
     put_off_build(play);
+    stalls_build(play);
     for (size_t i = 0; i < s->count; i++)
         if (s->items[i].kind == ITEM_FAULT && !s->items[i].off)
             sim_fault(play->sim, s->items[i].fault);

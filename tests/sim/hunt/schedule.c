@@ -9,6 +9,7 @@
 #include "tests/sim/hunt/hedges.h"
 #include "tests/sim/hunt/put_off.h"
 #include "tests/sim/hunt/routes.h"
+#include "tests/sim/hunt/stalls.h"
 
 static const struct {
     const char *name;
@@ -280,6 +281,7 @@ void schedule_draw(struct schedule *ret, uint64_t seed)
     routes_draw(ret);
     hedges_draw(ret);
     put_off_draw(ret);
+    stalls_draw(ret);
     if (seed % 6 == 4)
         draw_cancels(ret, &rand);
 }

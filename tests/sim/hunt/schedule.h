@@ -107,7 +107,11 @@ struct schedule {
     } hedge; /* hedges.h */
     struct {
         bool on, calm;
-    } put_off;      /* put_off.h */
+    } put_off; /* put_off.h */
+    struct {
+        bool on;
+        int provider;
+    } stall;        /* stalls.h */
     int64_t end_ms; /* then all that is broken is mended */
     struct item items[ITEMS_MAX];
     size_t count;
