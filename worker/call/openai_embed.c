@@ -5,6 +5,7 @@
  * in `data`, each with its `index`, in no order that is promised; where a server leaves the index
  * out, its place counts. Errors and usage are those of openai_form.c.
  */
+#include "common/base/plant.h"
 #include "worker/call/embed.h"
 #include "worker/call/openai_form.h"
 
@@ -70,7 +71,8 @@ static bool read_vectors(const struct value *document, const struct prompt *prom
         return false;
     for (uint32_t i = 0; i < data->count; i++) {
         const struct value *item = &data->items[i];
-        if (!embed_put(&vectors, place_of(item, i), value_get(item, STR("embedding")), err))
+        int64_t place = PLANTED(76) ? i : place_of(item, i);
+        if (!embed_put(&vectors, place, value_get(item, STR("embedding")), err))
             return false;
     }
     embed_end(&vectors, ret);

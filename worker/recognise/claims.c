@@ -283,7 +283,7 @@ void claims_release(struct slot *slot)
 void claims_hedge(struct slot *slot)
 {
     struct worker *worker = slot->job->worker;
-    if (slot->claim != CLAIM_MINE)
+    if (slot->claim != CLAIM_MINE || PLANTED(75))
         return;
     const struct str words[] = {claim_key(slot), str_of(worker->instance),
                                 str_of(worker->claims->incarnation)};

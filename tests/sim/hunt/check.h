@@ -21,7 +21,7 @@ enum {
 
 /* I3, at the moment of each commit: nothing below it is unfinished. */
 void check_commits(struct play *play);
-/* Every fourth schedule has a rate limit. */
+/* Every fourth schedule has a rate limit, but those whose workers die with two calls under way. */
 bool check_has_limit(const struct schedule *schedule);
 /* Others limit the tenant, or its money. */
 bool check_has_tenant_limit(const struct schedule *schedule);

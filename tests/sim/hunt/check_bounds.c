@@ -45,17 +45,17 @@ enum { WINDOW_MS = 60000 };
 
 bool check_has_limit(const struct schedule *s)
 {
-    return s->seed % 4 == 0;
+    return s->seed % 4 == 0 && !s->hedge.struck;
 }
 
 bool check_has_tenant_limit(const struct schedule *s)
 {
-    return s->seed % 4 == 1;
+    return s->seed % 4 == 1 && !s->hedge.struck;
 }
 
 bool check_has_budget(const struct schedule *s)
 {
-    return s->seed % 4 == 2;
+    return s->seed % 4 == 2 && !s->hedge.struck;
 }
 
 /* Who cannot ask Redis keeps to its own part, and may have spent it already, as may the others. */

@@ -101,8 +101,9 @@ struct schedule {
     } route;             /* routes.h */
     struct {
         bool on, stream;
-        bool calm; /* alpha is slow at times, and nothing else */
-        bool none; /* all is like that, but alpha gets no second calls */
+        bool calm;   /* alpha is slow at times, and nothing else */
+        bool struck; /* the same, but workers die in the midst of it */
+        bool none;   /* all is like that, but alpha gets no second calls */
         int asks, percent;
     } hedge; /* hedges.h */
     struct {
