@@ -192,6 +192,35 @@ static void draw_return(struct schedule *s, struct rand *rand, int64_t at_ms)
                          .models = model_of[provider]};
 }
 
+/* Both halves are answered in time, and who has the second stands still until the merge's deadline
+ * has passed. */
+static void draw_late_half(struct schedule *s, struct rand *rand, int64_t at_ms)
+{
+    for (int i = 0; i < 3; i++)
+        schedule_add(s, ITEM_ASK, at_ms)->ask = (struct ask){
+            .sort = SORT_HASTY, .number = ITEMS_MAX - 2 - i, .session = -1, .models = 2};
+    add_replies(s, 0, 0, 20, 200, 20);
+    add_replies(s, 1, 0, 20, 200, 600 + below(rand, 700));
+    for (int who = 0; who < s->workers; who++)
+        add_event(s, EVENT_FREEZE_WORKER, at_ms + 100 + below(rand, 500), who,
+                  4000 + below(rand, 8000));
+}
+
+/* An id comes once more, with its own body or another one, when the first is answered and nobody is
+ * there to store it. */
+static void draw_two_bodies(struct schedule *s, struct rand *rand, int64_t at_ms)
+{
+    int64_t away_ms = 2000 + below(rand, 2000);
+    for (int i = 0; i < s->aggregators; i++)
+        add_event(s, EVENT_KILL_AGGREGATOR, at_ms, i, away_ms);
+    for (int i = 0; i < 4; i++) {
+        struct ask ask = {.sort = SORT_FIT, .number = ITEMS_MAX - 2 - i, .session = -1};
+        schedule_add(s, ITEM_ASK, at_ms + 10)->ask = ask;
+        ask.sort = i % 2 ? SORT_AGAIN : SORT_OTHER_BODY;
+        schedule_add(s, ITEM_ASK, at_ms + 300 + below(rand, (int)away_ms - 300))->ask = ask;
+    }
+}
+
 /* Troubles that are nothing by themselves, each at the moment at which the other matters. */
 static void draw_knot(struct schedule *s, struct rand *rand)
 {
@@ -221,6 +250,12 @@ static void draw_knot(struct schedule *s, struct rand *rand)
         break;
     case 6:
         draw_return(s, rand, at_ms);
+        break;
+    case 7:
+        draw_late_half(s, rand, at_ms);
+        break;
+    case 8:
+        draw_two_bodies(s, rand, at_ms);
         break;
     default:
         break;
