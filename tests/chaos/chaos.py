@@ -20,10 +20,12 @@ import time
 import faults
 import fleet as fleet_module
 import judge_layer  # its lines stand behind judge's
+import judge_twice  # and these behind them
 from judge import REQUESTS_PER_MINUTE, Evidence, fault_table, judge, leave_behind
 from load import NARROW, Load
 from watch import Offsets, Silences
 
+HEDGE = {"timeout": "5s", "hedge": "p95", "hedge_floor": "100ms", "hedge_percent": judge_twice.PERCENT}
 FLEET = {
     "workers": 4,
     "aggregators": 2,
@@ -39,9 +41,11 @@ FLEET = {
         "m-limited": {"model": judge_layer.LIMITED, "timeout": "5s", "requests_per_minute": judge_layer.MODEL_LIMIT, "limits": "off", "api_key": "limited"},
         "m-stream": {"model": "fake-stream-100-20", "timeout": "5s", "stream": "on"},
         "m-slow": {"model": "fake-slow-1500", "timeout": "8s"},
+        "m-hedged": {"model": judge_twice.HEDGED, **HEDGE},
+        "m-vectors": {"model": judge_twice.VECTORS, **HEDGE},
     },
 }
-TROUBLE = {"fake-cut-100": 0.01}  # of all calls to models without a name of this kind
+TROUBLE = {"fake-cut-100": 0.01, "fake-slow-2000": 0.01}  # of all calls to models without a name of this kind
 RATE = REQUESTS_PER_MINUTE / 60 * 1.14
 LATENCY = "lognormal:80,0.4"
 SETTLE_S = 90
@@ -134,6 +138,7 @@ def run(fleet, plan, options):
     offsets.stop()
     silences.ending.set()
     evidence = Evidence(fleet, load, offsets, silences, struck)
+    judge_twice.collect(evidence)
     evidence.pieces = judge_layer.collect_pieces(fleet, load)
     leave_behind(evidence, fleet.logs)
     complaints = fleet.end_programs()

@@ -27,6 +27,7 @@ from watch import read_topic
 Line = collections.namedtuple("Line", "what figure target ok")
 LINES = []
 KEPT_MS = 100
+BESIDE_MS = 100  # an answer on its way to a worker that makes a second call just then
 WINDOW_MS = 2000
 MEMBERS_SETTLE_MS = 10000
 REQUESTS_PER_MINUTE = 5000
@@ -77,6 +78,7 @@ class Evidence:
         self.rows = {row[0]: row[1:] for row in rows}
         self.final_of = {row[0]: float(row[6]) for row in rows if row[6] is not None}
         self.done_ms = sorted(float(row[6]) for row in rows if row[1] == "done" and getattr(self.by_id.get(row[0]), "kind", None) not in BOUND)
+        self.lost = {row[0] for row in f.sql("SELECT call_id FROM inference_runs WHERE outcome = 'hedged'")}
         self.cut = {row[0] for row in f.sql("SELECT call_id FROM inference_runs WHERE outcome = 'cut'")}
         self.runs = f.sql("SELECT request_id, slot, extract(epoch FROM created_at) * 1000 FROM inference_runs WHERE outcome <> 'ambiguous' AND model <> 'm-trouble'")
 
@@ -136,10 +138,15 @@ class Evidence:
         slots = collections.defaultdict(list)
         for call in self.ledger:
             earlier = slots[call["request"], call["slot"]]
-            cause = self._cause(earlier, call) if earlier else None
+            cause = self._cause(earlier, call) if earlier and not any(self._is_second(e, call) for e in earlier) else None
             if cause:
                 self.repeats[cause].append((earlier[-1], call))
             earlier.append(call)
+
+    def _is_second(self, first, call):
+        """It was made beside the first, the one that lost is marked so, and the first was not answered a while before."""
+        marked = call["call_id"] in self.lost or first["call_id"] in self.lost
+        return marked and first["call_id"] != call["call_id"] and first["worker"] == call["worker"] and call["wall_ms"] <= first["end"] + BESIDE_MS
 
     def _cause(self, earlier, call):
         """Why this call was made though there had been others for its slot; None: an ordinary retry."""
@@ -248,7 +255,7 @@ def ghosts(e):
 def duplicated(e):
     def breaches():
         for s in e.accepted:
-            said = {(r["status"], r.get("text"), r.headers.get("ce_id")) for r in e.f.collector.replies(s.tenant, s.id)}
+            said = {(r["status"], r.get("text"), tuple(r.get("embeddings") or ()), r.headers.get("ce_id")) for r in e.f.collector.replies(s.tenant, s.id)}
             if len(said) > 1:
                 yield "replies to %s: %s" % (s.id, said)
         for row in e.f.sql("SELECT conversation_id, turn, position FROM messages GROUP BY 1, 2, 3 HAVING count(*) > 1"):
@@ -293,7 +300,7 @@ def crossed(e):
     history, found = collections.defaultdict(list), []
     for s in sorted(e.accepted, key=lambda s: (s.partition, s.offset)):
         row = e.rows.get(s.id)
-        if not row or row[0] != "done":
+        if not row or row[0] != "done" or s.kind == "embed":
             continue
         said = history[s.session] if s.session else []
         want = answer(said + [("user", s.text)])

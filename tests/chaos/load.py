@@ -6,8 +6,9 @@ reach it; so it is idempotent, which keeps the order of records across repeated 
 delivery time-out longer than any fault, so that "accepted" is never in doubt: what is not
 acknowledged when the run ends is neither expected nor forbidden.
 
-The mix, of a hundred requests: 37 to one model (some of them another tenant's), 10 to two or three, 26
-turns of some forty conversations, 8 by a route whose first model is always down, 6 to a model and 3 of a tenant that
+The mix, of a hundred requests: 27 to one model (some of them another tenant's), 10 to two or three, 22
+turns of some forty conversations, 8 by a route whose first model is always down, 8 to a model whose slow calls get a
+second one, 6 lists of texts to be embedded (by a model that has second calls, too), 6 to a model and 3 of a tenant that
 may have less than is asked of them, 5 whose text is passed on while it comes, 2 that are cancelled, 1 with a
 deadline an hour away, and 2 that cannot be answered. One in a hundred of those to one model is published twice.
 """
@@ -26,20 +27,21 @@ SIDE, NARROW = "side", "narrow"
 # Requests that may wait for a limit until their deadline is over; what is measured of the throughput leaves them out.
 BOUND = {"limited": 6, "narrow": 3}
 BOUND_DEADLINE_MS = 45000
-MIX = {"one": 37, "several": 10, "turn": 26, "route": 8, **BOUND, "stream": 5, "cancelled": 2, "deadline": 1, "unknown model": 1, "unreadable": 1}
+MIX = {"one": 27, "several": 10, "turn": 22, "route": 8, "hedged": 8, "embed": 6, **BOUND, "stream": 5, "cancelled": 2, "deadline": 1, "unknown model": 1, "unreadable": 1}
 KINDS = [kind for kind, share in MIX.items() for _ in range(share)]
 
 
 class Sent:
     """One request: what it is, and its place in Kafka once it is acknowledged."""
 
-    __slots__ = ("id", "kind", "session", "text", "models", "tenant", "at_ms", "partition", "offset", "acked_ms", "again", "cancelled_ms")
+    __slots__ = ("id", "kind", "session", "text", "models", "tenant", "at_ms", "partition", "offset", "acked_ms", "again", "cancelled_ms", "texts")
 
     def __init__(self, id, kind, session, text, models, tenant):
         self.id, self.kind, self.session, self.text, self.models, self.tenant = id, kind, session, text, models, tenant
         self.at_ms = time.time() * 1000
         self.partition = self.offset = self.acked_ms = None
         self.again = []  # places of its second record
+        self.texts = []  # to be embedded
         self.cancelled_ms = None  # when Redis had taken that it is
 
 
@@ -121,6 +123,10 @@ class Load:
             self._ask(kind, session=self._session(), models=["m-openai"])
         elif kind == "route":
             self._ask(kind, route="either")
+        elif kind == "hedged":
+            self._ask(kind, models=["m-hedged"])
+        elif kind == "embed":
+            self._ask(kind, models=["m-vectors"], texts=self.rand.randint(1, 4))
         elif kind == "limited":
             self._ask(kind, models=["m-limited"], deadline_ms=BOUND_DEADLINE_MS)
         elif kind == "narrow":
@@ -149,10 +155,13 @@ class Load:
             del self.sessions[place]
         return session[0]
 
-    def _ask(self, kind, session=None, models=(), tenant=None, **fields):
+    def _ask(self, kind, session=None, models=(), tenant=None, texts=0, **fields):
         text = "request %d of the chaos, %s" % (self.number, session or "alone")
         sent = Sent("c-%d" % self.number, kind, session, text, tuple(models), tenant or self.f.tenant)
-        document = {"id": sent.id, "tenant": sent.tenant, "user": "user%d" % (self.number % 5), "input": text, **fields}
+        sent.texts = ["%s, text %d" % (text, i) for i in range(texts)]
+        document = {"id": sent.id, "tenant": sent.tenant, "user": "user%d" % (self.number % 5), "input": sent.texts or text, **fields}
+        if texts:
+            document["kind"] = "embed"
         if models:
             document["models"] = list(models)
         if session:

@@ -3,10 +3,12 @@
 Evidence of a small run is made by hand: a conversation of two turns, a request to two models, one that
 cannot be read; a worker that was killed and one that drained. Each case plants one breach.
 """
+import collections
 import sys
 
 import judge
 import judge_layer
+import judge_twice
 from fake_client import answer
 from faults import KINDS
 from fleet import End
@@ -21,7 +23,7 @@ class Reply(dict):
 class Sent:
     def __init__(self, id, kind, session, models, offset):
         self.id, self.kind, self.session, self.models, self.tenant = id, kind, session, models, "t"
-        self.cancelled_ms = None
+        self.cancelled_ms, self.texts = None, []
         self.text, self.partition, self.offset = "text of " + id, 0, offset
         self.again, self.at_ms = [], offset * 10.0
         self.acked_ms = self.at_ms + 5
@@ -92,6 +94,7 @@ def clean():
     e.load.sent.append(e.by_id["x"])
     e.silences = []
     add_layer(e)
+    add_twice(e)
     return e
 
 
@@ -121,6 +124,20 @@ def add_layer(e):
     whole = pieces(e.rows["stream"][1])
     e.pieces = {"stream": whole, "route": [row for row in whole if b"end" in row]}  # of the other one Redis lost all but the end
     one_more(e, "cancelled", "cancelled", "cancelled", ms=72 * MS).cancelled_ms = 72.3 * MS
+
+
+def add_twice(e):
+    """A slow call, and a second one that was faster; two texts."""
+    one_more(e, "twice", "hedged", "done", model=judge_twice.HEDGED, ms=74 * MS)
+    e.ledger[-1].update(end=74 * MS + 300, paid=False)
+    e.ledger.append({**call("twice", 0, 74 * MS + 200, "q-worker-2", attempt=2), "model": judge_twice.HEDGED})
+    sent = one_more(e, "texts", "embed", "done", model=judge_twice.VECTORS, ms=75 * MS)
+    sent.texts = ["a", "b"]
+    e.lost = {"t/twice/0/1"}
+    e.told = {"t/twice/0/1", "t/twice/0/2", "t/texts/0/1"}
+    e.ambiguous = collections.Counter()
+    e.vectors = collections.defaultdict(list, texts=[[judge_twice.vector("a"), judge_twice.vector("b")]])
+    e.f.said["texts"] = [Reply(status="done", embeddings=e.vectors["texts"][0])]
 
 
 def pieces(text, run=b"r1"):
@@ -333,6 +350,55 @@ def a_cancel_that_nobody_heard(e):
 @breach("pieces")
 def a_stream_that_says_something_else(e):
     e.pieces["stream"] = pieces("something else")
+
+
+@breach("beside slow ones")
+def no_second_call(e):
+    e.ledger = [c for c in e.ledger if c["call_id"] != "t/twice/0/2"]
+
+
+@breach("beside slow ones")
+def second_calls_in_vain(e):
+    e.lost = {"t/twice/0/2"}
+
+
+@breach("worker's share")
+def second_calls_without_end(e):
+    for i in range(5):
+        for attempt in (1, 2):
+            e.ledger.append({**call("h%d" % i, 0, 76 * MS + i * 500 + attempt * 20, "q-worker-2", attempt=attempt), "model": judge_twice.HEDGED})
+
+
+@breach("no row")
+def a_second_call_that_nobody_told_of(e):
+    e.told.remove("t/twice/0/2")
+
+
+@breach("for no such reason")
+def a_second_call_that_is_not_marked(e):
+    e.lost = set()
+    e.ledger.append({**call("twice", 0, 74 * MS + 700, "q-worker-2", attempt=3), "model": judge_twice.HEDGED})
+
+
+@breach("vectors")
+def vectors_in_another_order(e):
+    e.vectors["texts"][0].reverse()
+
+
+@breach("vectors")
+def vectors_stored_twice(e):
+    e.vectors["texts"] *= 2
+
+
+@breach("vectors")
+def nothing_to_embed(e):
+    for s in e.accepted:
+        s.kind = "one" if s.kind == "embed" else s.kind
+
+
+@breach("duplicated")
+def two_replies_with_other_vectors(e):
+    e.f.said["texts"].append(Reply(status="done", embeddings=[judge_twice.vector("c")]))
 
 
 def missed(plant):
