@@ -9,6 +9,7 @@
  * about a second until it is noticed, and the way to the store. */
 enum {
     FIRST_NUMBER = 90,
+    LATER_CALLS = 24, /* enough for all attempts of a few */
     ASKS_MAX = 26,
     BETAS = 5,
     BEGIN_MS = 800,
@@ -51,6 +52,8 @@ static void draw_outage(struct schedule *s, struct rand *rand)
 {
     static const char *const later = "Retry-After: 2\r\n";
     int kind = below(rand, 3), calls = 8 + below(rand, 12);
+    if (kind == 2 && calls > 13)
+        calls = LATER_CALLS;
     if (kind == 0) {
         schedule_event(s, BEGIN_MS - 50, EVENT_PROVIDER_DOWN, 0, 3000 + below(rand, 6000));
         return;

@@ -183,7 +183,7 @@ static void draw_return(struct schedule *s, struct rand *rand, int64_t at_ms)
     int provider = below(rand, PROVIDERS);
     int64_t away_ms = 7000 + below(rand, 2000);
     add_event(s, EVENT_KILL_WORKER, at_ms, below(rand, WORKERS_MAX), away_ms);
-    add_replies(s, provider, 0, 20, 200, 3000 + below(rand, 3000));
+    add_replies(s, provider, 0, 20, 200, 3000 + below(rand, 9000));
     for (int i = 0; i < 6; i++)
         schedule_add(s, ITEM_ASK, at_ms + away_ms - 200 - below(rand, 600))->ask =
             (struct ask){.sort = SORT_FIT,
