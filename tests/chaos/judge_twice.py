@@ -12,6 +12,7 @@ from fake_client import FNV_OFFSET, FNV_PRIME
 from judge import line, zero
 
 HEDGED, VECTORS, PERCENT = "gpt-hedged", "emb", 5
+HEARD_MS = 50  # until Redis knows of a second call
 # Until a row is told: as long as Kafka may take for it.
 TOLD_MS, TOLD_LATE_MS = 3000, 45000
 UNSEEN = 2  # first calls of a worker that never reached the provider had their share, too
@@ -78,14 +79,15 @@ def share(e):
     )
 
 
+def was_killed(e, call, from_ms, to_ms):
+    return any(end.how == "kill" and end.program == call["worker"] and from_ms <= end.at_ms <= to_ms for end in e.f.ends)
+
+
 def died_before_telling(e, first, second):
     """Its worker was killed before the rows of both can have been in the store."""
     told = max(c["end"] if c["end"] != float("inf") else c["wall_ms"] for c in (first, second))
     kafka = any("kafka" in k.name or "swizzle" in k.name for s in e.strikes if s.began_ms <= told + TOLD_MS and s.ended_ms >= first["wall_ms"] for k in s.kinds)
-    return any(
-        end.how == "kill" and end.program == second["worker"] and second["wall_ms"] <= end.at_ms <= told + (TOLD_LATE_MS if kafka else TOLD_MS)
-        for end in e.f.ends
-    )
+    return was_killed(e, second, second["wall_ms"], told + (TOLD_LATE_MS if kafka else TOLD_MS))
 
 
 @line("pairs of calls of which one is no row", "0")
@@ -94,8 +96,9 @@ def rows(e):
     found, died, twice = [], 0, 0
     for first, second in pairs(e):
         if died_before_telling(e, first, second):
-            died += 1
-            twice += e.ambiguous[second["request"], second["slot"]] >= 2
+            under_way = was_killed(e, second, second["wall_ms"] + HEARD_MS, min(first["end"], second["end"]))
+            died += under_way
+            twice += under_way and e.ambiguous[second["request"], second["slot"]] >= 2
         else:
             found += ["%s of %s" % (c["call_id"], c["worker"]) for c in (first, second) if c["call_id"] not in e.told]
     return "%d; %d workers died with both under way, %d of them are told of twice" % (len(found), died, twice), not found, found[:5]
