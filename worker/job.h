@@ -163,7 +163,7 @@ struct job {
     /* put off (put_off.h): before this reading, and at the end of it */
     bool was_put_off, is_looked_at; /* before; and it was fetched before its time */
     struct cause *coming;           /* that it was fetched for; NULL: it has arrived */
-    bool came_for_limit;            /* there is room for it at the limit it waited for */
+    struct cause *came;             /* the same from then until a call of it leaves */
     struct cause *keeper_of;        /* it has kept its place, and tries; NULL: no cause's */
     struct put_off_memo *memo;      /* NULL: there is nothing to remember */
     bool put_off;                   /* it leaves its place */

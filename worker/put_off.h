@@ -14,25 +14,23 @@
 #include <stdint.h>
 
 #include "common/base/err.h"
+#include "worker/hurdle.h"
 
-#define PUT_OFF_GATES_MAX 8
-#define PUT_OFF_NEVER     INT64_MAX
+#define PUT_OFF_HURDLES_MAX 8
+#define PUT_OFF_NEVER       INT64_MAX
 
 struct gate;
 struct job;
-struct limit;
 struct slot;
 struct worker;
 
-/* It goes on when one of the gates lets somebody in, when few wait at the limit, or at due_ms,
- * whatever comes first. */
+/* It goes on when one of the hurdles lets somebody come, or at due_ms, whatever comes first. */
 struct put_off_reason {
-    struct gate *gates[PUT_OFF_GATES_MAX]; /* not held */
+    struct hurdle hurdles[PUT_OFF_HURDLES_MAX]; /* not kept */
     unsigned count;
-    struct limit *limit; /* not held; NULL: none */
-    size_t per_second;   /* that it lets go */
-    int64_t due_ms;      /* loop time */
-    bool has_tried;      /* since it began it has called one of the models, and lets others try */
+    bool too_many;  /* there are more: it goes on when somebody has looked */
+    int64_t due_ms; /* loop time */
+    bool has_tried; /* since it began it has called one of the models, and lets others try */
 };
 
 /* Of one model that a slot may ask, see struct candidate. */
@@ -67,8 +65,8 @@ const struct put_off_slot *put_off_recall(const struct slot *slot);
 
 /* A slot has begun to wait: when its job would have to wait for long, it is put off. */
 void call_look_at(struct slot *slot);
-/* It waits at a limit now: behind very many its job is put off. */
-void call_look_at_limit(struct slot *slot);
+/* It has begun to wait at a limit, for room or for a token: behind very many its job is put off. */
+void call_look_at_queue(struct slot *slot);
 /* All that wait by now. */
 void call_put_off_those_who_wait(struct worker *worker);
 /* No model of a job that has not begun lets anybody in, and others wait already: the job's reason
@@ -84,12 +82,13 @@ void call_recall(struct slot *slot);
 bool intake_may_put_off(const struct job *job);
 /* How many may keep their place for the same reason; where there are few places, fewer. */
 size_t intake_keepers(const struct worker *worker);
-/* Some of those who wait for the same keep their place, and try whether the provider is back: the
- * job is one of them, or is from now on. */
+/* Some of those who wait for the same keep their place: those whose turn is soon, and at gates
+ * those who try whether the provider is back. The job is one of them, or is from now on. */
 bool intake_keeps_place(struct job *job, const struct put_off_reason *reason);
-/* There are enough of them without one more. */
-bool intake_others_keep_place(const struct worker *worker, const struct put_off_reason *reason);
-/* A job that was fetched again stands at its gate, or has ended. */
+/* There are enough of them without one more, which has not begun. */
+bool intake_others_keep_place(struct job *job, const struct put_off_reason *reason);
+/* A job that was fetched again stands where it has to wait, or has ended; its call leaves. */
 void intake_arrived(struct job *job);
+void intake_called(struct job *job);
 
 #endif

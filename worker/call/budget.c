@@ -72,3 +72,8 @@ int64_t budget_next_ms(const struct budget *budget)
 {
     return budget->filled_ms + refill_ms(budget);
 }
+
+size_t budget_per_second(const struct budget *budget)
+{
+    return 1000 / (size_t)refill_ms(budget);
+}

@@ -38,6 +38,8 @@ void budget_first_call(struct budget *budget, unsigned percent);
 size_t budget_tokens(struct budget *budget, int64_t now_ms);
 void budget_take(struct budget *budget); /* there is one */
 void budget_give_back(struct budget *budget);
+/* Tokens that come by themselves in a second, while there are few. */
+size_t budget_per_second(const struct budget *budget);
 /* When the next token comes by itself. */
 int64_t budget_next_ms(const struct budget *budget);
 

@@ -7,7 +7,7 @@
 #include "common/base/must.h"
 
 static const double overloaded = 0.7, slow = 0.9, slow_factor = 2, weight = 1.0 / 16,
-                    forgets = 1.0 / 1024;
+                    forgets = 1.0 / 1024, second_ms = 1000;
 enum { ANSWERS_MIN = 32 }; /* before a mean says anything */
 
 static double bounded(double limit, const struct concurrency_rule *rule)
@@ -29,6 +29,12 @@ size_t concurrency_room(const struct concurrency *c, const struct concurrency_ru
         return SIZE_MAX;
     int64_t limit = concurrency_limit(c, rule);
     return limit > c->inside ? (size_t)(limit - c->inside) : 0;
+}
+
+size_t concurrency_per_second(const struct concurrency *c, const struct concurrency_rule *rule)
+{
+    double each_ms = c->usual_ms > 0 ? c->usual_ms : second_ms;
+    return (size_t)((double)concurrency_limit(c, rule) * second_ms / each_ms);
 }
 
 void concurrency_began(struct concurrency *c)

@@ -39,6 +39,9 @@ void concurrency_began(struct concurrency *c);
 void concurrency_ended(struct concurrency *c, const struct concurrency_rule *rule,
                        enum concurrency_news news, int64_t began_ms, int64_t took_ms,
                        int64_t now_ms);
+/* Calls that end in a second while all of it is used; as if each took one, while nothing is known.
+ */
+size_t concurrency_per_second(const struct concurrency *c, const struct concurrency_rule *rule);
 /* What it has come to; the highest at first. */
 int64_t concurrency_limit(const struct concurrency *c, const struct concurrency_rule *rule);
 

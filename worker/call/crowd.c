@@ -35,6 +35,21 @@ bool crowd_may(const struct crowd *crowd, const struct crowd_place *place)
     return list_empty(&crowd->waiting) && room(crowd) > crowd->woken;
 }
 
+bool crowd_full(const struct crowd *crowd)
+{
+    return !list_empty(&crowd->waiting) || room(crowd) <= crowd->woken;
+}
+
+size_t crowd_waiting(const struct crowd *crowd)
+{
+    return crowd->waiting.count + crowd->woken;
+}
+
+size_t crowd_per_second(const struct crowd *crowd)
+{
+    return concurrency_per_second(&crowd->concurrency, &crowd->rule);
+}
+
 static void forget_turn(struct crowd *crowd, struct crowd_place *place)
 {
     crowd->woken -= place->woken;

@@ -31,6 +31,10 @@ struct crowd_place {
 
 void crowd_init(struct crowd *crowd);
 bool crowd_may(const struct crowd *crowd, const struct crowd_place *place);
+/* Whoever is new would have to wait; how many do, and how many it lets go in a second, about. */
+bool crowd_full(const struct crowd *crowd);
+size_t crowd_waiting(const struct crowd *crowd);
+size_t crowd_per_second(const struct crowd *crowd);
 /* The walk sleeps (walk_sleep_until) and is woken when it may ask again. */
 void crowd_wait(struct crowd *crowd, struct crowd_place *place, struct walk *walk);
 void crowd_enter(struct crowd *crowd, struct crowd_place *place);

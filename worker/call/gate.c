@@ -26,7 +26,8 @@ struct gate {
     struct breaker breaker;
     struct budget budget;
     struct list plain, retries;
-    size_t woken; /* their turn has come, and they have not asked yet */
+    uint32_t numbers; /* given to those who came to queue */
+    size_t woken;     /* their turn has come, and they have not asked yet */
     struct loop *loop;
     struct timer timer;
     int64_t shut_since_ms; /* not closed since then; 0: it is */
@@ -227,6 +228,25 @@ bool gate_long_shut(struct gate *gate, const struct gate_place *place, int64_t a
     return gate->breaker.state == BREAKER_OPEN || others >= gate->breaker.allowed;
 }
 
+size_t gate_retries(const struct gate *gate)
+{
+    return gate->retries.count;
+}
+
+uint32_t gate_retries_ahead(const struct gate *gate, const struct gate_place *place)
+{
+    const struct list_node *first = list_first(&gate->retries);
+    if (!first || place->queue != &gate->retries)
+        return 0;
+    uint32_t passed = place->number - container_of(first, struct gate_place, node)->number;
+    return passed < gate->retries.count ? passed + 1 : (uint32_t)gate->retries.count;
+}
+
+size_t gate_retries_per_second(const struct gate *gate)
+{
+    return budget_per_second(&gate->budget);
+}
+
 size_t gate_room(struct gate *gate, int64_t now_ms)
 {
     size_t all = room(gate, now_ms), there = waiting(gate);
@@ -279,6 +299,8 @@ void gate_wait(struct gate *gate, struct gate_place *place, struct walk *walk)
     unqueue(gate, place);
     place->walk = walk;
     place->queue = queue;
+    if (!again)
+        place->number = ++gate->numbers;
     if (again)
         list_prepend(queue, &place->node);
     else

@@ -39,6 +39,7 @@ struct gate_place {
     bool first;       /* no call was made for it yet */
     bool needs_token; /* a retry that nobody asked for */
     bool woken;       /* its turn has come */
+    uint32_t number;  /* by when it came to the queue */
     /* of the call in flight */
     unsigned ticket;
     bool token;
@@ -66,6 +67,11 @@ bool gate_long_shut(struct gate *gate, const struct gate_place *place, int64_t a
                     int64_t now_ms);
 /* How many of those who did not wait may come now. */
 size_t gate_room(struct gate *gate, int64_t now_ms);
+/* How many wait there for a token, of these up to this one at most; tokens that come by themselves
+ * in a second. */
+size_t gate_retries(const struct gate *gate);
+uint32_t gate_retries_ahead(const struct gate *gate, const struct gate_place *place);
+size_t gate_retries_per_second(const struct gate *gate);
 /* A call was told by the provider to come again that much later, and rests; one was answered. Many
  * of the first without one of the second, and new ones need not go there to hear the same. */
 void gate_told_later(struct gate *gate, int64_t until_ms, int64_t now_ms);

@@ -131,10 +131,12 @@ static struct limit *find(const struct limits *limits, struct str id)
     return node ? container_of(node, struct limit, map_node) : NULL;
 }
 
-bool limits_busy(const struct limits *limits, struct str id)
+struct limit *limits_busy(const struct limits *limits, struct str id)
 {
-    const struct limit *limit = find(limits, id);
-    return limit && (!list_empty(&limit->waiting) || limit_now_ms(limit) < limit->held_until_ms);
+    struct limit *limit = find(limits, id);
+    bool busy =
+        limit && (!list_empty(&limit->waiting) || limit_now_ms(limit) < limit->held_until_ms);
+    return busy ? limit : NULL;
 }
 
 static struct limit *limit_new(struct limits *limits, struct str id, struct str label,

@@ -53,8 +53,8 @@ struct limits *limits_new(const struct limits_conf *conf);
 void limits_free(struct limits *limits); /* behind redis_free(); takes NULL */
 /* Whoever waits asks again, in the same order: other limits may hold for him. */
 void limits_wake_all(struct limits *limits);
-/* Whether others wait for the limit of that id, or it rests. */
-bool limits_busy(const struct limits *limits, struct str id);
+/* The limit of that id, if others wait for it or it rests; else NULL. */
+struct limit *limits_busy(const struct limits *limits, struct str id);
 size_t limits_count(const struct limits *limits);
 
 /* The limit of that id, which is part of a key in Redis, so nothing in it may be secret. `label`:

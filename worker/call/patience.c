@@ -3,22 +3,109 @@
  * others (put_off.h).
  *
  * A slot waits for long when none of the models it may ask is worth waiting for here: each rests
- * until a time that is far away, or its gate has been shut for a while and others are there to try
- * whether it is back. A job is put off when all of its slots do, or have reported.
+ * until a time that is far away, its gate has been shut for a while and others are there to try
+ * whether it is back, or it stands in a queue (hurdle.h), and all that could be asked instead would
+ * be queued for, too. A job is put off when all of its slots do, or have reported.
  */
-#include "common/base/plant.h"
 #include "worker/call/candidates.h"
+#include "worker/call/memo.h"
 #include "worker/call/queue.h"
 
-static bool add_gate(struct put_off_reason *reason, struct gate *gate)
+static void add(struct put_off_reason *reason, struct hurdle hurdle)
 {
-    for (unsigned i = 0; i < reason->count; i++)
-        if (reason->gates[i] == gate)
-            return true;
-    if (reason->count == PUT_OFF_GATES_MAX)
+    for (unsigned i = 0; i < reason->count; i++) {
+        if (!hurdle_is(&reason->hurdles[i], &hurdle))
+            continue;
+        if (hurdle.ahead < reason->hurdles[i].ahead)
+            reason->hurdles[i] = hurdle;
+        return;
+    }
+    reason->too_many |= reason->count == PUT_OFF_HURDLES_MAX;
+    if (!reason->too_many)
+        reason->hurdles[reason->count++] = hurdle;
+    else if (hurdle.ahead != HURDLE_NOT_THERE)
+        reason->hurdles[PUT_OFF_HURDLES_MAX - 1] = hurdle;
+}
+
+static void add_gate(struct put_off_reason *reason, struct gate *gate)
+{
+    add(reason, (struct hurdle){.kind = HURDLE_GATE, .gate = gate, .ahead = HURDLE_NOT_THERE});
+}
+
+/* ---- at queues ---- */
+
+static bool has_choice(const struct slot *slot)
+{
+    return slot->candidate_count > 1 || slot->model->keys->count > 1;
+}
+
+static int64_t amount_of(const struct slot *slot, const struct limit *limit)
+{
+    int64_t amount = place_amount(&slot->share, limit);
+    return amount || !slot->share.estimate ? amount : place_tokens(&slot->share);
+}
+
+static void add_limit(struct put_off_reason *reason, const struct slot *slot, struct limit *limit)
+{
+    bool here = slot->share.waits_at == limit;
+    add(reason, (struct hurdle){.kind = HURDLE_LIMIT,
+                                .limit = limit,
+                                .amount = amount_of(slot, limit),
+                                .ahead = here ? (uint32_t)limit_waiting(limit) : HURDLE_NOT_THERE});
+}
+
+static void add_crowd(struct put_off_reason *reason, struct crowd *crowd, uint32_t ahead)
+{
+    add(reason, (struct hurdle){.kind = HURDLE_CROWD, .crowd = crowd, .ahead = ahead});
+}
+
+/* It waits for a token, or would have to: whichever key is used. */
+static bool lacks_token(const struct slot *slot, const struct candidate *c,
+                        struct put_off_reason *reason)
+{
+    const struct gate_place fresh = {.needs_token = true};
+    struct gate *gate = c->model->gate;
+    bool mine = c == candidate_now(slot), here = mine && slot->place.queue;
+    if (!(here ? slot->place.needs_token : c->needs_token) || !gate_closed(gate))
         return false;
-    reason->gates[reason->count++] = gate;
+    if (!here && (mine || gate_may(gate, &fresh, loop_now_ms(slot->job->worker->loop))))
+        return false;
+    add(reason,
+        (struct hurdle){.kind = HURDLE_RETRIES,
+                        .gate = gate,
+                        .ahead = here ? gate_retries_ahead(gate, &slot->place) : HURDLE_NOT_THERE});
     return true;
+}
+
+static bool key_waits(const struct slot *slot, const struct candidate *c, int key,
+                      struct put_off_reason *reason)
+{
+    struct quota *quota = c->model->quotas[key];
+    bool mine = c == candidate_now(slot) && key == slot->key;
+    struct crowd *crowd = quota ? quota_crowd(quota) : NULL;
+    struct limit *rate = !quota ? NULL : mine ? slot->share.waits_at : quota_busy_rate(quota);
+    bool is_full = mine ? slot->crowd.queued : crowd && crowd_full(crowd);
+    if (is_full)
+        add_crowd(reason, crowd, mine ? (uint32_t)crowd_waiting(crowd) : HURDLE_NOT_THERE);
+    else if (rate)
+        add_limit(reason, slot, rate);
+    return is_full || rate;
+}
+
+/* All of its keys that could be used are in use. */
+static bool keys_wait(const struct slot *slot, const struct candidate *c,
+                      struct put_off_reason *reason)
+{
+    int64_t now_ms = loop_now_ms(slot->job->worker->loop);
+    bool some = false;
+    for (int key = 0; key < (int)c->model->keys->count; key++) {
+        if (has_choice(slot) && keys_benched(c->model->keys, key, now_ms))
+            continue;
+        if (!key_waits(slot, c, key, reason))
+            return false;
+        some = true;
+    }
+    return some;
 }
 
 /* ---- jobs that have begun ---- */
@@ -54,7 +141,8 @@ static bool is_long_shut(const struct slot *slot, const struct candidate *c)
                           worker->conf->put_off_after_ms, loop_now_ms(worker->loop));
 }
 
-static bool candidate_waits_long(const struct slot *slot, const struct candidate *c,
+/* `in_queue`: who waits in a queue leaves it when its turn is not soon. */
+static bool candidate_waits_long(const struct slot *slot, const struct candidate *c, bool in_queue,
                                  struct put_off_reason *reason)
 {
     bool rests = loop_now_ms(slot->job->worker->loop) < c->not_before_ms;
@@ -64,40 +152,41 @@ static bool candidate_waits_long(const struct slot *slot, const struct candidate
         return true;
     }
     reason->has_tried |= slot->attempt > 0;
-    return is_long_shut(slot, c) && add_gate(reason, c->model->gate);
+    if (is_long_shut(slot, c)) {
+        add_gate(reason, c->model->gate);
+        return true;
+    }
+    return !rests && (lacks_token(slot, c, reason) || (in_queue && keys_wait(slot, c, reason)));
 }
 
-/* Only where there is nothing else to ask: others look around meanwhile. */
-static bool waits_at_limit(const struct slot *slot, struct put_off_reason *reason)
+static bool is_under_way(const struct slot *slot)
+{
+    return !list_linked(&slot->permit_node) || !timer_is_set(&slot->walk.timer) || slot->calling ||
+           slot->place.woken || slot->crowd.woken || slot->paid ||
+           (slot->hedge && slot->hedge->calling);
+}
+
+static bool slot_waits_long(const struct slot *slot, bool in_queue, struct put_off_reason *reason)
 {
     struct limit *limit = slot->share.waits_at;
-    if (!limit || slot->candidate_count > 1 || slot->model->keys->count > 1 ||
-        (reason->limit && reason->limit != limit))
-        return false;
-    reason->limit = limit;
-    reason->per_second = limit_per_second(limit, place_amount(&slot->share, limit));
-    return true;
-}
-
-static bool slot_waits_long(const struct slot *slot, bool at_limit, struct put_off_reason *reason)
-{
     bool some = false;
-    if (!list_linked(&slot->permit_node) || !timer_is_set(&slot->walk.timer) || slot->calling ||
-        slot->place.woken || slot->paid || (slot->hedge && slot->hedge->calling))
+    if (is_under_way(slot))
         return false;
-    if (at_limit && waits_at_limit(slot, reason))
+    if (in_queue && limit && quota_is_callers(slot->quota, limit)) {
+        add_limit(reason, slot, limit);
         return true;
+    }
     for (unsigned i = 0; i < slot->candidate_count; i++) {
         if (!candidate_usable(slot, &slot->candidates[i]))
             continue;
-        if (!candidate_waits_long(slot, &slot->candidates[i], reason))
+        if (!candidate_waits_long(slot, &slot->candidates[i], in_queue, reason))
             return false;
         some = true;
     }
     return some;
 }
 
-static bool job_waits_long(struct job *job, bool at_limit, struct put_off_reason *reason)
+static bool job_waits_long(struct job *job, bool in_queue, struct put_off_reason *reason)
 {
     bool some = false;
     *reason = (struct put_off_reason){.due_ms = PUT_OFF_NEVER};
@@ -106,91 +195,11 @@ static bool job_waits_long(struct job *job, bool at_limit, struct put_off_reason
     for (int i = 0; i < job->slot_count; i++) {
         if (job->slots[i].reported)
             continue;
-        if (!slot_waits_long(&job->slots[i], at_limit, reason))
+        if (!slot_waits_long(&job->slots[i], in_queue, reason))
             return false;
         some = true;
     }
-    bool is_for_time = reason->count == 0 && !reason->limit;
-    return some && (is_for_time || !intake_keeps_place(job, reason));
-}
-
-/* ---- what they remember ---- */
-
-static void remember_slot(const struct slot *slot, struct put_off_memo *memo, size_t *at)
-{
-    memo->slot[slot->number] =
-        (struct put_off_slot){.calls = (uint32_t)(slot->calls_before + slot->attempt),
-                              .part = (unsigned char)slot->part,
-                              .reported = slot->reported};
-    for (unsigned i = 0; i < slot->candidate_count; i++) {
-        const struct candidate *c = &slot->candidates[i];
-        memo->candidate[(*at)++] =
-            (struct put_off_candidate){.model = str_hash(c->model->dialect.name),
-                                       .slot = (unsigned char)slot->number,
-                                       .part = (unsigned char)c->part,
-                                       .attempts = (uint32_t)c->attempts,
-                                       .probes = (uint32_t)c->probes,
-                                       .out = c->out,
-                                       .why = c->why,
-                                       .named_time = c->named_time,
-                                       .needs_token = c->needs_token,
-                                       .not_before_ms = c->not_before_ms};
-    }
-}
-
-static void remember(struct job *job)
-{
-    size_t candidates = 0, at = 0;
-    bool some = false;
-    for (int i = 0; i < job->slot_count; i++) {
-        const struct slot *slot = &job->slots[i];
-        candidates += slot->candidate_count;
-        some |= slot->reported || (slot->calls_before + slot->attempt > 0 && !PLANTED(70));
-    }
-    put_off_memo_free(job->memo);
-    job->memo = some ? put_off_memo_new((size_t)job->slot_count, candidates) : NULL;
-    for (int i = 0; some && i < job->slot_count; i++)
-        remember_slot(&job->slots[i], job->memo, &at);
-}
-
-static void recall_candidate(struct slot *slot, const struct put_off_candidate *before)
-{
-    for (unsigned i = 0; i < slot->candidate_count; i++) {
-        struct candidate *c = &slot->candidates[i];
-        if ((unsigned char)c->part != before->part ||
-            str_hash(c->model->dialect.name) != before->model)
-            continue;
-        c->attempts = before->attempts;
-        c->probes = before->probes;
-        c->out = before->out;
-        c->why = before->why;
-        c->named_time = before->named_time;
-        c->needs_token = before->needs_token;
-        c->not_before_ms = before->not_before_ms;
-        return;
-    }
-}
-
-/* What is left to ask, of the part it was at; a reload may have taken all of that away, then it
- * begins anew. */
-void call_recall(struct slot *slot)
-{
-    const struct put_off_slot *before = put_off_recall(slot);
-    const struct put_off_memo *memo = slot->job->memo;
-    enum route_part part = slot->part;
-    bool some = false;
-    if (!before)
-        return;
-    for (size_t i = 0; i < memo->candidates; i++)
-        if (memo->candidate[i].slot == slot->number)
-            recall_candidate(slot, &memo->candidate[i]);
-    candidate_probed_before(slot);
-    slot->part = (enum route_part)before->part;
-    for (unsigned i = 0; i < slot->candidate_count; i++)
-        some |= candidate_usable(slot, &slot->candidates[i]);
-    slot->part = some ? slot->part : part;
-    for (unsigned i = 0; i < slot->candidate_count && !some; i++)
-        slot->candidates[i].out = false;
+    return some && (reason->count == 0 || !intake_keeps_place(job, reason));
 }
 
 /* ---- leaving ---- */
@@ -202,7 +211,7 @@ static void leave(struct job *job, const struct put_off_reason *reason)
     int64_t now_ms = loop_now_ms(worker->loop);
     job->put_off = true;
     job->reason = *reason;
-    remember(job);
+    memo_make(job);
     for (int i = 0; i < job->slot_count; i++) {
         struct slot *slot = &job->slots[i];
         if (slot->reported)
@@ -211,51 +220,71 @@ static void leave(struct job *job, const struct put_off_reason *reason)
         if (c->named_time && now_ms < c->not_before_ms)
             gate_told_later(slot->model->gate, c->not_before_ms, now_ms);
         gate_leave(slot->model->gate, &slot->place, worker->loop);
-        if (slot->share.waits_at) /* else it may be about to wait there */
+        if (slot->share.waits_at || slot->crowd.queued) /* else it may be about to wait there */
             queue_leave_limits(slot);
         walk_wake(&slot->walk);
     }
 }
 
+static void look_at(struct job *job, bool in_queue)
+{
+    struct put_off_reason reason;
+    if (job_waits_long(job, in_queue, &reason))
+        leave(job, &reason);
+}
+
 void call_look_at(struct slot *slot)
 {
-    struct put_off_reason reason;
-    if (job_waits_long(slot->job, false, &reason))
-        leave(slot->job, &reason);
+    look_at(slot->job, false);
 }
 
-void call_look_at_limit(struct slot *slot)
+void call_look_at_queue(struct slot *slot)
 {
-    struct put_off_reason reason;
-    if (job_waits_long(slot->job, true, &reason))
-        leave(slot->job, &reason);
+    look_at(slot->job, true);
 }
 
+/* Who waits in a queue has been looked at when it came. But another slot of the job may have ended
+ * since, and those that could answer instead may have to be waited for, too. */
 void call_put_off_those_who_wait(struct worker *worker)
 {
     LIST_EACH(&worker->resting, node)
-    call_look_at(container_of(node, struct slot, permit_node));
+    {
+        struct slot *slot = container_of(node, struct slot, permit_node);
+        look_at(slot->job, slot->job->slot_count > 1 || has_choice(slot));
+    }
 }
 
 /* ---- jobs that have not begun ---- */
 
-static bool lets_nobody_in(const struct worker *worker, struct gate *gate,
+/* It would have to wait for room, and has no other key to ask with. */
+static bool has_no_room(const struct model *model, struct put_off_reason *reason)
+{
+    struct quota *quota = model->keys->count == 1 ? model->quotas[0] : NULL;
+    if (!quota || !crowd_full(quota_crowd(quota)))
+        return false;
+    add_crowd(reason, quota_crowd(quota), (uint32_t)crowd_waiting(quota_crowd(quota)) + 1);
+    return true;
+}
+
+static bool lets_nobody_in(const struct worker *worker, const struct model *model,
                            struct put_off_reason *reason)
 {
     int64_t now_ms = loop_now_ms(worker->loop);
-    return (gate_is_told_later(gate, now_ms) ||
-            gate_long_shut(gate, NULL, worker->conf->put_off_after_ms, now_ms)) &&
-           add_gate(reason, gate);
+    if (!gate_is_told_later(model->gate, now_ms) &&
+        !gate_long_shut(model->gate, NULL, worker->conf->put_off_after_ms, now_ms))
+        return has_no_room(model, reason);
+    add_gate(reason, model->gate);
+    return true;
 }
 
 /* Nor do those that may answer in its place. */
 static bool model_lets_nobody_in(const struct worker *worker, const struct model *model,
                                  const struct route *route, struct put_off_reason *reason)
 {
-    if (model && !lets_nobody_in(worker, model->gate, reason))
+    if (model && !lets_nobody_in(worker, model, reason))
         return false;
     for (size_t i = 0; route && i < route->counts[ROUTE_MAIN]; i++)
-        if (!lets_nobody_in(worker, route->models[ROUTE_MAIN][i].model->gate, reason))
+        if (!lets_nobody_in(worker, route->models[ROUTE_MAIN][i].model, reason))
             return false;
     return true;
 }
@@ -275,6 +304,5 @@ static bool nobody_is_let_in(struct job *job, struct put_off_reason *reason)
 bool call_expects_to_wait(struct job *job)
 {
     job->reason = (struct put_off_reason){.due_ms = PUT_OFF_NEVER};
-    return nobody_is_let_in(job, &job->reason) &&
-           intake_others_keep_place(job->worker, &job->reason);
+    return nobody_is_let_in(job, &job->reason) && intake_others_keep_place(job, &job->reason);
 }

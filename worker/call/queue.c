@@ -37,6 +37,8 @@ void queue_left(struct slot *slot)
 {
     turn_served(&slot->job->worker->turns, slot->turn);
     slot->turn = 0;
+    if (slot->job->came)
+        intake_called(slot->job);
 }
 
 enum verdict queue_for_permit(struct slot *slot)
@@ -103,8 +105,10 @@ enum verdict queue_at_gate(struct slot *slot)
     struct job *job = slot->job;
     queue_leave_limits(slot);
     queue_rest_until(slot, failover_look_ms(slot));
-    if (!slot->place.queue) /* it has its place already */
+    if (!slot->place.queue && !job->put_off) { /* else it has its place already */
         gate_wait(slot->model->gate, &slot->place, &slot->walk);
+        call_look_at(slot);
+    }
     queue_free_permit(job->worker); /* ours was not used */
     return STEP_WAIT;
 }
@@ -118,7 +122,7 @@ enum verdict queue_at_limit(struct slot *slot)
         draw_turn(slot, place_tokens(&slot->share));
         slot->share.turn = slot->turn;
         place_waits(&slot->share, &slot->walk);
-        call_look_at_limit(slot);
+        call_look_at_queue(slot);
     }
     crowd_leave(quota_crowd(slot->quota), &slot->crowd);
     queue_free_permit(job->worker); /* ours was not used */
@@ -157,10 +161,11 @@ enum verdict queue_at_crowd(struct slot *slot)
     struct job *job = slot->job;
     place_leaves(&slot->share);
     queue_rest_until(slot, failover_look_ms(slot));
-    if (!slot->crowd.queued) {
+    if (!slot->crowd.queued && !job->put_off) {
         draw_turn(slot, 1);
         slot->crowd.turn = slot->turn;
         crowd_wait(quota_crowd(slot->quota), &slot->crowd, &slot->walk);
+        call_look_at_queue(slot);
     }
     queue_free_permit(job->worker); /* ours was not used */
     return STEP_WAIT;

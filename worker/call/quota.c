@@ -280,7 +280,18 @@ struct crowd *quota_crowd(struct quota *quota)
 
 bool quota_busy(const struct quota *quota)
 {
+    return quota_busy_rate(quota) || crowd_full(&quota->crowd);
+}
+
+struct limit *quota_busy_rate(const struct quota *quota)
+{
     return limits_busy(quota->quotas->limits, str_of(quota->id));
+}
+
+bool quota_is_callers(const struct quota *quota, const struct limit *limit)
+{
+    return limit_is_money(limit) ? limit_budget(limit)->of_tenant
+                                 : !str_is(limit_name(limit), quota->id);
 }
 
 /* ---- calls ---- */

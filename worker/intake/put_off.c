@@ -2,11 +2,11 @@
  * put_off.c -- requests that let go of their place because their provider makes them wait
  * (worker/put_off.h): a record of each, what it waits for, and how it comes back.
  *
- * Records stand in lines, a line per tenant and cause, in the order in which they were put off. A
- * cause is a set of gates, any of which would do. When a gate lets somebody in, tenants have turns:
- * some of each line are fetched again, into the tenant's queue, where his share decides when they
- * begin (shares.h). Not more than the gate has room for are on their way, and not more than have
- * room in the queues.
+ * Records stand in lines, a line per tenant and cause, in the order in which they were put off
+ * (put_off_causes.c). When a cause lets somebody come, tenants have turns: some of each line are
+ * fetched again, into the tenant's queue, where his share decides when they begin (shares.h). Not
+ * more than the cause has room for are on their way, and not more than have room in the queues
+ * (put_off_back.c).
  *
  * All records are in a heap, by the time at which they are looked at whatever their cause says:
  * when a pause is over, or the deadline. Those whose deadline has passed do not wait for a place;
@@ -76,108 +76,15 @@ static struct record *index_find(const struct put_offs *p, uint64_t id)
     return r;
 }
 
-/* ---- causes and lines ---- */
-
-static bool is_cause_of(const struct cause *cause, const struct put_off_reason *reason)
-{
-    return cause->count == reason->count && cause->limit == reason->limit &&
-           memcmp(cause->gates, reason->gates, cause->count * sizeof(struct gate *)) == 0;
-}
-
-static struct cause *cause_find(struct put_offs *p, const struct put_off_reason *reason)
-{
-    LIST_EACH(&p->causes, node)
-    {
-        struct cause *cause = container_of(node, struct cause, node);
-        if (is_cause_of(cause, reason))
-            return cause;
-    }
-    return NULL;
-}
-
-static struct cause *cause_of(struct put_offs *p, const struct put_off_reason *reason)
-{
-    if (reason->count == 0 && !reason->limit)
-        return reason->due_ms == PUT_OFF_NEVER ? &p->none : &p->time;
-    struct cause *known = cause_find(p, reason);
-    if (known)
-        return known;
-    struct cause *cause = xzalloc(sizeof(*cause));
-    list_init(&cause->lines);
-    cause->count = reason->count;
-    for (unsigned i = 0; i < reason->count; i++)
-        cause->gates[i] = gate_keep(reason->gates[i]);
-    cause->limit = reason->limit ? limit_keep(reason->limit) : NULL;
-    cause->per_second = reason->per_second;
-    list_append(&p->causes, &cause->node);
-    return cause;
-}
-
-void put_off_cause_unused(struct put_offs *p, struct cause *cause)
-{
-    if (cause->kind != CAUSE_GATES || cause->coming || cause->keepers || cause->lines.count)
-        return;
-    for (unsigned i = 0; i < cause->count; i++)
-        gate_release(cause->gates[i]);
-    limit_release(cause->limit);
-    list_remove(&p->causes, &cause->node);
-    free(cause);
-}
-
-static struct line *line_find(const struct tenant_queue *queue, const struct cause *cause)
-{
-    LIST_EACH(&queue->lines, node)
-    {
-        struct line *line = container_of(node, struct line, queue_node);
-        if (line->cause == cause)
-            return line;
-    }
-    return NULL;
-}
-
-static struct line *line_of(struct tenant_queue *queue, struct cause *cause)
-{
-    struct line *known = line_find(queue, cause);
-    if (known)
-        return known;
-    struct line *line = xzalloc(sizeof(*line));
-    line->cause = cause;
-    line->queue = queue;
-    list_init(&line->records);
-    list_append(&queue->lines, &line->queue_node);
-    list_append(&cause->lines, &line->cause_node);
-    return line;
-}
-
-static void line_up(struct record *r, struct tenant_queue *queue, struct cause *cause)
-{
-    r->line = line_of(queue, cause);
-    list_append(&r->line->records, &r->node);
-}
-
-static void leave_line(struct put_offs *p, struct record *r)
-{
-    struct line *line = r->line;
-    struct cause *cause = line->cause;
-    list_remove(&line->records, &r->node);
-    r->line = NULL;
-    if (line->records.count)
-        return;
-    list_remove(&line->queue->lines, &line->queue_node);
-    list_remove(&cause->lines, &line->cause_node);
-    free(line);
-    put_off_cause_unused(p, cause);
-}
+/* ---- records ---- */
 
 /* It waits for nothing any more but room. */
 void put_off_let_go_on(struct put_offs *p, struct record *r)
 {
     struct tenant_queue *queue = r->line->queue;
-    leave_line(p, r);
-    line_up(r, queue, &p->none);
+    put_off_leave_line(p, r);
+    put_off_line_up(r, queue, &p->none);
 }
-
-/* ---- records ---- */
 
 int64_t put_off_deadline_ms(const struct put_offs *p, const struct record *r)
 {
@@ -190,7 +97,7 @@ void put_off_record_free(struct put_offs *p, struct record *r)
     struct partition *partition = r->stub.partition;
     index_remove(p, r);
     heap_remove(&p->due, &r->due);
-    leave_line(p, r);
+    put_off_leave_line(p, r);
     put_off_memo_free(r->memo);
     free(r);
     partition_release(partition);
@@ -214,8 +121,7 @@ bool intake_may_put_off(const struct job *job)
     return !job->session && list_empty(&job->followers) && !job->is_looked_at &&
            left_ms > worker->conf->put_off_after_ms + SPARE_MS && job_owned(job) &&
            job->partition->tracker && !worker->draining &&
-           worker->intake->put_offs->due.count < (size_t)worker->conf->put_off_max &&
-           worker->intake->put_offs->causes.count < CAUSES_MAX;
+           worker->intake->put_offs->due.count < (size_t)worker->conf->put_off_max;
 }
 
 /* One of the same id that stands before it in its partition. */
@@ -257,15 +163,15 @@ void put_off_keep(struct job *job)
     job->memo = NULL;
     int64_t due_ms = put_off_deadline_ms(p, r);
     if (before)
-        line_up(r, job->queue, before->line->cause);
+        put_off_line_up(r, job->queue, before->line->cause);
     else
-        line_up(r, job->queue, cause_of(p, &job->reason));
+        put_off_line_up(r, job->queue, put_off_cause_of(p, &job->reason));
     if (before && before->due.key < due_ms)
         due_ms = before->due.key;
     else if (!before && job->reason.due_ms < due_ms)
         due_ms = job->reason.due_ms;
     if (job->was_put_off && !job->reason.has_tried) /* the way was not as free as it seemed */
-        r->line->cause->not_before_ms = put_off_now_ms(p) + IN_VAIN_MS;
+        put_off_came_in_vain(p, job, r->line->cause);
     heap_add(&p->due, &r->due, PLANTED(72) ? PUT_OFF_NEVER : due_ms);
     index_add(p, r);
     job->partition->jobs++;
@@ -290,91 +196,6 @@ bool put_off_cancelled(struct intake *intake, struct str name)
     if (some)
         loop_again(intake->worker->loop);
     return some;
-}
-
-/* ---- those who keep their place ---- */
-
-size_t intake_keepers(const struct worker *worker)
-{
-    int64_t some = worker->conf->max_in_flight / 16, most = worker->conf->put_off_keep;
-    return (size_t)(some < 1 ? 1 : some < most ? some : most);
-}
-
-void put_off_keeps_no_more(struct job *job)
-{
-    struct cause *cause = job->keeper_of;
-    job->keeper_of = NULL;
-    if (!cause)
-        return;
-    must(cause->keepers > 0);
-    cause->keepers--;
-    put_off_cause_unused(job->worker->intake->put_offs, cause);
-}
-
-/* At a limit, so many may wait in place as leave it within a second, or as there are places enough
- * for. */
-size_t put_off_waiters(const struct worker *worker, size_t per_second)
-{
-    size_t places = (size_t)worker->conf->max_in_flight, keepers = intake_keepers(worker);
-    size_t some = worker->resting.count > places / 2 ? keepers : places / 8;
-    some = some > keepers ? some : keepers;
-    return some > per_second ? some : per_second;
-}
-
-/* Who has few at work waits in place, so that it is his turn when there is one. */
-static bool has_few(const struct job *job, size_t waiters)
-{
-    const struct intake *intake = job->worker->intake;
-    size_t part = waiters / (intake->shares.known ? intake->shares.known : 1);
-    size_t places = (size_t)job->worker->conf->max_in_flight;
-    return job->queue->inside <= (part ? part : 1) && job->worker->resting.count <= places / 2;
-}
-
-/* Whoever comes anew does not pass those of his tenant that were put off. */
-static bool waits_at_limit(const struct job *job, const struct cause *cause,
-                           const struct put_off_reason *reason)
-{
-    bool passes = !job->was_put_off && cause && line_find(job->queue, cause);
-    size_t most = put_off_waiters(job->worker, reason->per_second);
-    return job->came_for_limit ||
-           (!passes && (limit_waiting(reason->limit) <= most || has_few(job, most)));
-}
-
-bool intake_keeps_place(struct job *job, const struct put_off_reason *reason)
-{
-    struct put_offs *p = job->worker->intake->put_offs;
-    if (reason->limit)
-        return waits_at_limit(job, cause_find(p, reason), reason);
-    struct cause *cause = cause_of(p, reason);
-    bool is_keeper = job->keeper_of == cause;
-    bool others = cause->lines.count > 0 || cause->keepers > is_keeper;
-    bool may = !(reason->has_tried && others) &&
-               (is_keeper || cause->keepers < intake_keepers(job->worker));
-    if (may && !is_keeper) {
-        cause->keepers++;
-        put_off_keeps_no_more(job);
-        job->keeper_of = cause;
-    } else if (!may) {
-        put_off_keeps_no_more(job);
-    }
-    return may;
-}
-
-/* Nobody needs to try: the provider has said when to come. */
-bool put_off_told_later(struct gate *const *gates, unsigned count, int64_t now_ms)
-{
-    for (unsigned i = 0; i < count; i++)
-        if (!gate_is_told_later(gates[i], now_ms))
-            return false;
-    return true;
-}
-
-bool intake_others_keep_place(const struct worker *worker, const struct put_off_reason *reason)
-{
-    if (put_off_told_later(reason->gates, reason->count, loop_now_ms(worker->loop)))
-        return true;
-    const struct cause *cause = cause_find(worker->intake->put_offs, reason);
-    return cause && cause->keepers + cause->coming >= intake_keepers(worker);
 }
 
 /* ---- all of them ---- */
@@ -436,9 +257,11 @@ void put_offs_init(struct intake *intake)
     p->intake = intake;
     p->time.kind = CAUSE_TIME;
     p->none.kind = CAUSE_NONE;
+    p->many.kind = CAUSE_MANY;
     list_init(&p->causes);
     list_init(&p->time.lines);
     list_init(&p->none.lines);
+    list_init(&p->many.lines);
     list_init(&p->late);
     heap_init(&p->due);
     intake->put_offs = p;

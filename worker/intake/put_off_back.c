@@ -5,6 +5,7 @@
 #include "worker/intake/put_off_inside.h"
 
 #include "common/base/must.h"
+#include "common/base/plant.h"
 
 void intake_arrived(struct job *job)
 {
@@ -13,41 +14,93 @@ void intake_arrived(struct job *job)
     if (!cause)
         return;
     must(cause->coming > 0);
-    job->came_for_limit = cause->limit != NULL;
     cause->coming--;
+    cause->arrived++;
+    job->came = cause;
+}
+
+void intake_called(struct job *job)
+{
+    struct cause *cause = job->came;
+    job->came = NULL;
+    if (!cause)
+        return;
+    must(cause->arrived > 0);
+    cause->arrived -= !PLANTED(73);
     put_off_cause_unused(job->worker->intake->put_offs, cause);
 }
 
 void put_off_ended(struct job *job)
 {
     intake_arrived(job);
+    intake_called(job);
     put_off_keeps_no_more(job);
     put_off_memo_free(job->memo);
 }
 
-/* How many may be fetched now: those who get in, or will try whether they do. */
-static size_t room_of(const struct put_offs *p, const struct cause *cause)
+/* ---- how many may come ---- */
+
+static size_t less(size_t number, size_t by)
 {
-    const struct worker *worker = p->intake->worker;
-    size_t places = (size_t)worker->conf->max_in_flight, keepers = intake_keepers(worker), room = 0;
-    if (cause->kind != CAUSE_GATES)
-        return cause->kind == CAUSE_NONE ? SIZE_MAX : 0;
-    if (put_off_now_ms(p) < cause->not_before_ms)
+    return number > by ? number - by : 0;
+}
+
+/* Those who get in, or will try whether they do. */
+static size_t room_at_gates(const struct put_offs *p, const struct cause *cause)
+{
+    size_t keepers = intake_keepers(p->intake->worker), room = 0;
+    int64_t now_ms = put_off_now_ms(p);
+    if (now_ms < cause->not_before_ms)
         return 0;
-    if (cause->limit) {
-        size_t most = put_off_waiters(worker, cause->per_second),
-               there = limit_waiting(cause->limit);
-        room = most > there ? most - there : 0;
-        return room > cause->coming ? room - cause->coming : 0;
-    }
     for (unsigned i = 0; i < cause->count; i++) {
-        size_t one = gate_room(cause->gates[i], put_off_now_ms(p));
+        size_t one = gate_room(cause->hurdles[i].gate, now_ms);
         room = one > room ? one : room;
     }
-    if (room < keepers && !put_off_told_later(cause->gates, cause->count, put_off_now_ms(p)))
+    if (room < keepers && !put_off_told_later(cause->hurdles, cause->count, now_ms))
         room = keepers > cause->keepers + room ? keepers - cause->keepers : room;
-    room = room < places ? room : places;
-    return room > cause->coming ? room - cause->coming : 0;
+    return room;
+}
+
+/* Those whose turn is soon. A few always: others may keep their place there for good. */
+static size_t room_at_queues(const struct put_offs *p, const struct cause *cause)
+{
+    size_t room = less(intake_keepers(p->intake->worker), cause->arrived);
+    for (unsigned i = 0; i < cause->count; i++) {
+        const struct hurdle *hurdle = &cause->hurdles[i];
+        bool is_gate = hurdle->kind == HURDLE_GATE;
+        size_t there = hurdle_waiting(hurdle);
+        there = there > cause->arrived ? there : cause->arrived;
+        size_t one = is_gate ? gate_room(hurdle->gate, put_off_now_ms(p))
+                             : less(put_off_waiters(p->intake->worker, hurdle), there);
+        room = one > room ? one : room;
+    }
+    return room;
+}
+
+/* What each of them waits for is not known: some come and look, and while none of them comes in
+ * vain others follow at once. */
+static size_t room_for_looks(struct put_offs *p)
+{
+    size_t places = (size_t)p->intake->worker->conf->max_in_flight,
+           keepers = intake_keepers(p->intake->worker);
+    if (put_off_now_ms(p) >= p->looks_ms) {
+        p->looks_ms = put_off_now_ms(p) + LOOKS_MS;
+        p->in_vain = 0;
+    }
+    return less(places / 8 > keepers ? places / 8 : keepers, p->in_vain + p->many.arrived);
+}
+
+/* How many may be fetched now. */
+static size_t room_of(struct put_offs *p, const struct cause *cause)
+{
+    size_t places = (size_t)p->intake->worker->conf->max_in_flight, room;
+    if (cause->kind == CAUSE_NONE)
+        return SIZE_MAX;
+    if (cause->kind == CAUSE_MANY)
+        room = room_for_looks(p);
+    else
+        room = cause->has_queue ? room_at_queues(p, cause) : room_at_gates(p, cause);
+    return less(room < places ? room : places, cause->coming);
 }
 
 static bool queue_wants(const struct intake *intake, const struct tenant_queue *queue, size_t bytes)
@@ -63,7 +116,7 @@ static struct record *first_of(const struct line *line)
 static bool is_shut(const struct cause *cause)
 {
     for (unsigned i = 0; i < cause->count; i++)
-        if (!gate_away(cause->gates[i]))
+        if (cause->hurdles[i].kind != HURDLE_GATE || !gate_away(cause->hurdles[i].gate))
             return false;
     return cause->count > 0;
 }
@@ -94,7 +147,7 @@ static size_t fetch_some(struct put_offs *p, struct line *line, size_t most)
             run = run_new(intake, queue, &queue->jobs, &r->stub);
         struct job *job = put_off_record_job(p, r);
         queue_add_job(intake, queue, job, &r->stub);
-        if (cause->kind == CAUSE_GATES) {
+        if (cause->kind == CAUSE_HURDLES || cause->kind == CAUSE_MANY) {
             job->coming = cause;
             cause->coming++;
         }
@@ -109,13 +162,13 @@ static size_t fetch_some(struct put_offs *p, struct line *line, size_t most)
     return count;
 }
 
-/* At a limit the one that has fewest on the way to it, by his weight: who waits there goes by turns
+/* In a queue the one that has fewest on the way to it, by his weight: who waits there goes by turns
  * of tenants, and so whoever gets more is given more. Else they have turns. */
 static struct line *next_line(const struct cause *cause)
 {
     struct line *best = container_of(list_first(&cause->lines), struct line, cause_node);
     size_t looks = LINES_PER_TURN;
-    if (!cause->limit)
+    if (!cause->has_queue)
         return best;
     LIST_EACH(&cause->lines, node)
     {
@@ -138,7 +191,8 @@ static void serve(struct put_offs *p, struct cause *cause)
     for (; looks > 0 && room > 0; looks--) {
         struct line *line = next_line(cause);
         struct tenant_queue *queue = line->queue;
-        size_t each = room / lines && !cause->limit ? room / lines : 1, last = line->records.count;
+        size_t each = room / lines && !cause->has_queue ? room / lines : 1,
+               last = line->records.count;
         list_remove(&cause->lines, &line->cause_node);
         list_append(&cause->lines, &line->cause_node);
         size_t got = fetch_some(p, line, each);
@@ -197,6 +251,7 @@ void put_off_fetch(struct intake *intake)
         return;
     fetch_due(p);
     serve(p, &p->none);
+    serve(p, &p->many);
     LIST_EACH(&p->causes, node)
     serve(p, container_of(node, struct cause, node));
 }

@@ -1,6 +1,6 @@
 /*
- * put_off_inside.h -- what put_off.c (records, causes, who keeps its place) and put_off_back.c (how
- * they come back) share.
+ * put_off_inside.h -- what put_off.c (records), put_off_causes.c (causes, who keeps its place) and
+ * put_off_back.c (how they come back) share.
  */
 #ifndef QUERN_WORKER_INTAKE_PUT_OFF_INSIDE_H
 #define QUERN_WORKER_INTAKE_PUT_OFF_INSIDE_H
@@ -11,27 +11,29 @@
 enum {
     LATE_MAX = 256, /* being fetched, or at work beyond max_in_flight, because they are late */
     LINES_PER_TURN = 256, /* that are looked at, of a cause */
-    CAUSES_MAX = 256,     /* sets of gates */
+    CAUSES_MAX = 256,     /* sets of hurdles */
+    LOOKS_MS = 1000,      /* between looks at some of those who wait for any others */
     LOOK_MS_MAX = 250,
     IN_VAIN_MS = 100,
     SPARE_MS = 1000 /* whoever has less time behind a long wait may as well stay */
 };
 
 enum cause_kind {
-    CAUSE_GATES, /* or a limit */
-    CAUSE_TIME,  /* nothing but the time */
-    CAUSE_NONE,  /* any more: they are fetched as there is room */
+    CAUSE_HURDLES,
+    CAUSE_MANY, /* one of very many sets of hurdles, or of very many hurdles */
+    CAUSE_TIME, /* nothing but the time */
+    CAUSE_NONE, /* any more: they are fetched as there is room */
 };
 
 struct cause {
     struct list_node node; /* in put_offs->causes */
     enum cause_kind kind;
-    struct gate *gates[PUT_OFF_GATES_MAX];
+    struct hurdle hurdles[PUT_OFF_HURDLES_MAX]; /* any of which would do; kept */
     unsigned count;
-    struct limit *limit;   /* NULL: none */
-    size_t per_second;     /* that it lets go */
+    bool has_queue;        /* they are not all gates */
     struct list lines;     /* that have records; whose turn it is first */
-    size_t coming;         /* jobs that were fetched for it and have not asked a gate yet */
+    size_t coming;         /* jobs that were fetched for it and have not got there yet */
+    size_t arrived;        /* that have, and made no call since */
     int64_t not_before_ms; /* somebody came in vain: nobody comes until then */
     size_t keepers;        /* jobs that keep their place, and try whether a gate opens */
 };
@@ -56,9 +58,12 @@ struct record {
 
 struct put_offs {
     struct intake *intake;
-    struct list causes; /* of gates */
-    struct cause time, none;
-    struct heap due; /* all records */
+    struct list causes; /* of hurdles */
+    size_t queues;      /* of them that are not all gates */
+    struct cause time, none, many;
+    size_t in_vain;   /* that came back from `many`, since .. */
+    int64_t looks_ms; /* .. and until when */
+    struct heap due;  /* all records */
     struct record **index;
     size_t buckets;
     struct list late; /* jobs that are fetched because of their deadline */
@@ -70,9 +75,16 @@ int64_t put_off_deadline_ms(const struct put_offs *p, const struct record *r);
 void put_off_record_free(struct put_offs *p, struct record *r);
 struct job *put_off_record_job(struct put_offs *p, struct record *r);
 void put_off_let_go_on(struct put_offs *p, struct record *r);
-size_t put_off_waiters(const struct worker *worker, size_t per_second);
-bool put_off_told_later(struct gate *const *gates, unsigned count, int64_t now_ms);
+
+/* put_off_causes.c */
+struct cause *put_off_cause_of(struct put_offs *p, const struct put_off_reason *reason);
 void put_off_cause_unused(struct put_offs *p, struct cause *cause);
+/* The job is put off again, for that. */
+void put_off_came_in_vain(struct put_offs *p, const struct job *job, struct cause *cause);
+void put_off_line_up(struct record *r, struct tenant_queue *queue, struct cause *cause);
+void put_off_leave_line(struct put_offs *p, struct record *r);
 void put_off_keeps_no_more(struct job *job);
+size_t put_off_waiters(const struct worker *worker, const struct hurdle *hurdle);
+bool put_off_told_later(const struct hurdle *gates, unsigned count, int64_t now_ms);
 
 #endif
