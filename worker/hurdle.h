@@ -41,5 +41,7 @@ void hurdle_release(const struct hurdle *hurdle);
 /* Of a queue: how many wait there in place, and how many it lets go in a second, about. */
 size_t hurdle_waiting(const struct hurdle *hurdle);
 size_t hurdle_per_second(const struct hurdle *hurdle);
+/* How many it would let go at once. */
+size_t hurdle_at_hand(const struct hurdle *hurdle, int64_t now_ms);
 
 #endif

@@ -79,6 +79,8 @@ static void slot_ended(void *subject, bool ok)
     }
     slot->reported = ok;
     ledger_tell(slot);
+    if (ok && slot->job->slot_count > 1)
+        call_look_at_rest(slot->job);
     walk_answer(&slot->job->walk);
 }
 

@@ -67,6 +67,8 @@ const struct put_off_slot *put_off_recall(const struct slot *slot);
 void call_look_at(struct slot *slot);
 /* It has begun to wait at a limit, for room or for a token: behind very many its job is put off. */
 void call_look_at_queue(struct slot *slot);
+/* One of its slots has reported: what the others wait for may be all that is left. */
+void call_look_at_rest(struct job *job);
 /* All that wait by now. */
 void call_put_off_those_who_wait(struct worker *worker);
 /* No model of a job that has not begun lets anybody in, and others wait already: the job's reason

@@ -35,9 +35,15 @@ bool crowd_may(const struct crowd *crowd, const struct crowd_place *place)
     return list_empty(&crowd->waiting) && room(crowd) > crowd->woken;
 }
 
+size_t crowd_room(const struct crowd *crowd)
+{
+    size_t all = room(crowd);
+    return list_empty(&crowd->waiting) && all > crowd->woken ? all - crowd->woken : 0;
+}
+
 bool crowd_full(const struct crowd *crowd)
 {
-    return !list_empty(&crowd->waiting) || room(crowd) <= crowd->woken;
+    return crowd_room(crowd) == 0;
 }
 
 size_t crowd_waiting(const struct crowd *crowd)

@@ -33,6 +33,7 @@ void crowd_init(struct crowd *crowd);
 bool crowd_may(const struct crowd *crowd, const struct crowd_place *place);
 /* Whoever is new would have to wait; how many do, and how many it lets go in a second, about. */
 bool crowd_full(const struct crowd *crowd);
+size_t crowd_room(const struct crowd *crowd); /* for whoever is new */
 size_t crowd_waiting(const struct crowd *crowd);
 size_t crowd_per_second(const struct crowd *crowd);
 /* The walk sleeps (walk_sleep_until) and is woken when it may ask again. */

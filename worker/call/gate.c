@@ -247,6 +247,12 @@ size_t gate_retries_per_second(const struct gate *gate)
     return budget_per_second(&gate->budget);
 }
 
+size_t gate_retries_at_hand(struct gate *gate, int64_t now_ms)
+{
+    bool free = gate->breaker.state == BREAKER_CLOSED && list_empty(&gate->retries);
+    return free ? budget_tokens(&gate->budget, now_ms) : 0;
+}
+
 size_t gate_room(struct gate *gate, int64_t now_ms)
 {
     size_t all = room(gate, now_ms), there = waiting(gate);

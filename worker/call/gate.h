@@ -72,6 +72,7 @@ size_t gate_room(struct gate *gate, int64_t now_ms);
 size_t gate_retries(const struct gate *gate);
 uint32_t gate_retries_ahead(const struct gate *gate, const struct gate_place *place);
 size_t gate_retries_per_second(const struct gate *gate);
+size_t gate_retries_at_hand(struct gate *gate, int64_t now_ms);
 /* A call was told by the provider to come again that much later, and rests; one was answered. Many
  * of the first without one of the second, and new ones need not go there to hear the same. */
 void gate_told_later(struct gate *gate, int64_t until_ms, int64_t now_ms);

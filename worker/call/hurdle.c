@@ -12,21 +12,23 @@ bool hurdle_is(const struct hurdle *a, const struct hurdle *b)
     return a->kind == b->kind && a->gate == b->gate;
 }
 
-/* A crowd stays as long as the worker does (quota.c). */
+/* A crowd stays as long as the worker does (quota.c); a limit has a little at hand meanwhile. */
 void hurdle_keep(const struct hurdle *hurdle)
 {
     if (hurdle->kind == HURDLE_LIMIT)
-        limit_keep(hurdle->limit);
+        limit_expect(limit_keep(hurdle->limit), hurdle->amount, 1);
     else if (hurdle->kind != HURDLE_CROWD)
         gate_keep(hurdle->gate);
 }
 
 void hurdle_release(const struct hurdle *hurdle)
 {
-    if (hurdle->kind == HURDLE_LIMIT)
+    if (hurdle->kind == HURDLE_LIMIT) {
+        limit_expect(hurdle->limit, -hurdle->amount, -1);
         limit_release(hurdle->limit);
-    else if (hurdle->kind != HURDLE_CROWD)
+    } else if (hurdle->kind != HURDLE_CROWD) {
         gate_release(hurdle->gate);
+    }
 }
 
 size_t hurdle_waiting(const struct hurdle *hurdle)
@@ -57,4 +59,19 @@ size_t hurdle_per_second(const struct hurdle *hurdle)
         break;
     }
     return 0;
+}
+
+size_t hurdle_at_hand(const struct hurdle *hurdle, int64_t now_ms)
+{
+    switch (hurdle->kind) {
+    case HURDLE_LIMIT:
+        return limit_at_hand(hurdle->limit, hurdle->amount);
+    case HURDLE_CROWD:
+        return crowd_room(hurdle->crowd);
+    case HURDLE_RETRIES:
+        return gate_retries_at_hand(hurdle->gate, now_ms);
+    case HURDLE_GATE:
+        break;
+    }
+    return gate_room(hurdle->gate, now_ms);
 }

@@ -131,12 +131,23 @@ static struct limit *find(const struct limits *limits, struct str id)
     return node ? container_of(node, struct limit, map_node) : NULL;
 }
 
-struct limit *limits_busy(const struct limits *limits, struct str id)
+static bool is_busy(const struct limit *limit)
+{
+    return !list_empty(&limit->waiting) || limit_now_ms(limit) < limit->held_until_ms;
+}
+
+bool limits_busy(const struct limits *limits, struct str id)
+{
+    const struct limit *limit = find(limits, id);
+    return limit && is_busy(limit);
+}
+
+struct limit *limits_short(const struct limits *limits, struct str id)
 {
     struct limit *limit = find(limits, id);
-    bool busy =
-        limit && (!list_empty(&limit->waiting) || limit_now_ms(limit) < limit->held_until_ms);
-    return busy ? limit : NULL;
+    if (!limit || (!is_busy(limit) && lease_may(&limit->lease, 1, limit_now_ms(limit))))
+        return NULL;
+    return limit;
 }
 
 static struct limit *limit_new(struct limits *limits, struct str id, struct str label,
@@ -195,6 +206,20 @@ size_t limit_per_second(const struct limit *limit, int64_t amount)
     if (rule->tokens && rule->tokens / seconds / (amount > 0 ? amount : 1) < most)
         most = rule->tokens / seconds / (amount > 0 ? amount : 1);
     return rule->calendar ? 0 : (size_t)most;
+}
+
+size_t limit_at_hand(const struct limit *limit, int64_t amount)
+{
+    const struct lease *lease = &limit->lease;
+    int64_t now_ms = limit_now_ms(limit), most = INT64_MAX;
+    if (now_ms < limit->held_until_ms || !list_empty(&limit->waiting) ||
+        !lease_may(lease, amount + limit->woken_tokens, now_ms))
+        return 0;
+    if (lease->rule.requests)
+        most = lease->left_requests - limit->woken;
+    if (lease->rule.tokens && lease->left_tokens / (amount > 0 ? amount : 1) < most)
+        most = lease->left_tokens / (amount > 0 ? amount : 1);
+    return most > 0 ? (size_t)most : 0;
 }
 
 /* The longest unused, as far as nothing is lost with them. */

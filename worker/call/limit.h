@@ -53,8 +53,11 @@ struct limits *limits_new(const struct limits_conf *conf);
 void limits_free(struct limits *limits); /* behind redis_free(); takes NULL */
 /* Whoever waits asks again, in the same order: other limits may hold for him. */
 void limits_wake_all(struct limits *limits);
-/* The limit of that id, if others wait for it or it rests; else NULL. */
-struct limit *limits_busy(const struct limits *limits, struct str id);
+/* Whether others wait for the limit of that id, or it rests. */
+bool limits_busy(const struct limits *limits, struct str id);
+/* The limit of that id, if nothing of it is at hand now: whoever goes there waits, if only until
+ * Redis has answered. Else NULL. */
+struct limit *limits_short(const struct limits *limits, struct str id);
 size_t limits_count(const struct limits *limits);
 
 /* The limit of that id, which is part of a key in Redis, so nothing in it may be secret. `label`:
@@ -67,6 +70,10 @@ void limit_release(struct limit *limit);       /* takes NULL */
 /* How many wait for it, and how many that cost so much it lets go in a second. */
 size_t limit_waiting(const struct limit *limit);
 size_t limit_per_second(const struct limit *limit, int64_t amount);
+/* How many of that cost it would let go at once. */
+size_t limit_at_hand(const struct limit *limit, int64_t amount);
+/* Somebody waits elsewhere, and will come here then: a little is kept at hand. */
+void limit_expect(struct limit *limit, int64_t amount, int more);
 struct str limit_name(const struct limit *limit); /* its id */
 bool limit_is_money(const struct limit *limit);
 const struct limit_budget *limit_budget(const struct limit *limit); /* of one in money */
@@ -118,8 +125,6 @@ void limit_dequeue(struct limit *limit, struct limit_place *place);
 void limit_pass_turn(struct limit *limit, struct limit_place *place);
 void limit_take(struct limit *limit, struct limit_place *place, unsigned i);
 void limit_settle(struct limit *limit, int64_t taken_ms, int64_t more);
-/* Somebody waits at another limit, and will come here then: a little is kept at hand. */
-void limit_expect(struct limit *limit, int64_t amount, int more);
 int64_t limit_now_ms(const struct limit *limit);
 
 #endif

@@ -82,14 +82,24 @@ static bool key_waits(const struct slot *slot, const struct candidate *c, int ke
 {
     struct quota *quota = c->model->quotas[key];
     bool mine = c == candidate_now(slot) && key == slot->key;
-    struct crowd *crowd = quota ? quota_crowd(quota) : NULL;
-    struct limit *rate = !quota ? NULL : mine ? slot->share.waits_at : quota_busy_rate(quota);
-    bool is_full = mine ? slot->crowd.queued : crowd && crowd_full(crowd);
-    if (is_full)
-        add_crowd(reason, crowd, mine ? (uint32_t)crowd_waiting(crowd) : HURDLE_NOT_THERE);
-    else if (rate)
+    struct limit *rate = mine ? slot->share.waits_at : quota ? quota_short_rate(quota) : NULL;
+    if (rate)
         add_limit(reason, slot, rate);
-    return is_full || rate;
+    return rate != NULL;
+}
+
+/* For room and for what limits the caller it waits whoever else is there (docs/routes.md). */
+static bool waits_for_good(const struct slot *slot, struct put_off_reason *reason)
+{
+    struct limit *limit = slot->share.waits_at;
+    if (slot->crowd.queued)
+        add_crowd(reason, quota_crowd(slot->quota),
+                  (uint32_t)crowd_waiting(quota_crowd(slot->quota)));
+    else if (limit && quota_is_callers(slot->quota, limit))
+        add_limit(reason, slot, limit);
+    else
+        return false;
+    return true;
 }
 
 /* All of its keys that could be used are in use. */
@@ -168,14 +178,11 @@ static bool is_under_way(const struct slot *slot)
 
 static bool slot_waits_long(const struct slot *slot, bool in_queue, struct put_off_reason *reason)
 {
-    struct limit *limit = slot->share.waits_at;
     bool some = false;
     if (is_under_way(slot))
         return false;
-    if (in_queue && limit && quota_is_callers(slot->quota, limit)) {
-        add_limit(reason, slot, limit);
+    if (in_queue && waits_for_good(slot, reason))
         return true;
-    }
     for (unsigned i = 0; i < slot->candidate_count; i++) {
         if (!candidate_usable(slot, &slot->candidates[i]))
             continue;
@@ -243,14 +250,19 @@ void call_look_at_queue(struct slot *slot)
     look_at(slot->job, true);
 }
 
-/* Who waits in a queue has been looked at when it came. But another slot of the job may have ended
- * since, and those that could answer instead may have to be waited for, too. */
+void call_look_at_rest(struct job *job)
+{
+    look_at(job, true);
+}
+
+/* Who waits in a queue has been looked at when it came, but those that could answer instead may
+ * have to be waited for since. */
 void call_put_off_those_who_wait(struct worker *worker)
 {
     LIST_EACH(&worker->resting, node)
     {
         struct slot *slot = container_of(node, struct slot, permit_node);
-        look_at(slot->job, slot->job->slot_count > 1 || has_choice(slot));
+        look_at(slot->job, has_choice(slot));
     }
 }
 

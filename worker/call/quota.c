@@ -280,12 +280,12 @@ struct crowd *quota_crowd(struct quota *quota)
 
 bool quota_busy(const struct quota *quota)
 {
-    return quota_busy_rate(quota) || crowd_full(&quota->crowd);
+    return limits_busy(quota->quotas->limits, str_of(quota->id));
 }
 
-struct limit *quota_busy_rate(const struct quota *quota)
+struct limit *quota_short_rate(const struct quota *quota)
 {
-    return limits_busy(quota->quotas->limits, str_of(quota->id));
+    return limits_short(quota->quotas->limits, str_of(quota->id));
 }
 
 bool quota_is_callers(const struct quota *quota, const struct limit *limit)

@@ -50,10 +50,10 @@ struct quota_spec {
 };
 struct quota *quota_of(struct quotas *quotas, const struct quota_spec *spec);
 
-/* Others wait for its rate, or for room among its calls, already. */
+/* Others wait for its rate already. */
 bool quota_busy(const struct quota *quota);
-/* Its rate, if others wait for that; NULL: nobody does. */
-struct limit *quota_busy_rate(const struct quota *quota);
+/* Its rate, if nothing of that is at hand; else NULL. */
+struct limit *quota_short_rate(const struct quota *quota);
 /* A limit of the tenant or his user: it holds for whatever he asks. */
 bool quota_is_callers(const struct quota *quota, const struct limit *limit);
 /* Its calls in flight in this process. */

@@ -15,6 +15,7 @@ void intake_arrived(struct job *job)
         return;
     must(cause->coming > 0);
     cause->coming--;
+    job->worker->intake->put_offs->coming--;
     cause->arrived++;
     job->came = cause;
 }
@@ -61,17 +62,31 @@ static size_t room_at_gates(const struct put_offs *p, const struct cause *cause)
     return room;
 }
 
-/* Those whose turn is soon. A few always: others may keep their place there for good. */
+/* Those whose turn is soon, and those who would be let go at once. A few always: others may keep
+ * their place there for good. Where nobody is let go for a second, all that wait together take no
+ * more places than put_off_seats(). */
+static size_t room_at_queue(const struct put_offs *p, const struct cause *cause,
+                            const struct hurdle *hurdle)
+{
+    const struct worker *worker = p->intake->worker;
+    size_t at_hand = hurdle_at_hand(hurdle, put_off_now_ms(p)), there = hurdle_waiting(hurdle);
+    if (hurdle->kind == HURDLE_GATE)
+        return at_hand;
+    there = there > cause->arrived ? there : cause->arrived;
+    size_t room = less(put_off_waiters(worker, hurdle), there);
+    size_t few = less(intake_keepers(worker), cause->arrived);
+    size_t seats = less(put_off_seats(worker) + cause->coming, p->coming);
+    room = room > few ? room : few;
+    if (hurdle_per_second(hurdle) == 0 && seats < room)
+        room = seats;
+    return at_hand > room ? at_hand : room;
+}
+
 static size_t room_at_queues(const struct put_offs *p, const struct cause *cause)
 {
-    size_t room = less(intake_keepers(p->intake->worker), cause->arrived);
+    size_t room = 0;
     for (unsigned i = 0; i < cause->count; i++) {
-        const struct hurdle *hurdle = &cause->hurdles[i];
-        bool is_gate = hurdle->kind == HURDLE_GATE;
-        size_t there = hurdle_waiting(hurdle);
-        there = there > cause->arrived ? there : cause->arrived;
-        size_t one = is_gate ? gate_room(hurdle->gate, put_off_now_ms(p))
-                             : less(put_off_waiters(p->intake->worker, hurdle), there);
+        size_t one = room_at_queue(p, cause, &cause->hurdles[i]);
         room = one > room ? one : room;
     }
     return room;
@@ -81,13 +96,12 @@ static size_t room_at_queues(const struct put_offs *p, const struct cause *cause
  * vain others follow at once. */
 static size_t room_for_looks(struct put_offs *p)
 {
-    size_t places = (size_t)p->intake->worker->conf->max_in_flight,
-           keepers = intake_keepers(p->intake->worker);
+    size_t most = (size_t)p->intake->worker->conf->max_in_flight / 8;
     if (put_off_now_ms(p) >= p->looks_ms) {
         p->looks_ms = put_off_now_ms(p) + LOOKS_MS;
         p->in_vain = 0;
     }
-    return less(places / 8 > keepers ? places / 8 : keepers, p->in_vain + p->many.arrived);
+    return less(most > LOOKS_AT_LEAST ? most : LOOKS_AT_LEAST, p->in_vain + p->many.arrived);
 }
 
 /* How many may be fetched now. */
@@ -150,6 +164,7 @@ static size_t fetch_some(struct put_offs *p, struct line *line, size_t most)
         if (cause->kind == CAUSE_HURDLES || cause->kind == CAUSE_MANY) {
             job->coming = cause;
             cause->coming++;
+            p->coming++;
         }
         run_add(run, job);
         queue->put_off--;
@@ -252,6 +267,8 @@ void put_off_fetch(struct intake *intake)
     fetch_due(p);
     serve(p, &p->none);
     serve(p, &p->many);
+    if (!list_empty(&p->causes)) /* each is the first at times */
+        list_append(&p->causes, list_pop(&p->causes));
     LIST_EACH(&p->causes, node)
     serve(p, container_of(node, struct cause, node));
 }

@@ -166,6 +166,13 @@ static size_t at_least(size_t number, size_t least)
     return number < least ? least : number;
 }
 
+/* Places for those who wait that are not taken: a quarter of all are for others. */
+size_t put_off_seats(const struct worker *worker)
+{
+    size_t places = (size_t)worker->conf->max_in_flight, most = places - places / 4;
+    return worker->resting.count < most ? most - worker->resting.count : 0;
+}
+
 /* In a queue so many may wait in place as leave it within a second, or as there are places enough
  * for. All queues but those of limits have half of the places together: calls that are short leave
  * them quickly, but nobody knows for how long they stay so. */
@@ -174,12 +181,12 @@ size_t put_off_waiters(const struct worker *worker, const struct hurdle *hurdle)
     size_t places = (size_t)worker->conf->max_in_flight, keepers = intake_keepers(worker);
     size_t rest = worker->resting.count, queues = worker->intake->put_offs->queues;
     size_t some = at_least(rest > places / 2 ? keepers : places / 8, keepers);
-    size_t most = at_least(some, hurdle_per_second(hurdle)),
-           part = places / 2 / at_least(queues, 1);
+    size_t per_second = hurdle_per_second(hurdle), most = at_least(some, per_second);
+    size_t part = places / 2 / at_least(queues, 1);
+    if (put_off_seats(worker) == 0)
+        return per_second < some ? per_second : some;
     if (hurdle->kind == HURDLE_LIMIT)
         return most;
-    if (rest > places - places / 4)
-        return keepers;
     return at_least(most < part ? most : part, keepers);
 }
 

@@ -12,7 +12,8 @@ enum {
     LATE_MAX = 256, /* being fetched, or at work beyond max_in_flight, because they are late */
     LINES_PER_TURN = 256, /* that are looked at, of a cause */
     CAUSES_MAX = 256,     /* sets of hurdles */
-    LOOKS_MS = 1000,      /* between looks at some of those who wait for any others */
+    LOOKS_AT_LEAST = 50,
+    LOOKS_MS = 1000, /* between looks at some of those who wait for any others */
     LOOK_MS_MAX = 250,
     IN_VAIN_MS = 100,
     SPARE_MS = 1000 /* whoever has less time behind a long wait may as well stay */
@@ -60,6 +61,7 @@ struct put_offs {
     struct intake *intake;
     struct list causes; /* of hurdles */
     size_t queues;      /* of them that are not all gates */
+    size_t coming;      /* jobs that were fetched for any, and have not got there yet */
     struct cause time, none, many;
     size_t in_vain;   /* that came back from `many`, since .. */
     int64_t looks_ms; /* .. and until when */
@@ -84,6 +86,7 @@ void put_off_came_in_vain(struct put_offs *p, const struct job *job, struct caus
 void put_off_line_up(struct record *r, struct tenant_queue *queue, struct cause *cause);
 void put_off_leave_line(struct put_offs *p, struct record *r);
 void put_off_keeps_no_more(struct job *job);
+size_t put_off_seats(const struct worker *worker);
 size_t put_off_waiters(const struct worker *worker, const struct hurdle *hurdle);
 bool put_off_told_later(const struct hurdle *gates, unsigned count, int64_t now_ms);
 
