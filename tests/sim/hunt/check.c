@@ -8,6 +8,7 @@
 
 #include "tests/sim/hunt/hedges.h"
 #include "tests/sim/hunt/put_off.h"
+#include "tests/sim/hunt/rooms.h"
 #include "tests/sim/hunt/routes.h"
 
 const struct sim_final *check_final(const struct sim *sim, const char *id)
@@ -258,6 +259,7 @@ void check_end(struct play *play)
     check_routes(play);
     check_hedges(play);
     check_put_off(play);
+    check_rooms(play);
     check_cancels(play);
     check_books(play);
     check_ledger(play);

@@ -16,6 +16,7 @@
 #include "tests/sim/hunt/check.h"
 #include "tests/sim/hunt/hedges.h"
 #include "tests/sim/hunt/put_off.h"
+#include "tests/sim/hunt/rooms.h"
 #include "tests/sim/hunt/routes.h"
 #include "tests/sim/hunt/stalls.h"
 
@@ -381,6 +382,7 @@ static void build(struct play *play)
     hedges_build(play);
     put_off_build(play);
     stalls_build(play);
+    rooms_build(play);
     for (size_t i = 0; i < s->count; i++)
         if (s->items[i].kind == ITEM_FAULT && !s->items[i].off)
             sim_fault(play->sim, s->items[i].fault);

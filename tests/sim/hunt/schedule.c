@@ -8,6 +8,7 @@
 #include "common/base/must.h"
 #include "tests/sim/hunt/hedges.h"
 #include "tests/sim/hunt/put_off.h"
+#include "tests/sim/hunt/rooms.h"
 #include "tests/sim/hunt/routes.h"
 #include "tests/sim/hunt/stalls.h"
 
@@ -317,6 +318,7 @@ void schedule_draw(struct schedule *ret, uint64_t seed)
     hedges_draw(ret);
     put_off_draw(ret);
     stalls_draw(ret);
+    rooms_draw(ret);
     if (seed % 6 == 4)
         draw_cancels(ret, &rand);
 }

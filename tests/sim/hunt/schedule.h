@@ -112,8 +112,14 @@ struct schedule {
     struct {
         bool on;
         int provider;
-    } stall;        /* stalls.h */
-    int64_t end_ms; /* then all that is broken is mended */
+    } stall; /* stalls.h */
+    struct {
+        bool on, calm;
+        int most;     /* calls of alpha at once in a process; 0: any number, but they fail */
+        int after_ms; /* that each takes */
+        int asks;     /* of alpha */
+    } room;           /* rooms.h */
+    int64_t end_ms;   /* then all that is broken is mended */
     struct item items[ITEMS_MAX];
     size_t count;
 };
