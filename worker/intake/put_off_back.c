@@ -51,8 +51,6 @@ static size_t room_at_gates(const struct put_offs *p, const struct cause *cause)
 {
     size_t keepers = intake_keepers(p->intake->worker), room = 0;
     int64_t now_ms = put_off_now_ms(p);
-    if (now_ms < cause->not_before_ms)
-        return 0;
     for (unsigned i = 0; i < cause->count; i++) {
         size_t one = gate_room(cause->hurdles[i].gate, now_ms);
         room = one > room ? one : room;
@@ -110,6 +108,8 @@ static size_t room_of(struct put_offs *p, const struct cause *cause)
     size_t places = (size_t)p->intake->worker->conf->max_in_flight, room;
     if (cause->kind == CAUSE_NONE)
         return SIZE_MAX;
+    if (put_off_now_ms(p) < cause->not_before_ms)
+        return 0;
     if (cause->kind == CAUSE_MANY)
         room = room_for_looks(p);
     else

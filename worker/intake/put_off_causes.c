@@ -86,12 +86,16 @@ void put_off_cause_unused(struct put_offs *p, struct cause *cause)
     free(cause);
 }
 
-/* Gates let come nobody for a moment; of very many causes nobody knows which it was. */
+/* What let it come lets nobody come for a moment, nor do gates that it is sent away from; of very
+ * many causes nobody knows which it was. */
 void put_off_came_in_vain(struct put_offs *p, const struct job *job, struct cause *cause)
 {
+    struct cause *from = job->came ? job->came : job->coming;
     if (cause->kind == CAUSE_HURDLES && !cause->has_queue)
         cause->not_before_ms = put_off_now_ms(p) + IN_VAIN_MS;
-    if (job->came == &p->many || job->coming == &p->many)
+    if (from && from->kind == CAUSE_HURDLES)
+        from->not_before_ms = put_off_now_ms(p) + IN_VAIN_MS;
+    else if (from)
         p->in_vain++;
 }
 
