@@ -1,4 +1,4 @@
-"""A provider that is away: who does not want it notices nothing, who does is answered once it is back."""
+"""A provider that is away, a model that is full: who does not want it notices nothing, who does is answered once it is back."""
 import socket
 import threading
 import time
@@ -47,7 +47,8 @@ class Gateway:
 gateway = Gateway()
 FLEET = {
     "settings": {"worker.max_in_flight": 50},
-    "models": {"away": {"model": "gpt-away", "base_url": gateway.url, "connect_timeout": "500ms"}},
+    "models": {"away": {"model": "gpt-away", "base_url": gateway.url, "connect_timeout": "500ms"},
+               "narrow": {"model": "gpt-narrow", "concurrency_max": 8}},
 }
 
 
@@ -71,6 +72,29 @@ def five_thousand_wait_for_a_provider_and_nobody_else_does(w):
     w.finals(5000, 90, tenant="patient")
     print("    median %.0f ms, slowest %.0f ms beside it; 5,000 answered %.1f s after it was back" % (sorted(times)[20] * 1000, max(times) * 1000, time.monotonic() - began))
     calls = w.fake.ledger("patient")
+    same(len(calls), 5000, "calls that the provider got")
+    same(len({call["call_id"].split("/")[1] for call in calls}), 5000, "requests that they were for")
+    same(w.worker.metrics()["quern_requests_put_off"], 0, "who waits")
+
+
+@scenario(seconds=200)
+def five_thousand_wait_for_room_and_nobody_else_does(w):
+    w.fake.control(latency=20)
+    began = time.monotonic()
+    for i in range(5000):
+        w.post(w.request("guest %d" % i, tenant="guest", models=["narrow"], deadline_ms=1800000))
+    w.flush()
+    wait_until(lambda: w.worker.metrics()["quern_requests_put_off"] > 1000, 60, "the others to be put off")
+    times = []
+    for i in range(40):
+        asked = time.monotonic()
+        same(w.ask("beside %d" % i)["text"], expected("beside %d" % i), "the answer")
+        times.append(time.monotonic() - asked)
+    true(sorted(times)[20] < 0.3 and max(times) < 1.5, "beside a full model: %s" % ["%.3f" % t for t in sorted(times)])
+    true(w.worker.metrics()["quern_requests_in_flight"] <= 50, "those at work")
+    w.finals(5000, 90, tenant="guest")
+    calls = w.fake.ledger("guest")
+    print("    median %.0f ms, slowest %.0f ms beside it; 5,000 calls of 20 ms, 8 at once, in %.1f s" % (sorted(times)[20] * 1000, max(times) * 1000, time.monotonic() - began))
     same(len(calls), 5000, "calls that the provider got")
     same(len({call["call_id"].split("/")[1] for call in calls}), 5000, "requests that they were for")
     same(w.worker.metrics()["quern_requests_put_off"], 0, "who waits")

@@ -252,7 +252,8 @@ void call_look_at_queue(struct slot *slot)
 
 void call_look_at_rest(struct job *job)
 {
-    look_at(job, true);
+    if (!list_empty(&job->worker->resting))
+        look_at(job, true);
 }
 
 /* Who waits in a queue has been looked at when it came, but those that could answer instead may

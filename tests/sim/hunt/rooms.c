@@ -14,7 +14,8 @@ enum {
     BETAS = 5,
     BEGIN_MS = 800,
     SOON_MS = 1500,
-    SPARE_MS = 3000
+    SPARE_MS = 3000,
+    SCRIPTED = 24
 };
 /* What the budget of retries is at first and at most by itself; a second; of first calls. */
 enum { TOKENS = 12, TOKENS_A_SECOND = 10, TOKENS_PERCENT = 20 };
@@ -75,7 +76,7 @@ void rooms_draw(struct schedule *s)
     }
     s->max_in_flight = 5 + below(&rand, 4);
     draw_asks(s, &rand);
-    for (int i = 0; i < 20; i++)
+    for (int i = 0; i < SCRIPTED; i++) /* the last one again and again */
         schedule_reply(
             s, 0, i,
             (struct sim_reply){.status = s->room.most ? 200 : 500, .after_ms = s->room.after_ms});
