@@ -31,7 +31,7 @@ bool check_has_budget(const struct schedule *schedule);
 void check_budget(struct play *play);
 /* X3, of the ledger: no minute has more calls than the limit. */
 void check_limit(struct play *play);
-/* X4, of a burst: who comes behind another's very many does not wait for them. */
+/* X6, of a burst: who comes behind another's very many does not wait for them. */
 void check_shares(struct play *play);
 /* I7, at each moment. */
 void check_bounds(struct play *play);

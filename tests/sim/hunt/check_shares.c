@@ -1,5 +1,5 @@
 /*
- * check_shares.c -- X4: who has few requests does not wait behind another's many.
+ * check_shares.c -- X6: who has few requests does not wait behind another's many.
  *
  * Only in bursts (schedule.h), where nothing goes wrong and each request is one call. A light
  * tenant has tokens left, so his request begins after at most one more of the other's for each of
@@ -55,7 +55,7 @@ void check_shares(struct play *play)
         size_t before =
             call ? begun_between(play, call->process, p->at_ms + READ_MS, call->at_ms) : 0;
         if (before > most)
-            play_find(play, "X4 r%d: %zu of another tenant's requests went before it, at most %zu",
+            play_find(play, "X6 r%d: %zu of another tenant's requests went before it, at most %zu",
                       p->ask->number, before, most);
     }
 }

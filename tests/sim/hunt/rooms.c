@@ -138,7 +138,7 @@ static void check_retries(struct play *play)
         int64_t most = TOKENS + firsts * TOKENS_PERCENT / 100 +
                        TOKENS_A_SECOND * (call->at_ms - began_ms + 999) / 1000;
         if (retries > most)
-            play_find(play, "X1 " STR_FMT ": retry %lld in vain, at most %lld by then",
+            play_find(play, "I9 " STR_FMT ": retry %lld in vain, at most %lld by then",
                       STR_ARG(call->id), (long long)retries, (long long)most);
     }
 }
