@@ -191,6 +191,22 @@ bool openai_form_finish(const struct openai_form *form, struct str theirs, struc
     return true;
 }
 
+/* Whatever else it is, an answer without a word is not what was
+ * paid for. */
+bool openai_form_content(const struct value *content, struct arena *arena, struct str *ret,
+                         struct err *err)
+{
+    if (content && content->kind != VALUE_NULL && content->kind != VALUE_STR &&
+        content->kind != VALUE_LIST) {
+        err_set(err, ERR_PROVIDER_BAD_REPLY,
+                "the content of the provider's message is of kind %s, no text",
+                value_kind_name(content->kind));
+        return false;
+    }
+    *ret = provider_content_text(content, arena);
+    return true;
+}
+
 static bool read_choice(const struct openai_form *form, const struct value *document,
                         struct arena *arena, struct answer *ret, struct err *err)
 {
@@ -201,7 +217,8 @@ static bool read_choice(const struct openai_form *form, const struct value *docu
         err_set(err, ERR_PROVIDER_BAD_REPLY, "the provider's reply has no choices[0].message");
         return false;
     }
-    ret->text = provider_content_text(value_get(message, STR("content")), arena);
+    if (!openai_form_content(value_get(message, STR("content")), arena, &ret->text, err))
+        return false;
     if (value_get_list(message, "tool_calls") || value_get_str(message, "refusal").data)
         ret->message = message;
     return openai_form_finish(form, value_get_str(choice, "finish_reason"), ret, err);

@@ -94,6 +94,9 @@ bool openai_form_embed_decode(const struct provider_embed *embed, const struct p
 /* The error in a document of any status; NULL: it is none. Without "error" around it, the document
  * itself. */
 const struct value *openai_form_find_error(const struct value *document);
+/* The text of a message's `content`, or of a piece of it; false: it is no text. */
+bool openai_form_content(const struct value *content, struct arena *arena, struct str *ret,
+                         struct err *err);
 /* What `usage` says, counted as the vendor counts. */
 void openai_form_usage(const struct openai_form *form, const struct value *usage,
                        struct usage *ret);

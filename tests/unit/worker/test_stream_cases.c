@@ -128,6 +128,8 @@ static const struct stream_case openai_cases[] = {
     {"openai", TEXT("a") STOP("") DONE,
      "provider_cut: the provider's stream ended after 3 events, its end marker without a finish reason|a|?0+0",
      STREAM_END_CLEAN},
+    {"openai", TEXT("a") SAY("\"content\":12") STOP("stop") DONE,
+     "provider_bad_reply: the content of the provider's message is of kind int, no text|a|?0+0", STREAM_END_CLEAN},
     /* tokens are the final count with the reason or behind it */
     {"openai", TOKENS("3", "1") TEXT("a") STOP("stop") DONE, "a|stop|?3+1", STREAM_END_CLEAN},
     {"openai", TOKENS("3", "1") TEXT("a") STOP("stop") TOKENS("3", "2") DONE, "a|stop|3+2", STREAM_END_CLEAN},
@@ -189,7 +191,7 @@ static const struct stream_case openai_cases[] = {
     {"openai", "data: {\"choices\":[{\"delta\":{\"content\":\"\\ud83d\"}}]}\n\n",
      "provider_bad_reply: event 1 of the provider's stream is not a JSON object||?0+0", STREAM_END_CLEAN},
     {"openai", "data: {\"choices\":7}\n\ndata: {\"choices\":[7,null]}\n\ndata: {\"choices\":[{\"delta\":[1],\"finish_reason\":{}}]}\n\n"
-               "data: {\"choices\":[{\"delta\":{\"content\":7,\"tool_calls\":[7,null]}}],\"usage\":[],\"id\":9}\n\n" DONE,
+               "data: {\"choices\":[{\"delta\":{\"content\":null,\"tool_calls\":[7,null]}}],\"usage\":[],\"id\":9}\n\n" DONE,
      "provider_cut: the provider's stream ended after 5 events, its end marker without a finish reason||?0+0", STREAM_END_CLEAN},
     {"openai", "data: \n\ndata:  \n\n" TEXT("a") STOP("stop") DONE, "a|stop|?0+0", STREAM_END_CLEAN},
     {"openai", "<html>bad gateway</html>\n",

@@ -105,8 +105,10 @@ static bool read_delta(struct stream *stream, const struct value *delta, struct 
     const struct value *calls = value_get_list(delta, "tool_calls");
     size_t before = stream->answer_bytes;
     if (content && content->kind != VALUE_NULL) {
+        struct str text;
         stream->has_content = true;
-        if (!stream_add_text(stream, provider_content_text(content, &stream->scratch), err))
+        if (!openai_form_content(content, &stream->scratch, &text, err) ||
+            !stream_add_text(stream, text, err))
             return false;
     }
     for (uint32_t i = 0; calls && i < calls->count; i++)
