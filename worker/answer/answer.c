@@ -18,12 +18,17 @@ enum verdict answer_begin(void *subject)
 }
 
 /* A slot that was given up leaves the whole job unfinished: it will be read again. One that found
- * its id taken by another body sends the job back to be refused. */
+ * its id taken by another body sends the job back to be refused; the others have given up then. */
+static bool is_left(const struct job *job)
+{
+    return !job->conflict || !job_owned(job) || job->worker->draining;
+}
+
 enum verdict answer_finish(void *subject)
 {
     struct job *job = subject;
     for (int i = 0; i < job->slot_count; i++)
-        if (job->slots[i].abandoned)
+        if (job->slots[i].abandoned && is_left(job))
             return STEP_FAIL;
     return job->conflict && !job->burial ? STEP_BACK : STEP_NEXT;
 }

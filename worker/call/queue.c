@@ -11,11 +11,13 @@
 
 enum { CLAIM_AGAIN_MS = 1000, CLAIM_STALE_MS = 10000 };
 
-/* What was not paid for is left to the next owner, to the next life, or to a later reading. */
+/* What was not paid for is left to the next owner, to the next life, or to a later reading; a body
+ * that is refused costs nothing more, and must not be in the way of the other's. */
 bool queue_nobodys(const struct slot *slot)
 {
     const struct job *job = slot->job;
-    return !slot->paid && (!job_owned(job) || job->worker->draining || job->put_off);
+    return !slot->paid &&
+           (!job_owned(job) || job->worker->draining || job->put_off || job->conflict);
 }
 
 void queue_free_permit(struct worker *worker)

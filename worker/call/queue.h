@@ -7,7 +7,8 @@
 
 #include "worker/job.h"
 
-/* What is not paid for and left to the next owner of its partition, or to our next life. */
+/* What is not paid for and left to the next owner of its partition, or to our next life; or for
+ * good, because its id is another body's. */
 bool queue_nobodys(const struct slot *slot);
 /* We stood still, or Redis did not hear us: somebody else may be at it, or have answered it. */
 bool queue_claim_lapsed(const struct slot *slot);

@@ -54,6 +54,7 @@ void recognise_conflict(struct job *job)
     err_set(&job->err, ERR_ID_CONFLICT,
             "the id '" STR_FMT "' was used before with another body; use a new id",
             STR_ARG(job->id));
+    job->worker->wake_unpaid(job->worker);
 }
 
 /* A final or open row with this id is there. */
