@@ -166,6 +166,7 @@ struct job {
     struct cause *came;             /* the same from then until a call of it leaves */
     struct cause *keeper_of;        /* it has kept its place, and tries; NULL: no cause's */
     struct put_off_memo *memo;      /* NULL: there is nothing to remember */
+    struct record *fetched_for;     /* it was put off, and has not been admitted again */
     bool put_off;                   /* it leaves its place */
     struct put_off_reason reason;
 

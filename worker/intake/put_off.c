@@ -92,18 +92,23 @@ int64_t put_off_deadline_ms(const struct put_offs *p, const struct record *r)
     return loop_now_ms(loop) + (r->stub.deadline_at - loop_wall_ms(loop));
 }
 
+void put_off_record_leave(struct put_offs *p, struct record *r)
+{
+    heap_remove(&p->due, &r->due);
+    put_off_leave_line(p, r);
+}
+
 void put_off_record_free(struct put_offs *p, struct record *r)
 {
     struct partition *partition = r->stub.partition;
     index_remove(p, r);
-    heap_remove(&p->due, &r->due);
-    put_off_leave_line(p, r);
+    if (r->line)
+        put_off_record_leave(p, r);
     put_off_memo_free(r->memo);
     free(r);
     partition_release(partition);
 }
 
-/* The job that takes its place, without its bytes. */
 struct job *put_off_record_job(struct put_offs *p, struct record *r)
 {
     struct job *job = intake_job_new(p->intake, r->stub.partition);
@@ -111,7 +116,15 @@ struct job *put_off_record_job(struct put_offs *p, struct record *r)
     job->is_looked_at = r->is_looked_at;
     job->memo = r->memo;
     r->memo = NULL;
+    job->fetched_for = r;
     return job;
+}
+
+void put_off_admitted(struct job *job)
+{
+    if (job->fetched_for)
+        put_off_record_free(job->worker->intake->put_offs, job->fetched_for);
+    job->fetched_for = NULL;
 }
 
 bool intake_may_put_off(const struct job *job)
@@ -140,10 +153,30 @@ bool put_off_at_once(struct job *job)
 {
     struct put_offs *p = job->worker->intake->put_offs;
     bool may_be_known = job->replayed && !job->was_put_off;
-    if (job->err.code || !intake_may_put_off(job))
-        return false;
-    job->put_off = ahead_of(p, job) || (!may_be_known && !job->coming && call_expects_to_wait(job));
+    if (!job->err.code && intake_may_put_off(job))
+        job->put_off =
+            ahead_of(p, job) || (!may_be_known && !job->coming && call_expects_to_wait(job));
+    if (!job->put_off)
+        put_off_admitted(job);
     return job->put_off;
+}
+
+static int64_t earlier(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* Lines it up; returns when it is looked at again whatever it waits for. Behind one of its id it
+ * waits as that one does, or, when that is being fetched, for a moment. */
+static int64_t stands_behind(struct put_offs *p, struct record *r, const struct job *job)
+{
+    const struct record *before = ahead_of(p, job);
+    if (!before) {
+        put_off_line_up(r, job->queue, put_off_cause_of(p, &job->reason));
+        return job->reason.due_ms;
+    }
+    put_off_line_up(r, job->queue, before->line ? before->line->cause : &p->time);
+    return before->line ? before->due.key : put_off_now_ms(p) + IN_VAIN_MS;
 }
 
 void put_off_keep(struct job *job)
@@ -152,7 +185,7 @@ void put_off_keep(struct job *job)
     struct put_offs *p = intake->put_offs;
     if (!job_owned(job) || !job->partition->tracker || job->worker->draining)
         return; /* forgotten with its partition */
-    struct record *r = xzalloc(sizeof(*r)), *before = ahead_of(p, job);
+    struct record *r = xzalloc(sizeof(*r));
     r->stub = (struct stub){.partition = job->partition,
                             .offset = job->ahead_offset,
                             .deadline_at = job->deadline_at,
@@ -161,15 +194,7 @@ void put_off_keep(struct job *job)
     r->id = hash_of(job->tenant, job->id);
     r->memo = job->memo;
     job->memo = NULL;
-    int64_t due_ms = put_off_deadline_ms(p, r);
-    if (before)
-        put_off_line_up(r, job->queue, before->line->cause);
-    else
-        put_off_line_up(r, job->queue, put_off_cause_of(p, &job->reason));
-    if (before && before->due.key < due_ms)
-        due_ms = before->due.key;
-    else if (!before && job->reason.due_ms < due_ms)
-        due_ms = job->reason.due_ms;
+    int64_t due_ms = earlier(put_off_deadline_ms(p, r), stands_behind(p, r, job));
     if (job->was_put_off && !job->reason.has_tried) /* the way was not as free as it seemed */
         put_off_came_in_vain(p, job, r->line->cause);
     heap_add(&p->due, &r->due, PLANTED(72) ? PUT_OFF_NEVER : due_ms);
@@ -191,7 +216,8 @@ bool put_off_cancelled(struct intake *intake, struct str name)
         if (r->id != id)
             continue;
         r->is_looked_at = some = true;
-        put_off_let_go_on(p, r);
+        if (r->line)
+            put_off_let_go_on(p, r);
     }
     if (some)
         loop_again(intake->worker->loop);

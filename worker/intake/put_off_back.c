@@ -36,6 +36,7 @@ void put_off_ended(struct job *job)
     intake_arrived(job);
     intake_called(job);
     put_off_keeps_no_more(job);
+    put_off_admitted(job);
     put_off_memo_free(job->memo);
 }
 
@@ -170,7 +171,7 @@ static size_t fetch_some(struct put_offs *p, struct line *line, size_t most)
         queue->put_off--;
         count++;
         more = line->records.count > 1;
-        put_off_record_free(p, r);
+        put_off_record_leave(p, r);
     }
     if (run)
         run_fetch(run);
@@ -235,7 +236,7 @@ static void fetch_late(struct put_offs *p, struct record *r, struct run **run)
     queue_own_job(queue, job, &r->stub);
     list_append(&p->late, &job->node);
     run_add(*run, job);
-    put_off_record_free(p, r);
+    put_off_record_leave(p, r);
 }
 
 static void fetch_due(struct put_offs *p)

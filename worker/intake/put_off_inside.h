@@ -75,7 +75,11 @@ struct put_offs {
 int64_t put_off_now_ms(const struct put_offs *p);
 int64_t put_off_deadline_ms(const struct put_offs *p, const struct record *r);
 void put_off_record_free(struct put_offs *p, struct record *r);
+/* The job that takes its place, without its bytes. The record leaves its line, but until the job is
+ * admitted it stays in the index: a later one with its id, which may be here already, is behind. */
 struct job *put_off_record_job(struct put_offs *p, struct record *r);
+void put_off_record_leave(struct put_offs *p, struct record *r);
+void put_off_admitted(struct job *job);
 void put_off_let_go_on(struct put_offs *p, struct record *r);
 
 /* put_off_causes.c */
