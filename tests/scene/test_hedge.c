@@ -574,6 +574,33 @@ static void who_spoke_and_was_cut_is_asked_again(void **state)
     sim_free(sim);
 }
 
+/* With two attempts, of which one failed beside its second call, it is put off until the provider
+ * is back: the second call was no attempt, so one is left. */
+static void who_was_put_off_behind_a_second_call_is_answered(void **state)
+{
+    (void)state;
+    struct sim *sim = world(71);
+    const struct sim_reply slow_error = {.status = 503, .after_ms = 5 * USUAL_MS};
+    sim_set(sim, "models.alpha.attempts_max", "2");
+    sim_set(sim, "models.alpha.breaker_failures", "2");
+    sim_set(sim, "worker.put_off_keep", "1");
+    sim_worker(sim, "w1");
+    ask_many(sim, 0, MANY);
+    sim_provider_now(sim, "alpha", slow_error);
+    for (int i = 0; i < 6; i++)
+        sim_publish(sim, (struct sim_request){.id = nth("r", i), .deadline_ms = 600000});
+    sim_run_ms(sim, 8000);
+    sim_provider_now(sim, "alpha", (struct sim_reply){.after_ms = USUAL_MS});
+    assert_true(sim_settle(sim));
+    for (int i = 0; i < 6; i++) {
+        const struct sim_final *final = sim_final(sim, nth("r", i));
+        assert_non_null(final);
+        assert_str(final->status, "done");
+        assert_true(final->text.len > 0);
+    }
+    sim_free(sim);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -602,6 +629,7 @@ int main(void)
         cmocka_unit_test(the_first_whole_stream_counts),
         cmocka_unit_test(who_reads_along_reads_the_first_to_speak),
         cmocka_unit_test(who_spoke_and_was_cut_is_asked_again),
+        cmocka_unit_test(who_was_put_off_behind_a_second_call_is_answered),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

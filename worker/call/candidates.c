@@ -127,10 +127,25 @@ int64_t candidate_probe_pause_ms(const struct candidate *candidate)
     return candidate->probes > PROBES_QUICK ? PROBE_PAUSE_MS : 0;
 }
 
+static unsigned tries_left(const struct slot *slot)
+{
+    unsigned left = 0;
+    for (unsigned i = 0; i < slot->candidate_count; i++) {
+        const struct candidate *c = &slot->candidates[i];
+        if (!c->out && candidate_tries(c) < c->model->attempts_max)
+            left += c->model->attempts_max - candidate_tries(c);
+    }
+    return left < SLOT_ATTEMPTS_MAX ? left : SLOT_ATTEMPTS_MAX;
+}
+
 void candidate_probed_before(struct slot *slot)
 {
     unsigned steps = (probes_of(slot) + PROBES_STEP - 1) / PROBES_STEP;
     slot->attempts_room += steps * PROBES_STEP;
+    /* Second calls of a hedge were no attempts, but they are among the calls before. */
+    unsigned room = slot->calls_before + tries_left(slot);
+    if (slot->attempts_room < room)
+        slot->attempts_room = room;
 }
 
 /* ---- the list ---- */

@@ -245,6 +245,10 @@ enum verdict failover_ready(struct slot *slot)
     }
     if (soonest(slot))
         say_refused(slot, now_ms, &err);
+    if (!err.code) /* what its calls said was told before it was put off; no error is an answer */
+        err_set(&err, ERR_PROVIDER_DOWN,
+                "none of its %u calls was answered, and it may make no more",
+                slot->calls_before + slot->attempt);
     queue_leave(slot);
     say_all(slot, &err);
     return STEP_DONE;
