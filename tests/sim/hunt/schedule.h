@@ -17,7 +17,7 @@
 #include "common/base/rand.h"
 #include "tests/sim/sim.h"
 
-enum { WORKERS_MAX = 3, AGGREGATORS_MAX = 2, ITEMS_MAX = 160, PROVIDERS = 3, SESSIONS_MAX = 4 };
+enum { WORKERS_MAX = 3, AGGREGATORS_MAX = 2, ITEMS_MAX = 320, PROVIDERS = 3, SESSIONS_MAX = 4 };
 
 /* Of a request: fit; published once more as it was; the same id with another body; no model of that
  * name; bytes that are no request; too late when it is read; time enough for a quick answer only.
