@@ -4,7 +4,7 @@
  * Method: few places, very many requests for a model that is away, some for one that is there; the
  * providers' ledger says when each call came.
  */
-#include "tests/scene/scene.h"
+#include "tests/scene/put_off.h"
 
 #include <stdlib.h>
 
@@ -34,21 +34,6 @@ static void alpha_is_back(struct sim *sim, int64_t after_ms)
     sim_provider_now(sim, "alpha", (struct sim_reply){.after_ms = after_ms});
 }
 
-static int64_t put_off_now(struct sim *sim)
-{
-    sim_run_ms(sim, 1);
-    return metric_of("\nquern_requests_put_off ");
-}
-
-static void expect_all_done(struct sim *sim, const char *prefix, int count)
-{
-    for (int i = 0; i < count; i++) {
-        const struct sim_final *final = sim_final(sim, nth(prefix, i));
-        assert_non_null(final);
-        assert_str(final->status, "done");
-    }
-}
-
 static void others_do_not_notice_that_a_model_is_away(void **state)
 {
     struct sim *sim = world(1, "50");
@@ -57,13 +42,7 @@ static void others_do_not_notice_that_a_model_is_away(void **state)
     sim_run_ms(sim, 300);
     publish(sim, "a", 3000, "alpha", 3600000);
     sim_run_ms(sim, 3000);
-    for (int i = 0; i < 100; i++) {
-        int64_t asked = sim_now_ms(sim);
-        sim_publish(sim, (struct sim_request){.id = nth("b", i), .models = "beta"});
-        while (!sim_final(sim, nth("b", i)) && sim_now_ms(sim) < asked + 2000)
-            sim_run_ms(sim, 5);
-        assert_between(sim_now_ms(sim) - asked, 50, 50 + 150);
-    }
+    expect_soon(sim, "b", 100, "beta");
     assert_between(sim_records_held(worker), 0, 20); /* of 3,000 */
     size_t before = sim_call_count(sim);
     alpha_is_back(sim, 20);

@@ -4,7 +4,7 @@
  * is used as fully as before, nothing is lost, asked twice or forgotten. Method: few places, very
  * many requests for a model that is full; the providers' ledger says when each call came.
  */
-#include "tests/scene/scene.h"
+#include "tests/scene/put_off.h"
 
 #include <stdlib.h>
 
@@ -27,33 +27,6 @@ static void publish(struct sim *sim, const char *prefix, int count, const char *
     for (int i = 0; i < count; i++)
         sim_publish(sim, (struct sim_request){
                              .id = nth(prefix, i), .models = models, .deadline_ms = 3600000});
-}
-
-static int64_t put_off_now(struct sim *sim)
-{
-    sim_run_ms(sim, 1);
-    return metric_of("\nquern_requests_put_off ");
-}
-
-static void expect_all_done(struct sim *sim, const char *prefix, int count)
-{
-    for (int i = 0; i < count; i++) {
-        const struct sim_final *final = sim_final(sim, nth(prefix, i));
-        assert_non_null(final);
-        assert_str(final->status, "done");
-    }
-}
-
-/* How long each of so many takes that are published one after the other. */
-static void expect_soon(struct sim *sim, const char *prefix, int count, const char *models)
-{
-    for (int i = 0; i < count; i++) {
-        int64_t asked = sim_now_ms(sim);
-        sim_publish(sim, (struct sim_request){.id = nth(prefix, i), .models = models});
-        while (!sim_final(sim, nth(prefix, i)) && sim_now_ms(sim) < asked + 2000)
-            sim_run_ms(sim, 5);
-        assert_between(sim_now_ms(sim) - asked, 50, 50 + 150);
-    }
 }
 
 /* The most calls of a provider at once. */

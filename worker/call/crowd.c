@@ -28,13 +28,6 @@ static void wake_some(struct crowd *crowd)
     }
 }
 
-bool crowd_may(const struct crowd *crowd, const struct crowd_place *place)
-{
-    if (place->woken)
-        return room(crowd) > 0;
-    return list_empty(&crowd->waiting) && room(crowd) > crowd->woken;
-}
-
 size_t crowd_room(const struct crowd *crowd)
 {
     size_t all = room(crowd);
@@ -44,6 +37,11 @@ size_t crowd_room(const struct crowd *crowd)
 bool crowd_full(const struct crowd *crowd)
 {
     return crowd_room(crowd) == 0;
+}
+
+bool crowd_may(const struct crowd *crowd, const struct crowd_place *place)
+{
+    return place->woken ? room(crowd) > 0 : !crowd_full(crowd);
 }
 
 size_t crowd_waiting(const struct crowd *crowd)

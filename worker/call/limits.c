@@ -133,6 +133,13 @@ static struct limit *limit_new(struct limits *limits, struct str id, struct str 
     return limit;
 }
 
+struct limit *limit_keep(struct limit *limit)
+{
+    list_remove(&limit->limits->idle, &limit->idle_node);
+    limit->holders++;
+    return limit;
+}
+
 struct limit *limit_hold(struct limits *limits, struct str id, struct str label,
                          const struct lease_rule *rule, const struct limit_budget *budget)
 {
@@ -140,16 +147,7 @@ struct limit *limit_hold(struct limits *limits, struct str id, struct str label,
     if (!limit)
         limit = limit_new(limits, id, label, rule, budget);
     limit->lease.rule = *rule;
-    list_remove(&limits->idle, &limit->idle_node);
-    limit->holders++;
-    return limit;
-}
-
-struct limit *limit_keep(struct limit *limit)
-{
-    list_remove(&limit->limits->idle, &limit->idle_node);
-    limit->holders++;
-    return limit;
+    return limit_keep(limit);
 }
 
 /* The longest unused, as far as nothing is lost with them. */

@@ -26,6 +26,7 @@ bool check_has_limit(const struct schedule *schedule);
 /* Others limit the tenant, or its money. */
 bool check_has_tenant_limit(const struct schedule *schedule);
 bool check_has_budget(const struct schedule *schedule);
+bool check_has_limits(const struct schedule *schedule); /* any of these */
 /* X3, of the ledger: no more was spent than the budget, and nobody was refused while half was left.
  */
 void check_budget(struct play *play);

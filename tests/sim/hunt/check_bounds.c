@@ -58,6 +58,11 @@ bool check_has_budget(const struct schedule *s)
     return s->seed % 4 == 2 && !s->hedge.struck;
 }
 
+bool check_has_limits(const struct schedule *s)
+{
+    return check_has_limit(s) || check_has_tenant_limit(s) || check_has_budget(s);
+}
+
 /* Who cannot ask Redis keeps to its own part, and may have spent it already, as may the others. */
 static size_t limit_of(const struct schedule *s, int limit)
 {

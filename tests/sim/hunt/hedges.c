@@ -19,11 +19,6 @@ enum {
     HEARD_MS = 20
 };
 
-static int below(struct rand *rand, int bound)
-{
-    return (int)rand_below(rand, (uint64_t)bound);
-}
-
 static void draw_asks(struct schedule *s, struct rand *rand, int count, int64_t at_ms, bool late)
 {
     for (int i = 0; i < count && s->hedge.asks < LAST_NUMBER - FIRST_NUMBER; i++) {

@@ -17,16 +17,6 @@ enum {
     IN_TIME_MS = 2700
 };
 
-static int below(struct rand *rand, int bound)
-{
-    return (int)rand_below(rand, (uint64_t)bound);
-}
-
-static bool has_limits(const struct schedule *s)
-{
-    return check_has_limit(s) || check_has_tenant_limit(s) || check_has_budget(s);
-}
-
 static void draw_asks(struct schedule *s, struct rand *rand)
 {
     int number = FIRST_NUMBER;
@@ -65,19 +55,6 @@ static void draw_outage(struct schedule *s, struct rand *rand)
                                           .headers = kind == 1 ? NULL : later});
 }
 
-static void draw_trouble(struct schedule *s, struct rand *rand)
-{
-    static const enum event_kind kinds[] = {
-        EVENT_KILL_WORKER, EVENT_TERM_WORKER, EVENT_FREEZE_WORKER, EVENT_REBALANCE,
-        EVENT_LOSE_WORKER, EVENT_RELOAD,      EVENT_CANCEL,        EVENT_REDIS_DOWN,
-    };
-    for (int i = 1 + below(rand, 3); i > 0; i--) {
-        enum event_kind kind = kinds[below(rand, (int)(sizeof(kinds) / sizeof(kinds[0])))];
-        schedule_event(s, BEGIN_MS + 400 + below(rand, 3000), kind, below(rand, 1000),
-                       20 + below(rand, 2000));
-    }
-}
-
 void put_off_draw(struct schedule *s)
 {
     struct rand rand;
@@ -85,17 +62,14 @@ void put_off_draw(struct schedule *s)
     s->put_off.on = s->seed % 5 == 3 && !s->route.on && !s->hedge.on;
     if (!s->put_off.on)
         return;
-    s->put_off.calm = below(&rand, 2) && !has_limits(s);
-    if (s->put_off.calm) {
-        s->count = 0;
-        s->troubles = 0;
-        s->redis_connect_ms = 0;
-    }
+    s->put_off.calm = below(&rand, 2) && !check_has_limits(s);
+    if (s->put_off.calm)
+        schedule_empty(s);
     s->max_in_flight = 3 + below(&rand, 4);
     draw_asks(s, &rand);
     draw_outage(s, &rand);
     if (!s->put_off.calm)
-        draw_trouble(s, &rand);
+        schedule_trouble(s, BEGIN_MS + 400, &rand);
     if (s->end_ms < 12000)
         s->end_ms = 12000;
 }

@@ -20,16 +20,6 @@ enum {
 /* What the budget of retries is at first and at most by itself; a second; of first calls. */
 enum { TOKENS = 12, TOKENS_A_SECOND = 10, TOKENS_PERCENT = 20 };
 
-static int below(struct rand *rand, int bound)
-{
-    return (int)rand_below(rand, (uint64_t)bound);
-}
-
-static bool has_limits(const struct schedule *s)
-{
-    return check_has_limit(s) || check_has_tenant_limit(s) || check_has_budget(s);
-}
-
 static void draw_asks(struct schedule *s, struct rand *rand)
 {
     int number = FIRST_NUMBER, least = s->room.most ? 8 : ASKS_MAX - 10;
@@ -45,19 +35,6 @@ static void draw_asks(struct schedule *s, struct rand *rand)
             (struct ask){.number = number++, .session = -1, .models = 1};
 }
 
-static void draw_trouble(struct schedule *s, struct rand *rand)
-{
-    static const enum event_kind kinds[] = {
-        EVENT_KILL_WORKER, EVENT_TERM_WORKER, EVENT_FREEZE_WORKER, EVENT_REBALANCE,
-        EVENT_LOSE_WORKER, EVENT_RELOAD,      EVENT_CANCEL,        EVENT_REDIS_DOWN,
-    };
-    for (int i = 1 + below(rand, 3); i > 0; i--) {
-        enum event_kind kind = kinds[below(rand, (int)(sizeof(kinds) / sizeof(kinds[0])))];
-        schedule_event(s, BEGIN_MS + 200 + below(rand, 3000), kind, below(rand, 1000),
-                       20 + below(rand, 2000));
-    }
-}
-
 void rooms_draw(struct schedule *s)
 {
     struct rand rand;
@@ -65,13 +42,11 @@ void rooms_draw(struct schedule *s)
     s->room.on = s->seed % 5 == 1 && !s->route.on && !s->hedge.on && !s->put_off.on && !s->stall.on;
     if (!s->room.on)
         return;
-    s->room.calm = below(&rand, 4) && !has_limits(s);
+    s->room.calm = below(&rand, 4) && !check_has_limits(s);
     s->room.most = below(&rand, 3);
     s->room.after_ms = s->room.most ? 30 + below(&rand, 200) : 5;
     if (s->room.calm) {
-        s->count = 0;
-        s->troubles = 0;
-        s->redis_connect_ms = 0;
+        schedule_empty(s);
         s->workers = 1;
     }
     s->max_in_flight = 5 + below(&rand, 4);
@@ -81,7 +56,7 @@ void rooms_draw(struct schedule *s)
             s, 0, i,
             (struct sim_reply){.status = s->room.most ? 200 : 500, .after_ms = s->room.after_ms});
     if (!s->room.calm)
-        draw_trouble(s, &rand);
+        schedule_trouble(s, BEGIN_MS + 200, &rand);
     if (s->end_ms < 12000)
         s->end_ms = 12000;
 }

@@ -13,11 +13,6 @@ enum { FIRST_NUMBER = 64, ASKS_MAX = 16, SOON_MS = 5000, BENCH_MS = 60000 };
 static const int elsewhere[] = {401, 402, 404};
 static const int later[] = {429, 500, 503};
 
-static int below(struct rand *rand, int bound)
-{
-    return (int)rand_below(rand, (uint64_t)bound);
-}
-
 static int64_t draw_asks(struct schedule *s, struct rand *rand)
 {
     int count = 3 + below(rand, ASKS_MAX - 3);

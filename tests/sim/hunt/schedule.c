@@ -70,9 +70,24 @@ struct item *schedule_add(struct schedule *schedule, enum item_kind kind, int64_
     return item;
 }
 
-static int below(struct rand *rand, int bound)
+void schedule_empty(struct schedule *s)
 {
-    return (int)rand_below(rand, (uint64_t)bound);
+    s->count = 0;
+    s->troubles = 0;
+    s->redis_connect_ms = 0;
+}
+
+void schedule_trouble(struct schedule *s, int64_t from_ms, struct rand *rand)
+{
+    static const enum event_kind kinds[] = {
+        EVENT_KILL_WORKER, EVENT_TERM_WORKER, EVENT_FREEZE_WORKER, EVENT_REBALANCE,
+        EVENT_LOSE_WORKER, EVENT_RELOAD,      EVENT_CANCEL,        EVENT_REDIS_DOWN,
+    };
+    for (int i = 1 + below(rand, 3); i > 0; i--) {
+        enum event_kind kind = kinds[below(rand, (int)(sizeof(kinds) / sizeof(kinds[0])))];
+        schedule_event(s, from_ms + below(rand, 3000), kind, below(rand, 1000),
+                       20 + below(rand, 2000));
+    }
 }
 
 static enum sort draw_sort(struct rand *rand)

@@ -126,6 +126,15 @@ struct schedule {
 
 void schedule_draw(struct schedule *ret, uint64_t seed);
 struct item *schedule_add(struct schedule *schedule, enum item_kind kind, int64_t at_ms);
+/* From 0 up to, not including, the bound. */
+static inline int below(struct rand *rand, int bound)
+{
+    return (int)rand_below(rand, (uint64_t)bound);
+}
+/* Nothing of what was drawn so far stays: whoever goes on draws it all himself. */
+void schedule_empty(struct schedule *schedule);
+/* One to three of what befalls a worker, within three seconds from then on. */
+void schedule_trouble(struct schedule *schedule, int64_t from_ms, struct rand *rand);
 /* For schedules that are written by hand. */
 void schedule_ask(struct schedule *s, int64_t at_ms, int number, int session, int models,
                   bool first);

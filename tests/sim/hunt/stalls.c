@@ -9,11 +9,6 @@ enum { FIRST_NUMBER = 100, ASKS_MAX = 14, BEGIN_MS = 600, SESSION_MS = 6000, CAL
 
 static const int model_of[PROVIDERS] = {0, 1, 4};
 
-static int below(struct rand *rand, int bound)
-{
-    return (int)rand_below(rand, (uint64_t)bound);
-}
-
 /* Some before the stall, whose calls are under way then, and some in its midst. */
 static void draw_asks(struct schedule *s, struct rand *rand)
 {
@@ -47,11 +42,8 @@ void stalls_draw(struct schedule *s)
         return;
     s->stall.on = true;
     s->stall.provider = below(&rand, PROVIDERS);
-    if (kind == 1) {
-        s->count = 0;
-        s->troubles = 0;
-        s->redis_connect_ms = 0;
-    }
+    if (kind == 1)
+        schedule_empty(s);
     s->max_in_flight += ASKS_MAX;
     int64_t took_ms = 800 + below(&rand, 2500);
     for (int i = 0; i < CALLS; i++)
