@@ -17,7 +17,7 @@ import threading
 import time
 
 import harness
-from fake_client import FNV_OFFSET, FNV_PRIME
+from fake_client import fnv
 from program import http_get
 from proxy import Proxy
 
@@ -34,10 +34,7 @@ def wall_ms():
 
 def key_hash(key):
     """The provider's ledger has this of an API key."""
-    value = FNV_OFFSET
-    for byte in key.encode():
-        value = ((value ^ byte) * FNV_PRIME) & 0xFFFFFFFFFFFFFFFF
-    return "%016x" % value
+    return "%016x" % fnv(key.encode())
 
 
 class Fleet(harness.World):

@@ -8,7 +8,7 @@ import base64
 import collections
 import struct
 
-from fake_client import FNV_OFFSET, FNV_PRIME
+import fake_client
 from judge import line, zero
 
 HEDGED, VECTORS, PERCENT = "gpt-hedged", "emb", 5
@@ -19,14 +19,8 @@ UNSEEN = 2  # first calls of a worker that never reached the provider had their 
 
 
 def vector(text, count=8):
-    """What the fake provider makes of a text, as it is stored; see tests/fake/README.md."""
-    numbers = []
-    for k in range(count):
-        value = FNV_OFFSET
-        for byte in text.encode() + b"\0" + b"%d" % k:
-            value = ((value ^ byte) * FNV_PRIME) & 0xFFFFFFFFFFFFFFFF
-        numbers.append((value >> 40) / 2**23 - 1)
-    return base64.b64encode(struct.pack("<%df" % count, *numbers)).decode()
+    """What the fake provider makes of a text, as it is stored."""
+    return base64.b64encode(struct.pack("<%df" % count, *fake_client.vector(text, count))).decode()
 
 
 def collect(e):

@@ -12,12 +12,22 @@ FNV_OFFSET = 0xCBF29CE484222325
 FNV_PRIME = 0x100000001B3
 
 
+def fnv(data):
+    """FNV-1a, 64 bits."""
+    value = FNV_OFFSET
+    for byte in data:
+        value = ((value ^ byte) * FNV_PRIME) & 0xFFFFFFFFFFFFFFFF
+    return value
+
+
 def digest(messages):
     """16 hex digits of [(role, content), ...]."""
-    value = FNV_OFFSET
-    for byte in b"".join(r.encode() + b"\0" + c.encode() + b"\0" for r, c in messages):
-        value = ((value ^ byte) * FNV_PRIME) & 0xFFFFFFFFFFFFFFFF
-    return "%016x" % value
+    return "%016x" % fnv(b"".join(r.encode() + b"\0" + c.encode() + b"\0" for r, c in messages))
+
+
+def vector(text, count=8):
+    """The numbers a text becomes."""
+    return [(fnv(text.encode() + b"\0" + b"%d" % k) >> 40) / 2**23 - 1 for k in range(count)]
 
 
 def answer(messages):

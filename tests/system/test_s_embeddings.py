@@ -3,7 +3,7 @@ import base64
 import json
 import struct
 
-from fake_client import FNV_OFFSET, FNV_PRIME, tokens
+from fake_client import tokens, vector
 from harness import PRICE_INPUT, same, scenario, true, wait_until
 
 FLEET = {
@@ -29,17 +29,6 @@ FLEET = {
     },
 }
 TEXTS = ["What is a quern?", "\u00e4\u4e2d\U0001f600 \"quoted\"\nline", "three"]
-
-
-def vector(text, count=8):
-    """What the fake provider makes of a text, see tests/fake/README.md."""
-    numbers = []
-    for k in range(count):
-        value = FNV_OFFSET
-        for byte in text.encode() + b"\0" + b"%d" % k:
-            value = ((value ^ byte) * FNV_PRIME) & 0xFFFFFFFFFFFFFFFF
-        numbers.append((value >> 40) / 2**23 - 1)
-    return numbers
 
 
 def numbers(text):
