@@ -103,6 +103,7 @@ struct slot {
     struct attempt *attempts;    /* not told yet; room for candidate_rows() */
     unsigned attempts_room;      /* calls that it may make, with those before */
     unsigned sends;              /* of the call that just ended; 0: it never left */
+    bool withheld;               /* .. because another may have taken over meanwhile */
     struct provider_reply reply; /* of the call that just ended; reply.status 0: see call_err */
     struct err call_err;
     int64_t first_byte_ms;

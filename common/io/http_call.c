@@ -152,6 +152,14 @@ static size_t body_came(char *data, size_t size, size_t count, void *context)
     return len;
 }
 
+static bool is_ready(struct http_call *call)
+{
+    call->is_heard = true;
+    bool ready = !call->ready || call->ready(call->context);
+    call->is_heard = false;
+    return ready;
+}
+
 /* libcurl is about to send the request, for the first time or again. */
 static int before_sending(void *context, char *remote_ip, char *local_ip, int remote_port,
                           int local_port)
@@ -160,6 +168,9 @@ static int before_sending(void *context, char *remote_ip, char *local_ip, int re
     (void)remote_ip, (void)local_ip, (void)remote_port;
     http_opener_connected(call);
     if (!http_opener_may_send(call))
+        return CURL_PREREQFUNC_ABORT;
+    call->withheld = !is_ready(call);
+    if (call->withheld)
         return CURL_PREREQFUNC_ABORT;
     call->sends++;
     call->sent_port = local_port;
@@ -474,11 +485,12 @@ bool http_call_prepare(struct http_call *call, const struct http_request *reques
     set_timeouts(call, request);
     call->once = request->once;
     call->piece = request->piece;
+    call->ready = request->ready;
     call->sends = 0;
     call->status = 0;
     call->started_ms = 0;
     call->must_wait = call->refused = call->lost = false;
-    call->head_ended = call->too_big = false;
+    call->head_ended = call->too_big = call->withheld = false;
     return true;
 }
 
@@ -538,7 +550,10 @@ static void outcome_error(const struct http_call *call, struct err *err)
                 call->conf->reply_header_bytes_max, call->conf->reply_bytes_max);
         return;
     case CURLE_ABORTED_BY_CALLBACK: /* before_sending() said no */
-        err_set(err, ERR_PROVIDER_DOWN, "the connection was closed before an answer came");
+        if (call->withheld && !call->sends)
+            err_set(err, ERR_CANCELLED, "its caller took it back before it was sent");
+        else
+            err_set(err, ERR_PROVIDER_DOWN, "the connection was closed before an answer came");
         return;
     case CURLE_PEER_FAILED_VERIFICATION:
     case CURLE_SSL_CACERT_BADFILE:

@@ -53,6 +53,7 @@ struct http_call {
     CURL *easy;
     http_done *done;
     http_piece *piece;
+    http_ready *ready;
     void *context;
 
     /* What the handle is set to */
@@ -71,7 +72,8 @@ struct http_call {
     unsigned sends;
     int sent_port; /* our end of the connection it was sent on */
     bool once, head_ended, too_big;
-    bool is_heard; /* `piece` is at work */
+    bool is_heard; /* `piece` or `ready` is at work */
+    bool withheld; /* `ready` said no */
     int status;    /* for `piece`, from its first on */
     bool in_doubt; /* libcurl failed around it: the handle is not used again */
     CURLcode code;

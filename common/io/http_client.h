@@ -47,6 +47,9 @@ struct http_reply;
  * are kept for `done`, as without `piece`. Whoever has taken one takes all that follow. It runs in
  * the midst of the library's work: no call may be begun or cancelled from inside. */
 typedef bool http_piece(const struct http_reply *head, struct str bytes, void *context);
+/* A connection is there and the request is about to be written, for the first time or once more.
+ * False: it is not, and `done` follows. It runs where `piece` does, with the same rule. */
+typedef bool http_ready(void *context);
 enum http_version {
     HTTP_1_1,
     HTTP_2, /* where the server agrees (ALPN), else HTTP/1.1; so always without TLS */
@@ -60,6 +63,7 @@ struct http_request {
     struct str body;            /* must stay valid until done or cancel */
     int64_t connect_timeout_ms; /* 0: 10 s */
     int64_t total_timeout_ms;   /* 0: 10 minutes */
+    http_ready *ready;          /* NULL: always; same context */
     /* A kept connection may turn out to be closed just when the request is written to it. Then it
      * is sent once more on another one, unless `once` says that the server may never see it twice.
      */
@@ -87,7 +91,7 @@ struct str http_reply_header(const struct http_reply *reply, const char *name);
 /* reply and its bytes are valid during the call. err is NULL when a complete reply came, whatever
  * its status. Else: ERR_PROVIDER_TIMEOUT, ERR_PROVIDER_DOWN (could not connect, cut before the
  * first byte), ERR_PROVIDER_TLS (its certificate is not good), ERR_PROVIDER_BAD_REPLY (cut in the
- * middle, not HTTP), ERR_TOO_BIG. */
+ * middle, not HTTP), ERR_TOO_BIG; ERR_CANCELLED when `ready` said no and nothing was sent. */
 typedef void http_done(const struct http_reply *reply, const struct err *err, void *context);
 
 struct http_client *http_client_new(struct loop *loop, const struct http_client_conf *conf,

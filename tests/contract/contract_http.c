@@ -9,7 +9,7 @@
 #define REPLY_BYTES_MAX 1000
 
 struct heard {
-    unsigned times;
+    unsigned times, sends;
     int status;
     bool ok;
     struct err err;
@@ -19,6 +19,9 @@ struct heard {
     size_t taken;
     char pieces[128], piece_header[64];
     int piece_status;
+    /* asked before it is sent */
+    bool is_asked, says_no;
+    unsigned asked;
 };
 
 struct play {
@@ -53,6 +56,7 @@ static void on_done(const struct http_reply *reply, const struct err *err, void 
     heard->times++;
     heard->ok = err == NULL;
     heard->status = reply->status;
+    heard->sends = reply->sends;
     if (err)
         heard->err = *err;
     snprintf(heard->body, sizeof(heard->body), STR_FMT, STR_ARG(reply->body));
@@ -75,6 +79,14 @@ static bool on_piece(const struct http_reply *head, struct str bytes, void *cont
     return true;
 }
 
+static bool on_ready(void *context)
+{
+    struct heard *heard = context;
+    assert_int_equal(heard->times, 0);
+    heard->asked++;
+    return !heard->says_no;
+}
+
 static struct http_call *call_with(struct play *play, struct heard *heard, int64_t total_ms,
                                    http_piece *piece)
 {
@@ -88,6 +100,7 @@ static struct http_call *call_with(struct play *play, struct heard *heard, int64
                                          .body = STR("{\"messages\":[]}"),
                                          .connect_timeout_ms = 1000,
                                          .total_timeout_ms = total_ms,
+                                         .ready = heard->is_asked ? on_ready : NULL,
                                          .piece = piece};
     struct http_call *made = http_call(play->http, &request, on_done, heard, &err);
     assert_int_equal(heard->times, 0); /* never from inside */
@@ -243,6 +256,25 @@ static void a_reply_beyond_the_ceiling_is_too_big(void **state)
     assert_true(heard.ok);
 }
 
+static void a_call_that_is_taken_back_is_not_sent(void **state)
+{
+    struct play *play = *state;
+    struct heard first = {.is_asked = true, .says_no = true}, then = {.is_asked = true};
+    stage_http_answers(play->stage, (struct stage_reply){.body = "here"});
+    assert_non_null(call_with(play, &first, 5000, NULL));
+    expect_error(play, &first, ERR_CANCELLED);
+    assert_int_equal(first.status, 0);
+    assert_int_equal(first.sends, 0);
+    assert_int_equal(first.asked, 1);
+    assert_int_equal(stage_http_calls(play->stage), 0);
+    assert_non_null(call_with(play, &then, 5000, NULL));
+    UNTIL(play->stage, then.times == 1);
+    assert_true(then.ok);
+    assert_int_equal(then.sends, 1);
+    assert_int_equal(then.asked, 1);
+    assert_int_equal(stage_http_calls(play->stage), 1);
+}
+
 static void a_cancelled_call_is_never_answered(void **state)
 {
     struct play *play = *state;
@@ -299,6 +331,7 @@ int main(void)
         PLAY(silence_is_a_time_out),
         PLAY(a_late_reply_is_a_time_out),
         PLAY(a_reply_beyond_the_ceiling_is_too_big),
+        PLAY(a_call_that_is_taken_back_is_not_sent),
         PLAY(a_cancelled_call_is_never_answered),
         PLAY(more_calls_than_allowed_are_refused_and_not_answered),
         PLAY(calls_under_way_end_with_the_door),

@@ -132,6 +132,62 @@ static void a_worker_that_stood_still_commits_nothing_of_what_others_have_now(vo
     sim_free(sim);
 }
 
+/* It hands its first call over and is stopped before that leaves it. */
+static void stop_at_call(struct sim *sim, int64_t ms)
+{
+    struct sim_process *sleeper = sim_worker(sim, "w1");
+    sim_run_ms(sim, 1000);
+    sim_freeze_at_call(sleeper, ms);
+    publish(sim, 0, 1);
+    sim_run_ms(sim, 500);
+    assert_int_equal(sim_call_count(sim), 0);
+}
+
+static void expect_one_call_of(struct sim *sim, const char *process, int64_t from_ms, int64_t to_ms)
+{
+    assert_true(sim_settle(sim));
+    expect_all(sim, 1);
+    assert_int_equal(sim_call_count(sim), 1);
+    assert_string_equal(sim_call(sim, 0)->process, process);
+    assert_str(sim_call(sim, 0)->id, "default/r0/0/1"); /* what did not leave was no attempt */
+    assert_between(sim_call(sim, 0)->at_ms, from_ms, to_ms);
+}
+
+static void what_stood_still_is_left_to_who_took_over(void **state)
+{
+    (void)state;
+    for (int streams = 0; streams < 2; streams++) {
+        struct sim *sim = world(12, 1, 3000);
+        if (!streams)
+            sim_set(sim, "models.alpha.stream", "off");
+        stop_at_call(sim, 8500);
+        sim_worker(sim, "w2"); /* calls when the other's session is over, and is at it for 3 s */
+        expect_one_call_of(sim, "w2", 6000, 8400);
+        assert_int_equal(sim_run_rows(sim), 2); /* who takes over cannot know that there was none */
+        sim_free(sim);
+    }
+}
+
+static void what_stood_still_and_nobody_took_over_is_begun_again(void **state)
+{
+    struct sim *sim = world(13, 1, 100);
+    (void)state;
+    stop_at_call(sim, 8000);
+    expect_one_call_of(sim, "w1", 9000, 9300);
+    assert_int_equal(sim_run_rows(sim), 1);
+    sim_free(sim);
+}
+
+static void what_stood_still_for_a_moment_leaves(void **state)
+{
+    struct sim *sim = world(14, 1, 100);
+    (void)state;
+    stop_at_call(sim, 3000);
+    expect_one_call_of(sim, "w1", 4000, 4010);
+    assert_int_equal(sim_run_rows(sim), 1);
+    sim_free(sim);
+}
+
 static void a_member_thrown_out_loses_nothing(void **state)
 {
     (void)state;
@@ -231,6 +287,9 @@ int main(void)
         cmocka_unit_test(a_call_that_waits_for_its_next_attempt_goes_to_the_new_owner),
         cmocka_unit_test(who_waits_for_room_among_the_calls_is_given_up_at_a_revoke),
         cmocka_unit_test(a_worker_that_stood_still_commits_nothing_of_what_others_have_now),
+        cmocka_unit_test(what_stood_still_is_left_to_who_took_over),
+        cmocka_unit_test(what_stood_still_and_nobody_took_over_is_begun_again),
+        cmocka_unit_test(what_stood_still_for_a_moment_leaves),
         cmocka_unit_test(a_member_thrown_out_loses_nothing),
         cmocka_unit_test(a_member_thrown_out_while_it_drains_loses_nothing),
         cmocka_unit_test(a_storm_of_rebalances_repeats_no_paid_call),

@@ -52,7 +52,9 @@ struct http_call {
     struct sim_call *line;
     char *url, *id, *key, *body;
     size_t body_len;
-    bool timed_out;
+    bool timed_out, withheld;
+    http_ready *ready;
+    int64_t begun_ms;
     struct buf headers, answer, kept; /* kept: of a reply in pieces, what the caller left */
     /* A reply in pieces; NULL: it comes whole. */
     http_piece *piece;
@@ -315,6 +317,7 @@ static struct sim_call *ledger_add(struct sim_http *http, struct http_call *call
         .id = arena_str(arena, str_of(call->id)),
         .key = call->key ? arena_str(arena, str_of(call->key)) : (struct str){0},
         .body = arena_str(arena, str_from(call->body, call->body_len)),
+        .begun_ms = call->begun_ms,
         .at_ms = sim_now_ms(http->sim),
         .end_ms = -1,
     };
@@ -349,6 +352,9 @@ static void call_arrive(struct sim_op *op)
     struct http_call *call = container_of(op, struct http_call, op);
     if (call->reply.trouble == SIM_REFUSED)
         return;
+    call->withheld = call->ready && !call->ready(call->context);
+    if (call->withheld)
+        return;
     if (call->line) /* it came twice; nobody hears the first answer */
         ledger_end(call, call->reply.status, false);
     buf_clear(&call->headers);
@@ -380,7 +386,7 @@ static unsigned pieces_in_all(const struct http_call *call)
                   call->op.way == SIM_NO_ANSWER;
     bool none = (call->reply.trouble == SIM_SILENT && !call->reply.first_ms) ||
                 call->reply.trouble == SIM_REFUSED || call->op.way == SIM_REFUSE ||
-                call->op.way == SIM_NEVER || !call->piece;
+                call->op.way == SIM_NEVER || !call->piece || call->withheld;
     return none ? 0 : breaks ? call->piece_count / 2 : call->piece_count;
 }
 
@@ -412,10 +418,10 @@ static void piece_comes(void *context)
                       piece_comes, call);
 }
 
-static void pieces_begin(struct http_call *call)
+static void pieces_begin(struct http_call *call, int64_t now_us)
 {
     call->piece_count = call->reply.pieces ? call->reply.pieces : call->streams ? PIECES : 1;
-    call->piece_began_us = call->op.sim->now_us;
+    call->piece_began_us = now_us;
     if (pieces_in_all(call) && call->piece_count > 1)
         sim_event_set(call->op.sim, &call->piece_event, call->client->process, piece_at_us(call),
                       piece_comes, call);
@@ -428,12 +434,21 @@ static void hand_rest(struct http_call *call)
         hand_piece(call);
 }
 
+static unsigned sends(const struct http_call *call)
+{
+    if (call->withheld || call->reply.trouble == SIM_REFUSED || call->op.way == SIM_REFUSE)
+        return 0;
+    return call->op.way == SIM_TWICE ? 2 : 1;
+}
+
 static void call_answer(struct sim_op *op)
 {
     struct http_call *call = container_of(op, struct http_call, op);
     struct err err = {0};
     hand_rest(call);
-    if (call->timed_out || op->way == SIM_NEVER) {
+    if (call->withheld) {
+        err_set(&err, ERR_CANCELLED, "taken back before it was sent");
+    } else if (call->timed_out || op->way == SIM_NEVER) {
         err_set(&err, ERR_PROVIDER_TIMEOUT, "no reply in time");
     } else if (call->reply.trouble == SIM_REFUSED || op->way == SIM_REFUSE) {
         err_set(&err, ERR_PROVIDER_DOWN, "connection refused");
@@ -450,9 +465,7 @@ static void call_answer(struct sim_op *op)
         .connect_us = CONNECT_US,
         .first_byte_us = call->reply.after_ms * 1000,
         .total_us = call->reply.after_ms * 1000,
-        .sends = call->reply.trouble == SIM_REFUSED || op->way == SIM_REFUSE ? 0
-                 : op->way == SIM_TWICE                                      ? 2
-                                                                             : 1,
+        .sends = sends(call),
     };
     ledger_end(call, err.code ? 0 : call->reply.status, !err.code);
     call->done(&reply, err.code ? &err : NULL, call->context);
@@ -530,9 +543,21 @@ static struct sim_reply next_reply(struct provider *provider)
     return reply;
 }
 
+/* When what is handed over now leaves the process. */
+static int64_t leaves_us(struct sim_process *process)
+{
+    int64_t now_us = process->sim->now_us;
+    if (process->freezes_at_call_us > now_us)
+        sim_freeze(process, (process->freezes_at_call_us - now_us) / 1000);
+    process->freezes_at_call_us = 0;
+    return process->frozen_until_us > now_us ? process->frozen_until_us : now_us;
+}
+
 static void start(struct http_call *call, const struct http_request *request)
 {
     struct sim *sim = call->client->process->sim;
+    int64_t now_us = leaves_us(call->client->process);
+    call->begun_ms = sim_now_ms(sim);
     int64_t total_ms = request->total_timeout_ms ? request->total_timeout_ms : 600000;
     call->timed_out =
         call->reply.trouble == SIM_SILENT || call->reply.after_ms > total_ms || total_ms <= 0;
@@ -540,15 +565,15 @@ static void start(struct http_call *call, const struct http_request *request)
     call->op.arrive = call_arrive;
     call->op.answer = call_answer;
     call->op.free = call_free;
-    call->op.give_up_us = sim->now_us + total_ms * 1000;
+    call->op.give_up_us = now_us + total_ms * 1000;
     if (call->op.way == SIM_NO_ANSWER) /* cut in the middle of the answer */
         call->op.give_up_us = 0;
     if (call->op.way == SIM_LATE)
-        call->op.give_up_us = sim->now_us + (wait_ms + LATE_MS) * 1000;
-    sim_op_start(sim, call->client->process, &call->client->calls, &call->op, sim->now_us,
-                 sim->now_us + wait_ms * 1000);
+        call->op.give_up_us = now_us + (wait_ms + LATE_MS) * 1000;
+    sim_op_start(sim, call->client->process, &call->client->calls, &call->op, now_us,
+                 now_us + wait_ms * 1000);
     if (call->piece)
-        pieces_begin(call);
+        pieces_begin(call, now_us);
 }
 
 static void read_headers(struct http_call *call, const struct http_request *request)
@@ -598,6 +623,7 @@ struct http_call *http_call(struct http_client *http, const struct http_request 
     call->body = xstrndup(request->body);
     call->body_len = request->body.len;
     call->piece = request->piece;
+    call->ready = request->ready;
     call->streams = request->piece && asks_for_stream(request->body);
     buf_init(&call->kept, SIM_TEXT_MAX);
     buf_init(&call->headers, SIM_TEXT_MAX);

@@ -130,9 +130,9 @@ struct sim_process {
     bool running, killed;                  /* killed: its doors do nothing any more */
     bool woken, draining, drained, leaving;
     int exit_code;
-    bool stopped;     /* until sim_continue() */
-    struct list held; /* events that wait for it */
-    int64_t frozen_until_us;
+    bool stopped;                                /* until sim_continue() */
+    struct list held;                            /* events that wait for it */
+    int64_t frozen_until_us, freezes_at_call_us; /* the latter: until then; 0: it does not */
 };
 
 /* sim.c */

@@ -273,6 +273,11 @@ void sim_freeze(struct sim_process *process, int64_t ms)
     session_runs_out(process, ms);
 }
 
+void sim_freeze_at_call(struct sim_process *process, int64_t ms)
+{
+    process->freezes_at_call_us = process->sim->now_us + ms * 1000;
+}
+
 void sim_stop(struct sim_process *process)
 {
     process->stopped = true;

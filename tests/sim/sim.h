@@ -75,6 +75,9 @@ void sim_term(struct sim_process *process);   /* SIGTERM */
 void sim_reload(struct sim_process *process); /* SIGHUP */
 /* SIGSTOP for so long; never shortens an earlier one. */
 void sim_freeze(struct sim_process *process, int64_t ms);
+/* SIGSTOP until the same moment, but when it hands over its next HTTP call, which leaves it when it
+ * goes on; never when there is none till then. */
+void sim_freeze_at_call(struct sim_process *process, int64_t ms);
 /* SIGSTOP until SIGCONT. */
 void sim_stop(struct sim_process *process);
 void sim_continue(struct sim_process *process);
@@ -152,6 +155,7 @@ struct sim_call {
     struct str id;       /* X-Request-Id */
     struct str key;      /* the bearer's; absent: none was sent */
     struct str body;
+    int64_t begun_ms;             /* when it was handed over; it left at_ms */
     int64_t at_ms, end_ms;        /* end_ms -1: under way */
     int status;                   /* -1: the caller went away meanwhile */
     bool delivered;               /* the caller got the whole reply */

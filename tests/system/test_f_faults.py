@@ -93,8 +93,12 @@ def a_worker_that_sleeps_ten_seconds_and_wakes_disturbs_nobody(w):
     zombie = w.of("worker")[0]
     zombie.signal(signal.SIGSTOP)
     time.sleep(10)
+    woke_ms = time.time() * 1000
     zombie.signal(signal.SIGCONT)
     load.wait(60).check(repeats_max=100)
+    before = {call["call_id"] for call in load.ledger if call["wall_ms"] < woke_ms}
+    again = [call["call_id"] for call in load.ledger if call["wall_ms"] >= woke_ms and call["call_id"] in before]
+    same(again, [], "calls that were made again when it went on")
 
 
 @scenario(seconds=90)

@@ -6,6 +6,7 @@
 #include "common/app/metrics.h"
 #include "common/base/log.h"
 #include "common/base/plant.h"
+#include "worker/call/candidates.h"
 #include "worker/call/failover.h"
 #include "worker/call/hedge.h"
 #include "worker/call/model.h"
@@ -49,18 +50,38 @@ static enum concurrency_news crowd_news(const struct slot *slot, const struct er
     return CONCURRENCY_NOTHING;
 }
 
+static void give_back(struct slot *slot, const struct err *err)
+{
+    failover_ended(slot, err);
+    gate_ended(slot->model->gate, &slot->place, BREAKER_NOTHING, slot->call_started_ms,
+               slot->job->worker->loop);
+    settle_share(slot, true);
+    leave_crowd(slot, CONCURRENCY_NOTHING);
+}
+
 bool attempt_begin(struct slot *slot)
 {
     take_share(slot);
     failover_began(slot);
     if (send_call(slot))
         return true;
-    failover_ended(slot, &slot->err);
-    gate_ended(slot->model->gate, &slot->place, BREAKER_NOTHING, slot->call_started_ms,
-               slot->job->worker->loop);
-    settle_share(slot, true);
-    leave_crowd(slot, CONCURRENCY_NOTHING);
+    give_back(slot, &slot->err);
     return false;
+}
+
+/* Its row is not told, unless one of a hedge stands behind it. */
+void attempt_undo(struct slot *slot)
+{
+    struct slot *owner = slot_owner(slot);
+    give_back(slot, &slot->call_err);
+    if (slot == owner)
+        candidate_now(slot)->attempts--;
+    if (slot->row == &owner->attempts[owner->attempt - 1])
+        owner->attempt--;
+    else
+        slot->row->outcome = STR("cancelled");
+    slot->answer = (struct answer){0};
+    slot->streamed = false;
 }
 
 /* The answer, or the error, of what came. */

@@ -12,5 +12,8 @@
 bool attempt_begin(struct slot *slot);
 /* What the call that has just ended was worth: its row, slot->answer, or slot->call_err. */
 void attempt_settle(struct slot *slot);
+/* The call that has just ended never left, because we kept it back: it is as if it had not begun.
+ */
+void attempt_undo(struct slot *slot);
 
 #endif

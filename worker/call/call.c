@@ -68,7 +68,10 @@ static bool settle(struct slot *slot)
     if (!slot || !slot->calling || slot->call)
         return false;
     slot->calling = false;
-    attempt_settle(slot);
+    if (slot->withheld)
+        attempt_undo(slot);
+    else
+        attempt_settle(slot);
     return !slot->call_err.code;
 }
 
@@ -93,7 +96,7 @@ static bool settle_both(struct slot *slot)
 static const struct err *failure_of(const struct slot *slot)
 {
     const struct slot *hedge = slot->hedge;
-    bool final = hedge && !hedge->lost && hedge->call_err.retry == RETRY_NEVER;
+    bool final = hedge && !hedge->lost && !hedge->withheld && hedge->call_err.retry == RETRY_NEVER;
     return slot->lost || final ? &hedge->call_err : &slot->call_err;
 }
 
@@ -114,6 +117,8 @@ static enum verdict call_ended(struct slot *slot)
     }
     if (job_overflowed(job, &slot->err)) /* it would be the same again, and paid again */
         return STEP_NEXT;
+    if (slot->withheld)
+        return try_call(slot);
     const struct err err = *failure_of(slot);
     log_debug("provider call failed", LOG_S("model", slot->model->dialect.name),
               LOG_I("attempt", slot->attempt), LOG_C("code", err_name(err.code)),

@@ -30,7 +30,7 @@ static bool claim_holds(const struct slot *slot)
     const struct worker *worker = slot->job->worker;
     if (slot->claim != CLAIM_MINE)
         return !redis_enabled(worker->redis);
-    return now_of(slot) < worker->alive_until_ms && slot->claimed_ms >= worker->alive_since_ms;
+    return !queue_claim_is_dead(slot, now_of(slot));
 }
 
 static bool is_wanted(const struct slot *slot)

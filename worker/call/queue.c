@@ -181,9 +181,15 @@ enum verdict queue_refuse(struct slot *slot)
     return failover_next(slot, &err);
 }
 
-/* We stood still, or Redis did not hear us: somebody else may be at it, or have answered it. Who
- * has no claim, for Redis did not answer, and had to wait since, asks again when Redis is back; so
- * does who had to wait for long, for another may have been at it without a claim. */
+bool queue_claim_is_dead(const struct slot *slot, int64_t now_ms)
+{
+    const struct worker *worker = slot->job->worker;
+    return slot->claim == CLAIM_MINE &&
+           (now_ms >= worker->alive_until_ms || slot->claimed_ms < worker->alive_since_ms);
+}
+
+/* Who has no claim, for Redis did not answer, and had to wait since, asks again when Redis is back;
+ * so does who had to wait for long, for another may have been at it without a claim. */
 bool queue_claim_lapsed(const struct slot *slot)
 {
     const struct worker *worker = slot->job->worker;
@@ -192,9 +198,9 @@ bool queue_claim_lapsed(const struct slot *slot)
         return false;
     if (slot->claim == CLAIM_NONE)
         return redis_up(worker->redis) && now_ms - slot->claimed_ms > CLAIM_AGAIN_MS;
-    return slot->claim == CLAIM_MINE &&
-           (now_ms >= worker->alive_until_ms || slot->claimed_ms < worker->alive_since_ms ||
-            (redis_up(worker->redis) && now_ms - slot->claimed_ms > CLAIM_STALE_MS));
+    return queue_claim_is_dead(slot, now_ms) ||
+           (slot->claim == CLAIM_MINE && redis_up(worker->redis) &&
+            now_ms - slot->claimed_ms > CLAIM_STALE_MS);
 }
 
 enum verdict queue_claim_again(struct slot *slot)

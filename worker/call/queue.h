@@ -10,7 +10,10 @@
 /* What is not paid for and left to the next owner of its partition, or to our next life; or for
  * good, because its id is another body's. */
 bool queue_nobodys(const struct slot *slot);
-/* We stood still, or Redis did not hear us: somebody else may be at it, or have answered it. */
+/* At that moment in loop time others take us for dead, or did since it was claimed: somebody else
+ * may be at it, or have answered it. */
+bool queue_claim_is_dead(const struct slot *slot, int64_t now_ms);
+/* That, or Redis did not hear us, or it was claimed too long ago: it is to be claimed again. */
 bool queue_claim_lapsed(const struct slot *slot);
 /* Whether the fleet's limits have room for it; "may" takes nothing yet. */
 enum place_verdict queue_asks_limits(struct slot *slot);

@@ -97,6 +97,8 @@ static void call_over(struct slot *slot)
 {
     struct worker *worker = slot->job->worker;
     slot->call = NULL;
+    slot->withheld =
+        slot->withheld && !slot->sends; /* else it is a second send that was not made */
     hedge_unwatch(slot);
     CRASH_POINT(call_answered);
     worker->calls_in_flight--;
@@ -122,6 +124,19 @@ static void call_done(const struct http_reply *reply, const struct err *err, voi
     if (!err)
         slot->reply.rate_headers = rate_headers_keep(reply->headers, &slot->job->arena);
     call_over(slot);
+}
+
+/* The door is about to send it. Between its beginning and now the process may have been stopped for
+ * as long as anybody likes, and no turn of the loop has told us: so the clock is read anew. */
+static bool may_leave(void *context)
+{
+    struct slot *slot = context;
+    must_be(slot, SLOT_MAGIC);
+    const struct slot *owner = slot_owner(slot);
+    int64_t now_ms = loop_exact_us(owner->job->worker->loop) / 1000;
+    slot->withheld = owner->claims_lapsed < CLAIMS_LAPSED_MAX &&
+                     queue_claim_is_dead(owner, now_ms) && !PLANTED(77);
+    return !slot->withheld;
 }
 
 void send_stop(struct slot *slot, const struct err *err)
@@ -176,6 +191,7 @@ bool send_call(struct slot *slot)
         .version = slot->model->http,
         .pool = slot->model->pools[slot->key],
         .ca_file = slot->model->ca_file,
+        .ready = may_leave,
         .connect_timeout_ms = slot->model->connect_timeout_ms,
         .total_timeout_ms = left < slot->model->timeout_ms ? left : slot->model->timeout_ms,
     };
@@ -185,6 +201,7 @@ bool send_call(struct slot *slot)
     slot->cut_short = left < slot->model->timeout_ms;
     slot->call_started_ms = now;
     slot->sign_ms = INT_ABSENT;
+    slot->withheld = false;
     slot->call = http_call(worker->http, &request, call_done, slot, &slot->err);
     if (!slot->call) {
         attempt->error_code = str_of(err_name(slot->err.code));

@@ -11,8 +11,9 @@
 
 /* ATTEMPTS_MAX: the default of a model's attempts. */
 enum { KEPT_MS = 100, TURNS_MAX = ITEMS_MAX, ATTEMPTS_MAX = 4 };
-/* HASTY_MS: the deadline that play.c gives. FINAL_MS: with the aggregator's grace and a retry. */
-enum { HASTY_MS = 1500, LATE_MS = 50, FINAL_MS = 5000 };
+/* ALIVE_MS: of a worker's heartbeat. HASTY_MS: the deadline that play.c gives. FINAL_MS: with the
+ * aggregator's grace and a retry. */
+enum { ALIVE_MS = 6000, HASTY_MS = 1500, LATE_MS = 50, FINAL_MS = 5000 };
 
 /* "default/r7/1/.." */
 bool check_call_name(struct str id, int *ret_number, int *ret_slot)
@@ -308,6 +309,13 @@ static bool goes_on_without_claim(const struct play *play, const struct sim_call
     return false;
 }
 
+/* Who stood still with it in hand for less than a heartbeat lasts goes on as if nothing had been.
+ */
+static int64_t decided_ms(const struct sim_call *call)
+{
+    return call->at_ms - call->begun_ms < ALIVE_MS ? call->begun_ms : call->at_ms;
+}
+
 /* What is final is not asked any more; with the policy "first" other models may still be at it. */
 static void check_no_call_after_final(struct play *play)
 {
@@ -317,7 +325,8 @@ static void check_no_call_after_final(struct play *play)
         if (!check_call_name(call->id, &number, &slot))
             continue;
         const struct sim_final *final = check_final(play->sim, request_id(number));
-        if (final && !cannot_know(play, call) && call->at_ms > final->stored_ms + CHECK_LOOKED_MS &&
+        if (final && !cannot_know(play, call) &&
+            decided_ms(call) > final->stored_ms + CHECK_LOOKED_MS &&
             knows_its_final(play, number, final->stored_ms) &&
             !goes_on_without_claim(play, call, final->stored_ms))
             play_find(play, "I5 r%d: asked at %lld ms, final at %lld ms", number,

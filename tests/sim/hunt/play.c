@@ -197,13 +197,14 @@ static void end_unit(struct play *play, const struct event *event, bool aggregat
     supervise(play);
 }
 
-static void freeze_unit(struct play *play, const struct event *event, bool aggregator)
+static void freeze_unit(struct play *play, const struct event *event, bool aggregator,
+                        void (*freeze)(struct sim_process *process, int64_t ms))
 {
     size_t i = unit_of(play, event, aggregator);
     int64_t now = sim_now_ms(play->sim);
     if (!sim_running(play->units[i].process))
         return;
-    sim_freeze(play->units[i].process, event->for_ms);
+    freeze(play->units[i].process, event->for_ms);
     absent(play, (struct absence){.name = play->units[i].name,
                                   .from_ms = now,
                                   .to_ms = now + event->for_ms + FREEZE_GRACE_MS});
@@ -253,7 +254,11 @@ static void happen(struct play *play, const struct event *event, bool begins)
     case EVENT_FREEZE_WORKER:
     case EVENT_FREEZE_AGGREGATOR:
         if (begins)
-            freeze_unit(play, event, event->kind == EVENT_FREEZE_AGGREGATOR);
+            freeze_unit(play, event, event->kind == EVENT_FREEZE_AGGREGATOR, sim_freeze);
+        break;
+    case EVENT_FREEZE_CALLER:
+        if (begins)
+            freeze_unit(play, event, false, sim_freeze_at_call);
         break;
     case EVENT_LOSE_WORKER:
     case EVENT_LOSE_AGGREGATOR:

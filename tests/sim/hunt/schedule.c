@@ -35,6 +35,7 @@ static const struct {
     [EVENT_PROVIDER_DOWN] = {"provider away", 4000},
     [EVENT_RELOAD] = {"reload worker", 0},
     [EVENT_CANCEL] = {"cancel", 0},
+    [EVENT_FREEZE_CALLER] = {"freeze worker at its next call", 12000},
 };
 
 static const char *const MODELS[] = {

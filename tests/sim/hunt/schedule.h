@@ -61,7 +61,8 @@ enum event_kind {
     EVENT_COMMITS_FAIL,
     EVENT_PROVIDER_DOWN,
     EVENT_RELOAD,
-    EVENT_CANCEL, /* `who`: of the requests that are published then; drawn by itself */
+    EVENT_CANCEL,        /* `who`: of the requests that are published then; drawn by itself */
+    EVENT_FREEZE_CALLER, /* a worker, when it hands over its next call; drawn by stalls.c */
     EVENT_KINDS
 };
 

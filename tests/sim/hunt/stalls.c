@@ -33,6 +33,14 @@ static void draw_stalls(struct schedule *s, struct rand *rand)
                        SESSION_MS + 200 + below(rand, below(rand, 3) ? 2500 : 6000));
 }
 
+/* In the moment in which it hands over a call. */
+static void draw_callers(struct schedule *s, struct rand *rand)
+{
+    for (int i = below(rand, 3); i > 0; i--)
+        schedule_event(s, BEGIN_MS - 20 + below(rand, 100), EVENT_FREEZE_CALLER,
+                       below(rand, WORKERS_MAX), SESSION_MS + 200 + below(rand, 3000));
+}
+
 void stalls_draw(struct schedule *s)
 {
     struct rand rand;
@@ -51,6 +59,7 @@ void stalls_draw(struct schedule *s)
                        (struct sim_reply){.status = 200, .after_ms = took_ms});
     draw_asks(s, &rand);
     draw_stalls(s, &rand);
+    draw_callers(s, &rand);
     if (s->end_ms < 12000)
         s->end_ms = 12000;
 }
