@@ -241,6 +241,7 @@ static void measure(void *program)
     redis_stats(aggregator->redis, &redis);
     gather_measure(aggregator->gather);
     metric_set(METRIC_redis_misses_total, (int64_t)redis.misses);
+    metric_set(METRIC_redis_refused_total, (int64_t)redis.refused);
     metric_set(METRIC_kafka_producer_renewals_total,
                (int64_t)kafka_producer_renewals(aggregator->producer));
     metric_set(METRIC_outbox_pending, (int64_t)settle_pending(aggregator->settle));

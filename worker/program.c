@@ -378,6 +378,7 @@ static void measure(void *program)
     intake_measure(worker->intake);
     metric_set(METRIC_calls_in_flight, (int64_t)worker->calls_in_flight);
     metric_set(METRIC_redis_misses_total, (int64_t)redis.misses);
+    metric_set(METRIC_redis_refused_total, (int64_t)redis.refused);
     metric_set(METRIC_kafka_producer_renewals_total,
                (int64_t)kafka_producer_renewals(worker->producer));
 }

@@ -84,6 +84,11 @@ struct str redis_key_members(struct arena *arena, struct str prefix, struct str 
     return fill(arena, prefix, REDIS_KEY_MEMBERS, &group, 1);
 }
 
+struct str redis_key_doctor(struct arena *arena, struct str prefix, struct str name)
+{
+    return fill(arena, prefix, REDIS_KEY_DOCTOR, &name, 1);
+}
+
 int64_t redis_key_lifetime_s(enum redis_key key)
 {
     must(key < REDIS_KEY_COUNT);

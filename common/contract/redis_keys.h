@@ -41,6 +41,7 @@ struct str redis_key_chunks(struct arena *arena, struct str prefix, struct str t
 struct str redis_key_alive(struct arena *arena, struct str prefix, struct str instance);
 struct str redis_key_limit(struct arena *arena, struct str prefix, struct str limit);
 struct str redis_key_members(struct arena *arena, struct str prefix, struct str group);
+struct str redis_key_doctor(struct arena *arena, struct str prefix, struct str name);
 
 /* Behind the prefix: the channel that is told of a cancelled request, as TENANT 0x1f ID. */
 #define REDIS_CHANNEL_CANCEL "cancel"

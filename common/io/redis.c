@@ -26,6 +26,7 @@
 #include "common/base/xalloc.h"
 #include "common/io/redis_channel.h"
 #include "common/io/redis_link.h"
+#include "common/io/redis_refusals.h"
 #include "common/io/redis_resp.h"
 #include "common/io/redis_url.h"
 
@@ -94,6 +95,7 @@ struct redis {
     size_t kept_free_count;
 
     struct redis_stats stats;
+    struct redis_refusals refusals;
 };
 
 /* ---- Rings ---- */
@@ -368,6 +370,15 @@ static bool script_is_missing(const struct entry *entry, const redisReply *raw)
            str_starts(str_from(raw->str, (size_t)raw->len), STR("NOSCRIPT"));
 }
 
+static void take_refusal(struct redis *redis, struct str error)
+{
+    struct err why;
+    if (!redis_refused(&redis->refusals, error, loop_now_ms(redis->loop)))
+        return;
+    err_set(&why, ERR_UNAVAILABLE, "redis: %.*s", (int)str_utf8_cut(error, 200).len, error.data);
+    redis_link_break(&redis->link, &why);
+}
+
 static void take_reply(const struct redisReply *raw, void *context)
 {
     struct redis *redis = context;
@@ -386,7 +397,10 @@ static void take_reply(const struct redisReply *raw, void *context)
         push(redis, entry.done, entry.context, NULL);
     } else {
         struct redis_reply reply = reply_of(raw);
+        bool greets = redis->link.state != REDIS_LINK_UP; /* and tells of its errors itself */
         answer(redis, &entry, &reply);
+        if (reply.kind == REDIS_FAILED && !greets)
+            take_refusal(redis, reply.text);
     }
     kept_give(redis, entry.kept);
 }
@@ -571,5 +585,6 @@ bool redis_up(const struct redis *redis)
 void redis_stats(const struct redis *redis, struct redis_stats *ret)
 {
     *ret = redis->stats;
+    ret->refused = redis->refusals.count;
     ret->pending = ring_count(&redis->asked) + ring_count(&redis->missed);
 }

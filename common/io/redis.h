@@ -78,6 +78,7 @@ void redis_subscribe(struct redis *redis, struct str channel,
 
 struct redis_stats {
     uint64_t commands, misses, timeouts, reconnects;
+    uint64_t refused; /* answered with an error, which is told in the log, too */
     size_t pending;
 };
 void redis_stats(const struct redis *redis, struct redis_stats *ret);

@@ -6,6 +6,7 @@
 #include "common/app/app.h"
 #include "common/app/prices.h"
 #include "common/contract/contract.h"
+#include "common/contract/redis_keys.h"
 #include "common/io/http_client.h"
 #include "common/io/redis.h"
 #include "common/settings/settings.h"
@@ -157,8 +158,9 @@ static void check_postgres(struct doctor *doctor)
 /* ---- redis ---- */
 
 struct policy {
-    bool back;
+    bool back, written;
     char name[64];
+    char refusal[160]; /* "": it may be written to */
 };
 
 static void take_policy(const struct redis_reply *reply, void *context)
@@ -171,18 +173,32 @@ static void take_policy(const struct redis_reply *reply, void *context)
     snprintf(policy->name, sizeof(policy->name), STR_FMT, STR_ARG(item.text));
 }
 
+static void take_written(const struct redis_reply *reply, void *context)
+{
+    struct policy *policy = context;
+    policy->written = true;
+    if (reply && reply->kind == REDIS_FAILED)
+        snprintf(policy->refusal, sizeof(policy->refusal), STR_FMT,
+                 STR_ARG(str_utf8_cut(reply->text, sizeof(policy->refusal) - 1)));
+}
+
 /* "" when the server does not tell (managed ones forbid CONFIG). */
 static void ask_policy(struct doctor *doctor, const struct redis_conf *conf, struct policy *ret)
 {
     static const struct str words[] = {{"CONFIG", 6}, {"GET", 3}, {"maxmemory-policy", 16}};
+    struct str prefix = doctor->cli->conf->redis_key_prefix;
+    struct str key = redis_key_doctor(&doctor->cli->arena, prefix, STR("write"));
+    const struct str write[] = {STR("SET"), key, STR("1"), STR("PX"), STR("1000")};
     struct err err;
     struct redis *redis = redis_new(doctor->loop, conf, &err);
     int64_t until_ms = loop_now_ms(doctor->loop) + ASK_MS;
     while (redis && !redis_up(redis) && loop_now_ms(doctor->loop) < until_ms)
         loop_turn(doctor->loop, TURN_MS);
-    if (redis)
+    if (redis) {
         redis_ask(redis, words, 3, take_policy, ret);
-    while (redis && !ret->back && loop_now_ms(doctor->loop) < until_ms)
+        redis_ask(redis, write, 5, take_written, ret);
+    }
+    while (redis && !(ret->back && ret->written) && loop_now_ms(doctor->loop) < until_ms)
         loop_turn(doctor->loop, TURN_MS);
     redis_free(redis);
 }
@@ -205,7 +221,10 @@ static void check_redis(struct doctor *doctor)
     ask_policy(doctor, &conf, &policy);
     struct str finding = arena_printf(&doctor->cli->arena, "maxmemory-policy %s",
                                       *policy.name ? policy.name : "not told");
-    if (strncmp(policy.name, "allkeys", 7) == 0)
+    if (*policy.refusal)
+        report(doctor, "redis", HEALTH_FAIL, str_of(policy.refusal),
+               "it cannot be written to: see 'Redis' in docs/operation.md");
+    else if (strncmp(policy.name, "allkeys", 7) == 0)
         report(doctor, "redis", HEALTH_WARN, finding,
                "claims and kept answers may be thrown out: use noeviction or volatile-ttl");
     else

@@ -131,6 +131,30 @@ def work_goes_on_without_redis(w):
 
 
 @scenario(seconds=90)
+def a_full_redis_is_told_of_and_loses_nothing(w):
+    limit = w.redis.config_get("maxmemory")["maxmemory"]
+    w.redis.config_set("maxmemory", 1)
+    try:
+        load = Load(w)
+        load.many(60, sessions=3)
+        load.accepted().wait(60)
+        doctor = w.quern("doctor")
+    finally:
+        w.redis.config_set("maxmemory", limit)
+    load.check()
+    for program in both(w):
+        (said,) = program.said("redis refuses commands")  # once, not for each of them
+        true(said["error"].startswith("OOM") and "maxmemory" in said["hint"], "what %s says: %s" % (program.name, said))
+        true(program.metrics()["quern_redis_refused_total"] > 10, "what %s counts" % program.name)
+    same(doctor.returncode, 1, "the exit code of quern doctor")
+    true("OOM" in doctor.stdout and "maxmemory" in doctor.stdout, "quern doctor says: %s" % doctor.stdout)
+    refused = w.worker.metrics()["quern_redis_refused_total"]
+    load.many(20, sessions=2)
+    load.accepted().wait(60).check()
+    same(w.worker.metrics()["quern_redis_refused_total"], refused, "refused commands when there was room again")
+
+
+@scenario(seconds=90)
 def a_fleet_started_while_postgresql_is_away_begins_when_it_comes(w):
     w.worker.term()
     w.aggregator.term()

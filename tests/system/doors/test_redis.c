@@ -544,6 +544,51 @@ static void it_can_be_freed_in_the_middle(void **state)
     assert_int_equal(answers[50].calls, 0);
 }
 
+static struct redis_stats stats_of(const struct redis *redis)
+{
+    struct redis_stats stats;
+    redis_stats(redis, &stats);
+    return stats;
+}
+
+static void a_full_redis_refuses_and_the_connection_stays(void **state)
+{
+    struct stage *stage = *state;
+    struct answer answer;
+    UNTIL(stage->loop, redis_up(stage->redis));
+    ADMIN(stage, WORD("CONFIG"), WORD("SET"), WORD("maxmemory"), WORD("1"));
+    ASK(stage->redis, &answer, WORD("SET"), WORD("quern-doors:full"), WORD("1"));
+    UNTIL(stage->loop, answer.calls == 1);
+    ADMIN(stage, WORD("CONFIG"), WORD("SET"), WORD("maxmemory"), WORD("512mb"));
+    expect_kind(stage, &answer, REDIS_FAILED);
+    assert_memory_equal(answer.text, "OOM", 3);
+    assert_int_equal(stats_of(stage->redis).refused, 1);
+    ASK(stage->redis, &answer, WORD("SET"), WORD("quern-doors:full"), WORD("1"));
+    expect_kind(stage, &answer, REDIS_TEXT);
+    assert_int_equal(stats_of(stage->redis).refused, 1);
+    assert_int_equal(stats_of(stage->redis).reconnects, 0);
+}
+
+/* It was the primary when we connected: its name may lead to another one now. */
+static void a_replica_is_asked_on_a_new_connection_but_not_all_the_time(void **state)
+{
+    struct stage *stage = *state;
+    struct answer answer;
+    UNTIL(stage->loop, redis_up(stage->redis));
+    ADMIN(stage, WORD("REPLICAOF"), WORD("127.0.0.1"), WORD("1"));
+    for (int i = 0; i < 20; i++) {
+        ASK(stage->redis, &answer, WORD("SET"), WORD("quern-doors:replica"), WORD("1"));
+        turn_for(stage->loop, 50);
+        assert_int_equal(answer.calls, 1);
+        assert_true(answer.miss || memcmp(answer.text, "READONLY", 8) == 0);
+    }
+    UNTIL(stage->loop, redis_up(stage->redis));
+    ADMIN(stage, WORD("REPLICAOF"), WORD("NO"), WORD("ONE"));
+    assert_int_equal(stats_of(stage->redis).reconnects, 1);
+    ASK(stage->redis, &answer, WORD("SET"), WORD("quern-doors:replica"), WORD("1"));
+    expect_kind(stage, &answer, REDIS_TEXT);
+}
+
 static void the_check_tells_what_is_wrong(void **state)
 {
     struct stage *stage = *state;
@@ -579,6 +624,8 @@ int main(void)
         DOOR_TEST(without_a_server_it_is_down_once),
         DOOR_TEST(garbage_means_down_and_never_an_answer),
         DOOR_TEST(it_can_be_freed_in_the_middle),
+        DOOR_TEST(a_full_redis_refuses_and_the_connection_stays),
+        DOOR_TEST(a_replica_is_asked_on_a_new_connection_but_not_all_the_time),
         DOOR_TEST(the_check_tells_what_is_wrong),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
