@@ -92,7 +92,7 @@ static struct postgres_statement statements[STATEMENT_COUNT] = {
          " r.text, r.message, r.finish_reason, r.slots, r.merge_policy, r.winner, r.agreement,"
          " r.input_tokens, r.output_tokens, r.cached_input_tokens, r.reasoning_tokens,"
          " r.cost_microusd, r.queued_ms, r.first_token_ms, r.total_ms, r.error_code,"
-         " r.error_message, r.metadata, r.extra, e.vectors"
+         " r.error_message, r.metadata, r.extra, e.vectors, starts_with(q.last_error, 'too_big:')"
          " FROM (SELECT o.*" OUTBOX_DUE ") q"
          " LEFT JOIN requests r ON r.tenant = q.tenant AND r.id = q.request_id"
          " LEFT JOIN request_embeddings e ON e.tenant = q.tenant AND e.request_id = q.request_id"

@@ -3,7 +3,8 @@
  *
  * Both ways lead through struct reply, so a reply that is made again after a death says the same.
  * A reply that would not fit into a record is sent without the texts and vectors of its parts, and
- * if that is not enough, as one that says so: JSON may need six bytes for one of the answer's.
+ * if that is not enough, as one that says so: JSON may need six bytes for one of the answer's. So
+ * is one that its topic has refused for its size.
  */
 #include "aggregator/settle/reply.h"
 
@@ -41,8 +42,9 @@ static void write_too_big(const struct reply *whole, struct buf *ret)
     reply.cost_microusd = whole->cost_microusd;
     reply.times = whole->times;
     reply.error.code = str_of(err_name(ERR_TOO_BIG));
-    reply.error.message = STR("the reply does not fit into a record (kafka.message_bytes_max); the "
-                              "answer is stored, 'quern show' prints it");
+    reply.error.message = STR("the reply does not fit into a record (kafka.message_bytes_max, and "
+                              "max.message.bytes of its topic); the answer is stored, 'quern "
+                              "show' prints it");
     writes(&reply, ret);
 }
 
@@ -202,5 +204,8 @@ void reply_of_row(const struct postgres_rows *rows, size_t row, const struct pos
     reply.metadata = cell_json(rows, row, OUTBOX_METADATA, arena);
     reply.extra = cell_json(rows, row, OUTBOX_EXTRA, arena);
     reply.embeddings = str_list_of(cell_json(rows, row, OUTBOX_EMBEDDINGS, arena), arena);
-    write_reply(&reply, ret);
+    if (str_is(postgres_cell(rows, row, OUTBOX_TOO_BIG), "t"))
+        write_too_big(&reply, ret);
+    else
+        write_reply(&reply, ret);
 }

@@ -46,6 +46,7 @@ enum outbox_column {
     OUTBOX_METADATA,
     OUTBOX_EXTRA,
     OUTBOX_EMBEDDINGS,
+    OUTBOX_TOO_BIG, /* "t": its topic has refused it for its size */
 };
 
 struct str reply_unhex(struct arena *arena, struct str hex);

@@ -119,14 +119,20 @@ size_t settle_pending(const struct settle *settle)
 
 /* ---- to Kafka ---- */
 
+/* Its name first: STATEMENT_OUTBOX_LOAD looks for one. */
+static char *error_line(const struct err *err)
+{
+    char line[sizeof(err->text) + 64];
+    snprintf(line, sizeof(line), "%s: %s", err_name(err->code), err->text);
+    return xstrndup(str_utf8_cut(str_of(line), ERROR_BYTES_MAX));
+}
+
 static void delivered(const struct err *err, void *context)
 {
     struct delivery *delivery = context;
     struct settle *settle = delivery->settle;
-    if (err && !PLANTED(31)) {
-        struct str text = str_utf8_cut(str_of(err->text), ERROR_BYTES_MAX);
-        delivery->error = xstrndup(text);
-    }
+    if (err && !PLANTED(31))
+        delivery->error = error_line(err);
     if (list_empty(&settle->ended))
         settle->oldest_ended_ms = loop_now_ms(settle->aggregator->loop);
     list_append(&settle->ended, &delivery->list_node);

@@ -11,7 +11,7 @@
 #include "common/base/xalloc.h"
 #include "worker/worker.h"
 
-enum { CELLS_MAX = OUTBOX_EMBEDDINGS + 1 };
+enum { CELLS_MAX = OUTBOX_TOO_BIG + 1 };
 enum { WORKER = STATEMENT_COUNT, ALL = STATEMENT_COUNT + WORKER_STATEMENT_COUNT };
 
 struct play {
@@ -471,17 +471,19 @@ static void what_was_buried_comes_out_of_the_outbox(void **state)
     snprintf(id, sizeof(id), "%s", answer.cells[0][0]);
 
     ASK(play, &answer, 0,
-        QUERY(STATEMENT_OUTBOX_FAILED, array(id), array("no broker"), STR("400")));
+        QUERY(STATEMENT_OUTBOX_FAILED, array(id), array("too_big: no"), STR("400")));
     expect_ok(play, &answer);
     ASK(play, &answer, 0, LOAD("0"));
     expect_ok(play, &answer);
     assert_int_equal(answer.rows, 1); /* the other one waits */
+    assert_string_equal(answer.cells[0][OUTBOX_TOO_BIG], "(null)");
     ASK(play, &answer, 0, QUERY(STATEMENT_OUTBOX_SENT, array(answer.cells[0][0])));
     expect_ok(play, &answer);
     stage_run_ms(play->stage, 1000);
     ASK(play, &answer, 0, LOAD("0"));
     expect_ok(play, &answer);
     assert_int_equal(answer.rows, 1);
+    assert_string_equal(answer.cells[0][OUTBOX_TOO_BIG], "t");
     assert_string_equal(answer.cells[0][0], id);
 }
 

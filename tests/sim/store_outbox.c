@@ -8,7 +8,7 @@
 #include "aggregator/settle/reply.h"
 #include "tests/sim/store_inside.h"
 
-enum { OUTBOX_COLUMNS = OUTBOX_EMBEDDINGS + 1, DOUBLINGS_MAX = 10 };
+enum { OUTBOX_COLUMNS = OUTBOX_TOO_BIG + 1, DOUBLINGS_MAX = 10 };
 
 static struct str id_key(const int64_t *id)
 {
@@ -218,6 +218,9 @@ static void outbox_cells(struct sim_store *store, const struct outbox_row *row, 
     cells[OUTBOX_PAYLOAD] = row->payload_hex;
     cells[OUTBOX_HEADERS] = row->headers;
     cells[OUTBOX_TRACEPARENT] = row->traceparent;
+    if (row->row.last_error.data)
+        cells[OUTBOX_TOO_BIG] =
+            str_starts(row->row.last_error, STR("too_big:")) ? STR("t") : STR("f");
     if (request && request->exists)
         request_cells(store, request, cells);
 }

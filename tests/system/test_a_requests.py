@@ -1,5 +1,6 @@
 """One request in every form, and one request to several models."""
 import json
+import os
 
 from fake_client import answer, input_tokens, tokens
 from harness import PRICE_INPUT, PRICE_OUTPUT, expected, same, scenario, true, wait_until
@@ -186,14 +187,19 @@ def without_a_price_there_is_no_cost(w):
     same((reply.get("cost_microusd"), w.final(id)["cost_microusd"]), (None, None), "cost")
 
 
-@scenario
-def reply_to_sends_the_reply_to_a_topic_of_ones_own(w):
+def reply_topic(w, name, **config):
     from confluent_kafka.admin import AdminClient, NewTopic
 
-    topic = w.topic("replies.mine")
+    topic = w.topic("replies." + name)
     admin = AdminClient({"bootstrap.servers": w.settings["QUERN_KAFKA__BOOTSTRAP_SERVERS"]})
-    admin.create_topics([NewTopic(topic, 1, 1)])[topic].result(20)
+    admin.create_topics([NewTopic(topic, 1, 1, config=config)])[topic].result(20)
     w.collector.add_topic(topic, 1)
+    return topic
+
+
+@scenario
+def reply_to_sends_the_reply_to_a_topic_of_ones_own(w):
+    topic = reply_topic(w, "mine")
     reply = w.ask("elsewhere", reply_to=topic, seconds=30)
     same((reply.topic, reply["text"]), (topic, expected("elsewhere")), "the reply")
 
@@ -204,6 +210,16 @@ def a_reply_whose_topic_is_missing_does_not_hold_up_the_others(w):
     same(w.ask("behind it")["text"], expected("behind it"), "the next answer")
     same(w.final(lost)["status"], "done", "the row")
     true(w.sql("SELECT count(*) FROM outbox WHERE tenant = %s AND request_id = %s", w.tenant, lost)[0][0] == 1, "the undelivered reply is not in the outbox")
+
+
+@scenario
+def a_reply_that_its_topic_does_not_take_becomes_one_that_says_so(w):
+    topic = reply_topic(w, "narrow", **{"max.message.bytes": "2000"})
+    reply = w.ask("a lot", reply_to=topic, metadata={"noise": os.urandom(3000).hex()}, seconds=30)
+    same((reply.topic, reply["status"], reply["error"]["code"]), (topic, "failed", "too_big"), "the reply")
+    true("max.message.bytes" in reply["error"]["message"], "it says: " + reply["error"]["message"])
+    same(w.final(reply["request_id"])["status"], "done", "the row")
+    wait_until(lambda: w.sql("SELECT count(*) FROM outbox WHERE tenant = %s", w.tenant)[0][0] == 0, 10, "the outbox to be empty")
 
 
 @scenario
