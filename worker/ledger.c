@@ -29,6 +29,7 @@ struct telling {
     struct buf packed;
     unsigned tries;
     bool under_way;
+    struct str claim; /* not given back meanwhile: should we die, it tells of them; or absent */
     size_t key_len;
     char key[];
 };
@@ -46,6 +47,9 @@ static void telling_free(struct telling *t)
     timer_cancel(t->ledger->worker->loop, &t->timer);
     list_remove(&t->ledger->telling, &t->node);
     buf_done(&t->packed);
+    if (t->claim.data)
+        t->ledger->worker->let_claim(t->ledger->worker, t->claim);
+    free((char *)(uintptr_t)t->claim.data);
     free(t);
 }
 
@@ -269,7 +273,7 @@ static void fill(struct slot *slot, struct result *result)
     result->request.created_at = job->created_at;
 }
 
-static void send(struct ledger *ledger, const struct result *result)
+static void send(struct ledger *ledger, const struct result *result, struct str claim)
 {
     struct telling *t = xzalloc(sizeof(*t) + result->request_id.len + 1);
     t->ledger = ledger;
@@ -277,6 +281,8 @@ static void send(struct ledger *ledger, const struct result *result)
     memcpy(t->key, result->request_id.data, t->key_len);
     buf_init(&t->packed, (size_t)ledger->worker->conf->shared.message_bytes_max);
     contract_write(&contract_result, result, ENCODING_MSGPACK, &t->packed);
+    if (claim.data)
+        t->claim = str_from(xstrndup(claim), claim.len);
     list_append(&ledger->telling, &t->node);
     try(t);
 }
@@ -295,7 +301,7 @@ void ledger_tell(struct slot *slot)
     else if (ledger->telling.count >= TELLING_MAX)
         lose(ledger, "too many wait for Kafka");
     else
-        send(ledger, &result);
+        send(ledger, &result, slot->job->worker->hold_claim(slot));
 }
 
 void ledger_tell_so_far(struct slot *slot)

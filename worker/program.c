@@ -73,12 +73,11 @@ static void slot_works_at(const void *subject, struct last_words *ret)
 static void slot_ended(void *subject, bool ok)
 {
     struct slot *slot = subject;
-    if (!ok) {
-        slot->abandoned = true;
-        claims_release(slot);
-    }
+    slot->abandoned |= !ok;
     slot->reported = ok;
     ledger_tell(slot);
+    if (!ok)
+        claims_release(slot);
     if (ok && slot->job->slot_count > 1)
         call_look_at_rest(slot->job);
     walk_answer(&slot->job->walk);
@@ -300,6 +299,8 @@ static void *start(struct app *app, const void *conf, struct err *err)
     worker->conf = conf;
     worker->wake_lost = wake_lost;
     worker->release_claim = claims_release;
+    worker->hold_claim = claims_hold;
+    worker->let_claim = claims_let;
     worker->claim_hedge = claims_hedge;
     worker->wake_unpaid = call_wake_unpaid;
     worker->cancel = call_cancel;

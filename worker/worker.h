@@ -89,6 +89,9 @@ struct worker {
     void (*wake_lost)(struct worker *worker);
     /* Gives back what an abandoned slot has claimed. Set by program.c, as above. */
     void (*release_claim)(struct slot *slot);
+    /* What is given back of its claim waits, and does so no longer. Set by program.c, as above. */
+    struct str (*hold_claim)(struct slot *slot);
+    void (*let_claim)(struct worker *worker, struct str key);
     /* Who takes over its claim must know of a second call, too. Set by program.c, as above. */
     void (*claim_hedge)(struct slot *slot);
     /* A revoke or a drain: who has no answer yet need not wait for a call of its own. */

@@ -105,7 +105,10 @@ void claims_free(struct claims *claims, bool leave)
         return;
     struct worker *worker = claims->worker;
     timer_cancel(worker->loop, &claims->renew);
+    worker->claims = NULL;
     if (leave && redis_enabled(worker->redis)) {
+        if (worker->producer && kafka_producer_up(worker->producer)) /* it has time for the rest */
+            releases_let_all(claims->releases);
         struct arena arena;
         arena_init(&arena, worker->pool, 4096);
         const struct str words[] = {
@@ -278,6 +281,21 @@ void claims_release(struct slot *slot)
         return;
     releases_give(worker->claims->releases, claim_key(slot), lapses_ms(slot->job));
     slot->claim = CLAIM_NONE;
+}
+
+struct str claims_hold(struct slot *slot)
+{
+    struct worker *worker = slot->job->worker;
+    if (!redis_enabled(worker->redis) || PLANTED(78))
+        return (struct str){0};
+    struct str key = claim_key(slot);
+    return releases_hold(worker->claims->releases, key) ? key : (struct str){0};
+}
+
+void claims_let(struct worker *worker, struct str key)
+{
+    if (worker->claims)
+        releases_let(worker->claims->releases, key);
 }
 
 void claims_hedge(struct slot *slot)

@@ -31,6 +31,10 @@ void recognise_done(struct job *job, struct str text);
 void recognise_conflict(struct job *job);
 /* Gives back what was not used; nobody waits for it. */
 void claims_release(struct slot *slot);
+/* What is given back of the slot's claim is not said until claims_let() has had the key that this
+ * returns, which lives in the job's arena; absent: there is nothing to hold. */
+struct str claims_hold(struct slot *slot);
+void claims_let(struct worker *worker, struct str key);
 /* A second call is made beside the first: said in the claim. */
 void claims_hedge(struct slot *slot);
 

@@ -22,7 +22,8 @@ struct release {
     struct list_node node;
     struct releases *releases;
     int64_t lapses_ms;
-    bool under_way;
+    unsigned holds;
+    bool wanted, under_way; /* the claim is given back; and Redis is being told so */
     char key[];
 };
 
@@ -33,13 +34,20 @@ static void release_free(struct release *release)
     free(release);
 }
 
+static void free_if_done(struct release *release)
+{
+    if (!release->wanted && !release->holds && !release->under_way)
+        release_free(release);
+}
+
 static void told(const struct redis_reply *reply, void *context)
 {
     struct release *release = context;
     release->under_way = false;
     bool answered = reply && reply->kind == REDIS_NUMBER;
     if (answered || !release->key_node.linked)
-        release_free(release);
+        release->wanted = false;
+    free_if_done(release);
 }
 
 static void say(struct releases *releases, struct str key, redis_done *done, void *context)
@@ -47,6 +55,14 @@ static void say(struct releases *releases, struct str key, redis_done *done, voi
     struct worker *worker = releases->worker;
     const struct str words[] = {key, str_of(worker->instance), releases->incarnation};
     redis_script_ask(worker->redis, worker->script_release, 1, words, 3, done, context);
+}
+
+static void say_if_due(struct release *release)
+{
+    if (!release->wanted || release->holds || release->under_way)
+        return;
+    release->under_way = true;
+    say(release->releases, str_of(release->key), told, release);
 }
 
 static struct release *release_new(struct releases *releases, struct str key)
@@ -70,29 +86,76 @@ static bool is_full(struct releases *releases)
     return full;
 }
 
+static struct release *find(const struct releases *releases, struct str claim_key)
+{
+    struct map_node *node = map_find(&releases->by_key, claim_key);
+    return node ? container_of(node, struct release, key_node) : NULL;
+}
+
+/* NULL: there are too many. */
+static struct release *find_or_new(struct releases *releases, struct str claim_key)
+{
+    struct release *release = find(releases, claim_key);
+    if (release || is_full(releases))
+        return release;
+    return release_new(releases, claim_key);
+}
+
 void releases_give(struct releases *releases, struct str claim_key, int64_t lapses_ms)
 {
-    if (map_find(&releases->by_key, claim_key))
-        return;
-    if (is_full(releases)) {
+    struct release *release = find_or_new(releases, claim_key);
+    if (!release) {
         say(releases, claim_key, NULL, NULL);
         return;
     }
-    struct release *release = release_new(releases, claim_key);
     release->lapses_ms = lapses_ms;
-    release->under_way = true;
-    say(releases, claim_key, told, release);
+    release->wanted = true;
+    say_if_due(release);
+}
+
+bool releases_hold(struct releases *releases, struct str claim_key)
+{
+    struct release *release = find_or_new(releases, claim_key);
+    if (release)
+        release->holds++;
+    return release != NULL;
+}
+
+static void let(struct release *release)
+{
+    release->holds--;
+    say_if_due(release);
+    free_if_done(release);
+}
+
+void releases_let(struct releases *releases, struct str claim_key)
+{
+    struct release *release = find(releases, claim_key);
+    if (release && release->holds)
+        let(release);
+}
+
+void releases_let_all(struct releases *releases)
+{
+    LIST_EACH(&releases->all, node)
+    {
+        struct release *release = container_of(node, struct release, node);
+        release->holds = 0;
+        say_if_due(release);
+    }
 }
 
 void releases_forget(struct releases *releases, struct str claim_key)
 {
-    struct map_node *node = map_find(&releases->by_key, claim_key);
-    if (!node)
+    struct release *release = find(releases, claim_key);
+    if (!release)
         return;
-    struct release *release = container_of(node, struct release, key_node);
-    map_remove(&releases->by_key, node);
-    if (!release->under_way)
-        release_free(release);
+    release->wanted = false;
+    if (release->under_way) { /* its answer is about the claim as it was */
+        map_remove(&releases->by_key, &release->key_node);
+        release->holds = 0;
+    }
+    free_if_done(release);
 }
 
 void releases_repeat(struct releases *releases)
@@ -101,14 +164,10 @@ void releases_repeat(struct releases *releases)
     LIST_EACH(&releases->all, node)
     {
         struct release *release = container_of(node, struct release, node);
-        if (release->under_way)
-            continue;
-        if (now_ms >= release->lapses_ms) {
-            release_free(release);
-            continue;
-        }
-        release->under_way = true;
-        say(releases, str_of(release->key), told, release);
+        if (release->wanted && now_ms >= release->lapses_ms)
+            release->wanted = false;
+        say_if_due(release);
+        free_if_done(release);
     }
 }
 

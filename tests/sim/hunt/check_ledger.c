@@ -87,13 +87,6 @@ static bool was_overtaken(const struct play *play, const struct sim_call *call)
     return false;
 }
 
-/* The provider had said no, the slot was given up, and its claim with it; who dies while that is on
- * its way to Kafka tells nobody, and nobody takes over. No tokens are lost with such a row. */
-static bool was_refused(const struct sim_call *call)
-{
-    return call->status > 0 && call->status != 200;
-}
-
 /* Of a request that was final without this part nobody takes the slot over. */
 static bool part_is_missing(const struct play *play, int number, int slot)
 {
@@ -112,21 +105,18 @@ static void check_sends(struct play *play, const struct sim_call *call)
     if (rows >= sends || !check_call_name(call->id, &number, &slot))
         return;
     size_t gone = 0, excused = 0;
-    bool refused = false;
     for (size_t i = 0; i < sim_call_count(play->sim); i++) {
         const struct sim_call *send = sim_call(play->sim, i);
         if (!str_eq(send->id, call->id))
             continue;
         gone += was_gone(play, send);
-        refused |= was_refused(send);
         excused +=
             left_unheard(play, send) || was_overtaken(play, send) || was_left_twice(play, send);
     }
     if (rows + gone + excused < sends)
         play_find(play, "I6 " STR_FMT ": %zu rows for %zu sends", STR_ARG(call->id), rows, sends);
     else if (rows + excused < sends && !dead_are_told(play, number, slot) &&
-             !part_is_missing(play, number, slot) && !refused &&
-             check_redis_was_well(play->schedule))
+             !part_is_missing(play, number, slot) && check_redis_was_well(play->schedule))
         play_find(play, "I6 " STR_FMT ": %zu rows for %zu sends, and none for who died",
                   STR_ARG(call->id), rows, sends);
 }

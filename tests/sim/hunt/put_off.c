@@ -79,6 +79,8 @@ void put_off_build(struct play *play)
     if (!play->schedule->put_off.on)
         return;
     sim_set(play->sim, "worker.put_off_after", "100ms");
+    if (play->schedule->put_off.all)
+        sim_set(play->sim, "worker.put_off_keep", "1");
     for (int i = 0; i < PROVIDERS; i++) {
         char key[64];
         snprintf(key, sizeof(key), "models.%s.breaker_failures", provider_of(i));

@@ -105,11 +105,13 @@ struct schedule {
         bool calm;   /* alpha is slow at times, and nothing else */
         bool struck; /* the same, but workers die in the midst of it */
         bool none;   /* all is like that, but alpha gets no second calls */
+        bool away;   /* alpha goes away at times, and who waits for it is put off */
         int asks, percent;
     } hedge; /* hedges.h */
     struct {
         bool on, calm;
-    } put_off; /* put_off.h */
+        bool all; /* but one: few stay where they are otherwise */
+    } put_off;    /* put_off.h */
     struct {
         bool on;
         int provider;

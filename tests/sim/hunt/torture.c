@@ -93,6 +93,15 @@ static void a_redis_that_forgets(struct schedule *s)
     schedule_event(s, 120, EVENT_REDIS_FLUSH, 0, 0);
 }
 
+static void put_off_between_calls(struct schedule *s)
+{
+    s->put_off.on = s->put_off.all = true;
+    for (int i = 0; i < 6; i++)
+        schedule_reply(s, 0, i, (struct sim_reply){.status = 500, .after_ms = 20});
+    for (int i = 0; i < 5; i++)
+        schedule_ask(s, 10, i, -1, i % 3 ? 0 : 2, false);
+}
+
 static const struct scene {
     const char *name;
     void (*fill)(struct schedule *schedule);
@@ -108,6 +117,7 @@ static const struct scene {
     {"a_drain", a_drain},
     {"a_rebalance", a_rebalance},
     {"a_redis_that_forgets", a_redis_that_forgets},
+    {"put_off_between_calls", put_off_between_calls},
 };
 
 static void set_up(const struct scene *scene, struct schedule *ret)
