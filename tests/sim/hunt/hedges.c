@@ -45,6 +45,13 @@ static void draw_strikes(struct schedule *s, struct rand *rand)
             kinds[below(rand, 4)], first + i, 20 + below(rand, below(rand, 2) ? 1000 : 9000));
 }
 
+static void draw_absences(struct schedule *s, struct rand *rand)
+{
+    for (int i = 1 + below(rand, 3); i > 0 && s->count < ITEMS_MAX; i--)
+        schedule_event(s, BATCH_MS * (1 + below(rand, 4)) + below(rand, 900), EVENT_PROVIDER_DOWN,
+                       0, 100 + below(rand, below(rand, 2) ? 600 : 4000));
+}
+
 void hedges_draw(struct schedule *s)
 {
     struct rand rand;
@@ -71,6 +78,9 @@ void hedges_draw(struct schedule *s)
         draw_asks(s, &rand, (s->hedge.struck ? 8 : 3) + below(&rand, 6), at_ms, true);
     if (s->hedge.struck)
         draw_strikes(s, &rand);
+    s->hedge.away = !s->hedge.calm && !s->hedge.struck && below(&rand, 2);
+    if (s->hedge.away)
+        draw_absences(s, &rand);
     s->end_ms = s->end_ms > 9000 ? s->end_ms : 9000;
 }
 
@@ -81,11 +91,15 @@ static struct sim_reply draw_slow(struct rand *rand)
                                   below(rand, 4) ? 300 + below(rand, 1500) : 20 + below(rand, 20)};
 }
 
-static struct sim_reply draw_reply(struct rand *rand, bool calm)
+/* Where alpha goes away, most calls fail, too: all attempts of some are to be used up in between.
+ */
+static struct sim_reply draw_reply(struct rand *rand, const struct schedule *s)
 {
     static const int statuses[] = {500, 503, 429, 400};
     struct sim_reply quick = {.after_ms = 20 + below(rand, 20)}, odd = quick;
-    switch (below(rand, calm ? 4 : 8)) {
+    int kind =
+        s->hedge.away && below(rand, 3) ? 4 + below(rand, 2) : below(rand, s->hedge.calm ? 4 : 8);
+    switch (kind) {
     case 0:
     case 1:
         return (struct sim_reply){.after_ms = 200 + below(rand, below(rand, 3) ? 800 : 9000)};
@@ -116,11 +130,15 @@ void hedges_build(struct play *play)
     sim_set(play->sim, "models.alpha.hedge_percent", percent);
     sim_set(play->sim, "models.alpha.hedge_floor", "60ms");
     sim_set(play->sim, "models.alpha.stream", s->hedge.stream ? "on" : "off");
+    if (s->hedge.away) {
+        sim_set(play->sim, "worker.put_off_after", "100ms");
+        sim_set(play->sim, "models.alpha.breaker_failures", below(&rand, 2) ? "2" : "5");
+    }
     for (int i = 0; i < SCRIPTED; i++)
         sim_provider(play->sim, "alpha",
                      i < quick         ? (struct sim_reply){.after_ms = 20 + i % 20}
                      : s->hedge.struck ? draw_slow(&rand)
-                                       : draw_reply(&rand, s->hedge.calm));
+                                       : draw_reply(&rand, s));
 }
 
 static bool may_hedge(const struct play *play, const struct sim_call *call)

@@ -4,7 +4,8 @@
  *
  * Two schedules in five that have neither a burst nor a route: many quick calls, so that each
  * worker knows what is usual, and then some of which some are slow. In one of the two nothing else
- * is wrong; in half of the other, workers die or stand still in the midst of it, and nothing else.
+ * is wrong; in half of the other, workers die or stand still in the midst of it, and nothing else;
+ * in half of the rest alpha goes away at times, too, and requests are put off between their calls.
  * In a fifth of them alpha has no second calls after all, and must get none.
  */
 #ifndef QUERN_TESTS_SIM_HUNT_HEDGES_H
