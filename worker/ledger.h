@@ -9,6 +9,8 @@
  * A slot that ends without a part of its own (given up, or answered by somebody else) has its calls
  * told by themselves, as a result with the status "calls". That is tried for a while and nobody
  * waits for it: the offset of the request stays unfinished meanwhile, or its answer is stored.
+ * Until Kafka has it the slot's claim is not given back: should we die, whoever takes it over tells
+ * that there may have been calls.
  */
 #ifndef QUERN_WORKER_LEDGER_H
 #define QUERN_WORKER_LEDGER_H

@@ -595,6 +595,60 @@ static void a_server_without_it_is_spoken_to_in_1_1(void **state)
     }
 }
 
+/* ---- taken back ---- */
+
+static bool never(void *context)
+{
+    const struct heard *h = context;
+    assert_int_equal(h->times, 0);
+    return false;
+}
+
+static void start_in_vain(unsigned first, unsigned count)
+{
+    char url[64];
+    struct http_request request = request_to(server.port, url);
+    request.ready = never;
+    for (unsigned i = first; i < first + count; i++)
+        start(i, &request);
+}
+
+static void expect_not_sent(unsigned first, unsigned count)
+{
+    for (unsigned i = first; i < first + count; i++) {
+        assert_int_equal(heard[i].code, ERR_CANCELLED);
+        assert_int_equal(heard[i].sends, 0);
+    }
+}
+
+static void what_is_taken_back_leaves_the_connection_to_the_others(void **state)
+{
+    (void)state;
+    server.deed = server.deed_odd = HOLD;
+    start_some(0, 40);
+    TURN_UNTIL(server.requests == 40);
+    start_in_vain(40, 10);
+    TURN_UNTIL(done == 10);
+    expect_not_sent(40, 10);
+    assert_int_equal(server.requests, 40);
+    release_held(ANSWER);
+    expect_all_ended(50);
+    expect_answers(0, 40);
+    assert_int_equal(server.connections, 1);
+}
+
+static void who_opens_the_connection_and_is_taken_back_lets_the_others_in(void **state)
+{
+    (void)state;
+    start_in_vain(0, 3);
+    start_some(3, 20);
+    expect_all_ended(23);
+    expect_not_sent(0, 3);
+    expect_answers(3, 20);
+    assert_int_equal(server.requests, 20);
+    assert_in_range(server.connections, 1, 2);
+}
+
 /* ---- trouble ---- */
 
 static void a_goodbye_in_the_middle_costs_nothing(void **state)
@@ -906,6 +960,8 @@ int main(void)
         CASE(two_pools_never_share_a_connection),
         CASE(many_pools_do_not_pile_up),
         CASE(a_server_without_it_is_spoken_to_in_1_1),
+        CASE(what_is_taken_back_leaves_the_connection_to_the_others),
+        CASE(who_opens_the_connection_and_is_taken_back_lets_the_others_in),
         CASE(a_goodbye_in_the_middle_costs_nothing),
         CASE(a_refused_stream_is_sent_again_beside_the_others),
         CASE(a_reset_stream_fails_alone),
