@@ -97,8 +97,6 @@ static void call_over(struct slot *slot)
 {
     struct worker *worker = slot->job->worker;
     slot->call = NULL;
-    slot->withheld =
-        slot->withheld && !slot->sends; /* else it is a second send that was not made */
     hedge_unwatch(slot);
     CRASH_POINT(call_answered);
     worker->calls_in_flight--;
@@ -116,6 +114,7 @@ static void call_done(const struct http_reply *reply, const struct err *err, voi
     slot->reply = (struct provider_reply){0};
     slot->first_byte_ms = reply ? reply->first_byte_us / 1000 : 0;
     slot->sends = reply ? reply->sends : 1;
+    slot->withheld = err && err->code == ERR_CANCELLED; /* may_leave() said no, nothing was sent */
     slot->streamed = slot->prompt.stream && listen_end(slot, err);
     if (slot->streamed && slot->sign_ms != INT_ABSENT)
         slot->first_byte_ms = slot->sign_ms;
@@ -130,13 +129,11 @@ static void call_done(const struct http_reply *reply, const struct err *err, voi
  * as long as anybody likes, and no turn of the loop has told us: so the clock is read anew. */
 static bool may_leave(void *context)
 {
-    struct slot *slot = context;
-    must_be(slot, SLOT_MAGIC);
-    const struct slot *owner = slot_owner(slot);
+    must_be((struct slot *)context, SLOT_MAGIC);
+    const struct slot *owner = slot_owner(context);
     int64_t now_ms = loop_exact_us(owner->job->worker->loop) / 1000;
-    slot->withheld = owner->claims_lapsed < CLAIMS_LAPSED_MAX &&
-                     queue_claim_is_dead(owner, now_ms) && !PLANTED(77);
-    return !slot->withheld;
+    return owner->claims_lapsed >= CLAIMS_LAPSED_MAX || !queue_claim_is_dead(owner, now_ms) ||
+           PLANTED(77);
 }
 
 void send_stop(struct slot *slot, const struct err *err)
@@ -145,6 +142,7 @@ void send_stop(struct slot *slot, const struct err *err)
     http_cancel(worker->http, slot->call);
     slot->call_err = *err;
     slot->sends = 1;
+    slot->withheld = false;
     slot->reply = (struct provider_reply){0};
     slot->streamed = slot->prompt.stream && listen_end(slot, err);
     call_over(slot);
@@ -201,7 +199,6 @@ bool send_call(struct slot *slot)
     slot->cut_short = left < slot->model->timeout_ms;
     slot->call_started_ms = now;
     slot->sign_ms = INT_ABSENT;
-    slot->withheld = false;
     slot->call = http_call(worker->http, &request, call_done, slot, &slot->err);
     if (!slot->call) {
         attempt->error_code = str_of(err_name(slot->err.code));
