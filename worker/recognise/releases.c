@@ -121,18 +121,14 @@ bool releases_hold(struct releases *releases, struct str claim_key)
     return release != NULL;
 }
 
-static void let(struct release *release)
-{
-    release->holds--;
-    say_if_due(release);
-    free_if_done(release);
-}
-
 void releases_let(struct releases *releases, struct str claim_key)
 {
     struct release *release = find(releases, claim_key);
-    if (release && release->holds)
-        let(release);
+    if (!release || !release->holds)
+        return;
+    release->holds--;
+    say_if_due(release);
+    free_if_done(release);
 }
 
 void releases_let_all(struct releases *releases)
