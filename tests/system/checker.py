@@ -123,14 +123,12 @@ class Load:
     def _order_of_calls(self):
         session_of = {s.id: s.session for s in self.sent}
         place = {s.id: number for number, s in enumerate(self.sent)}
-        newest, seen = {}, set()
+        newest = {}
         for call in self.ledger:
             id = self._request_of(call)
             session = session_of.get(id)
-            # The same call again has its own judgement, _repeats(): a process that is stopped while it hands one over sends it when it wakes.
-            if not session or call["call_id"] in seen:
+            if not session:
                 continue
-            seen.add(call["call_id"])
             if newest.get(session, -1) > place[id]:
                 self._breach("a call of %s (%s) came after a later turn's", id, session)
             newest[session] = max(newest.get(session, -1), place[id])
