@@ -72,8 +72,17 @@ static void a_gap_counts_as_finished_once_a_higher_offset_started(void **state)
 static void a_gap_behind_unfinished_work_is_not_passed(void **state)
 {
     (void)state;
-    WALK(0, {'+', 0, 0, 1, 0}, {'+', 1000, 0, 2, 1000}, {'-', 1000, 0, 1, 1000},
-         {'+', 1001, 0, 2, 1001}, {'-', 0, 1001, 1, 0}, {'-', 1001, 1002, 0, 0});
+    WALK(0, {'+', 0, 0, 1, 0}, {'+', 65, 0, 2, 65}, {'-', 65, 0, 1, 65}, {'+', 66, 0, 2, 66},
+         {'-', 0, 66, 1, 0}, {'-', 66, 67, 0, 0});
+}
+
+/* Of 65 offsets or more: it takes up one in the window. */
+static void a_long_gap_is_not_passed_either_and_counts_as_one(void **state)
+{
+    (void)state;
+    WALK(0, {'+', 0, 0, 1, 0}, {'+', 66, 0, 2, 2}, {'+', 67, 0, 3, 3}, {'+', 5000000000, 0, 4, 5},
+         {'-', 67, 0, 3, 5}, {'-', 0, 66, 2, 3}, {'-', 66, 5000000000, 1, 0},
+         {'-', 5000000000, 5000000001, 0, 0});
 }
 
 static void words_of_the_ring_meet_without_a_seam(void **state)
@@ -83,14 +92,23 @@ static void words_of_the_ring_meet_without_a_seam(void **state)
          {'-', 63, 62, 3, 66}, {'-', 62, 64, 2, 64}, {'-', 64, 128, 1, 0});
 }
 
+/* Starts every 65th offset, none of which is a long gap, up to that one. */
+static void start_up_to(struct offset_tracker *tracker, int64_t from, int64_t to)
+{
+    for (int64_t offset = from + 65; offset < to; offset += 65) {
+        assert_true(offset_tracker_start(tracker, offset));
+        offset_tracker_finish(tracker, offset);
+    }
+    assert_true(offset_tracker_start(tracker, to));
+}
+
 static void the_window_ends_exactly_at_two_to_the_twenty(void **state)
 {
     (void)state;
     for (int64_t first = 0; first < 200; first += 7) {
         struct offset_tracker *tracker = offset_tracker_new(first);
         assert_true(offset_tracker_start(tracker, first));
-        assert_false(offset_tracker_start(tracker, first + OFFSET_WINDOW));
-        assert_true(offset_tracker_start(tracker, first + OFFSET_WINDOW - 1));
+        start_up_to(tracker, first, first + OFFSET_WINDOW - 1);
         assert_int_equal(offset_tracker_spread(tracker), OFFSET_WINDOW - 1);
         assert_false(offset_tracker_start(tracker, first + OFFSET_WINDOW));
 
@@ -103,15 +121,27 @@ static void the_window_ends_exactly_at_two_to_the_twenty(void **state)
     }
 }
 
-static void a_gap_wider_than_the_window_blocks_only_behind_unfinished_work(void **state)
+/* A thousand of them, each wider than the window, and everything finished in any order. */
+static void gaps_wider_than_the_window_block_nobody(void **state)
 {
+    enum { COUNT = 1000, STEP = 619 }; /* STEP has no divisor in common with COUNT */
     (void)state;
     struct offset_tracker *tracker = offset_tracker_new(5);
-    assert_true(offset_tracker_start(tracker, 5 + 3 * OFFSET_WINDOW));
-    assert_false(offset_tracker_start(tracker, 5 + 9 * OFFSET_WINDOW));
-    offset_tracker_finish(tracker, 5 + 3 * OFFSET_WINDOW);
-    assert_true(offset_tracker_start(tracker, 5 + 9 * OFFSET_WINDOW));
-    assert_int_equal(offset_tracker_low(tracker), 5 + 9 * OFFSET_WINDOW);
+    for (int64_t i = 0; i < COUNT; i++)
+        assert_true(offset_tracker_start(tracker, 5 + i * 3 * OFFSET_WINDOW));
+    bool done[COUNT] = {false};
+    int64_t low = 0;
+    for (int64_t i = 0; i < COUNT; i++) {
+        assert_int_equal(offset_tracker_low(tracker), 5 + low * 3 * OFFSET_WINDOW);
+        int64_t at = (i + 1) * STEP % COUNT;
+        offset_tracker_finish(tracker, 5 + at * 3 * OFFSET_WINDOW);
+        done[at] = true;
+        while (low < COUNT && done[low])
+            low++;
+    }
+    assert_int_equal(offset_tracker_low(tracker), 6 + (COUNT - 1) * 3 * OFFSET_WINDOW);
+    assert_true(offset_tracker_start(tracker, 7 + COUNT * 3 * OFFSET_WINDOW));
+    assert_int_equal(offset_tracker_low(tracker), 7 + COUNT * 3 * OFFSET_WINDOW);
     offset_tracker_free(tracker);
 }
 
@@ -135,9 +165,10 @@ static void a_full_window_can_be_finished_backwards(void **state)
 #define MODEL_MAX 4096
 
 struct model {
-    int64_t open[MODEL_MAX]; /* started and not finished, increasing */
+    int64_t open[MODEL_MAX];   /* started and not finished, increasing */
+    int64_t places[MODEL_MAX]; /* the same, a long gap counted as one */
     size_t count;
-    int64_t next;
+    int64_t next, next_place;
 };
 
 static int64_t model_low(const struct model *model)
@@ -148,8 +179,10 @@ static int64_t model_low(const struct model *model)
 static void model_remove(struct model *model, size_t at)
 {
     model->count--;
-    for (size_t i = at; i < model->count; i++)
+    for (size_t i = at; i < model->count; i++) {
         model->open[i] = model->open[i + 1];
+        model->places[i] = model->places[i + 1];
+    }
 }
 
 /* Mostly the next offset, sometimes a gap, now and then one wider than the window. */
@@ -169,13 +202,16 @@ static int64_t draw_gap(struct rand *rand)
 
 static void start_one(struct offset_tracker *tracker, struct model *model, struct rand *rand)
 {
-    int64_t offset = model->next + draw_gap(rand);
-    bool fits = model->count == 0 || offset - model->open[0] < OFFSET_WINDOW;
+    int64_t gap = draw_gap(rand), offset = model->next + gap;
+    int64_t place = model->next_place + (gap > 64 ? 1 : gap);
+    bool fits = model->count == 0 || place - model->places[0] < OFFSET_WINDOW;
     assert_int_equal(offset_tracker_start(tracker, offset), fits);
     if (!fits)
         return;
+    model->places[model->count] = place;
     model->open[model->count++] = offset;
     model->next = offset + 1;
+    model->next_place = place + 1;
 }
 
 static void finish_one(struct offset_tracker *tracker, struct model *model, struct rand *rand)
@@ -203,7 +239,7 @@ static void a_random_walk_agrees_with_a_naive_set(void **state)
             else
                 finish_one(tracker, &model, &rand);
             int64_t low = model_low(&model);
-            int64_t spread = model.count ? model.next - 1 - low : 0;
+            int64_t spread = model.count ? model.next_place - 1 - model.places[0] : 0;
             if (offset_tracker_low(tracker) != low ||
                 offset_tracker_unfinished(tracker) != model.count ||
                 offset_tracker_spread(tracker) != spread)
@@ -274,9 +310,10 @@ int main(void)
         cmocka_unit_test(finishing_out_of_order_waits_for_the_lowest),
         cmocka_unit_test(a_gap_counts_as_finished_once_a_higher_offset_started),
         cmocka_unit_test(a_gap_behind_unfinished_work_is_not_passed),
+        cmocka_unit_test(a_long_gap_is_not_passed_either_and_counts_as_one),
         cmocka_unit_test(words_of_the_ring_meet_without_a_seam),
         cmocka_unit_test(the_window_ends_exactly_at_two_to_the_twenty),
-        cmocka_unit_test(a_gap_wider_than_the_window_blocks_only_behind_unfinished_work),
+        cmocka_unit_test(gaps_wider_than_the_window_block_nobody),
         cmocka_unit_test(a_full_window_can_be_finished_backwards),
         cmocka_unit_test(a_random_walk_agrees_with_a_naive_set),
         cmocka_unit_test(misuse_aborts),
