@@ -96,8 +96,8 @@ struct shared_conf {
         "Read-ahead inside the Kafka library"), \
     SHARED_ROW(type, member, "kafka.delivery_timeout", CONF_DURATION, "30s", 1000, 600000, false, delivery_timeout_ms, \
         "How long one record is tried to be produced before it is taken up anew"), \
-    SHARED_ROW(type, member, "kafka.linger", CONF_DURATION, "2ms", 0, 1000, false, linger_ms, \
-        "How long records are gathered before they are sent"), \
+    SHARED_ROW(type, member, "kafka.linger", CONF_DURATION, "5ms", 1, 1000, false, linger_ms, \
+        "While records keep coming they are sent together, at most so often; the first one after a pause leaves at once"), \
     SHARED_ROW(type, member, "kafka.message_bytes_max", CONF_BYTES, "32MiB", 65536, 1 << 28, false, message_bytes_max, \
         "Largest record; the topics' max.message.bytes"), \
     SHARED_ROW(type, member, "postgres.conninfo", CONF_SECRET, "", 0, 0, false, postgres_conninfo, \

@@ -123,7 +123,7 @@ struct kafka_conf {
     int64_t fetch_wait_ms;       /* how long the broker waits for new records, default 100 */
     unsigned records_per_turn;   /* default 500 */
     int64_t message_bytes_max;   /* largest record, default 32 MiB */
-    int64_t linger_ms;           /* producer; default 2 */
+    int64_t linger_ms;           /* producer; how often records leave at most, default 5 */
     int64_t delivery_timeout_ms; /* producer; default 30000 */
 };
 

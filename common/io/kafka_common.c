@@ -18,7 +18,8 @@
 #include "common/base/xalloc.h"
 
 /* Records up to this size are copied when kept; see above. */
-#define COPY_BYTES_MAX 65536
+#define COPY_BYTES_MAX    65536
+#define LIBRARY_LINGER_MS "0.2"
 
 /* What correctness rests on; any other name passes through. */
 static const struct {
@@ -121,10 +122,12 @@ static bool advise_consumer(rd_kafka_conf_t *conf, const struct kafka_conf *want
            set_number(conf, "fetch.error.backoff.ms", 100, err);
 }
 
+/* The library's own linger bridges only the moment in which a round of records is handed over to it
+ * (kafka_rounds.h). */
 static bool advise_producer(rd_kafka_conf_t *conf, const struct kafka_conf *want, struct err *err)
 {
     int64_t message_bytes = kafka_or(want->message_bytes_max, KAFKA_MESSAGE_BYTES_MAX);
-    return set_number(conf, "linger.ms", kafka_or(want->linger_ms, KAFKA_LINGER_MS), err) &&
+    return set_text(conf, "linger.ms", LIBRARY_LINGER_MS, err) &&
            set_number(conf, "message.timeout.ms",
                       kafka_or(want->delivery_timeout_ms, KAFKA_DELIVERY_TIMEOUT_MS), err) &&
            set_number(conf, "message.max.bytes", between(message_bytes, 1000, 1000000000), err) &&

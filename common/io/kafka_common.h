@@ -20,7 +20,7 @@ enum kafka_role { KAFKA_CONSUMER, KAFKA_PRODUCER, KAFKA_ADMIN };
 #define KAFKA_FETCH_WAIT_MS       100
 #define KAFKA_RECORDS_PER_TURN    500
 #define KAFKA_MESSAGE_BYTES_MAX   ((int64_t)32 << 20)
-#define KAFKA_LINGER_MS           2
+#define KAFKA_LINGER_MS           5
 #define KAFKA_DELIVERY_TIMEOUT_MS 30000
 
 static inline int64_t kafka_or(int64_t value, int64_t otherwise)

@@ -1,19 +1,20 @@
 /*
  * kafka_producer.c -- records go out, delivery reports come back.
  *
- * A record that was accepted is a `struct delivery`, handed to the library as the message's opaque
- * pointer and found again in its delivery report; they come from slabs and are reused, so a warm
- * producer allocates nothing of its own per record. A record the library refuses for good (too
- * large) is reported the same way in the next turn: `done` is never called from within
- * kafka_produce(). Each delivery is in one list: unused, under way, or refused.
+ * A record that was accepted is a `struct delivery`. It waits until the next round
+ * (kafka_rounds.h), is then handed to the library with the delivery as the message's opaque
+ * pointer, and found again in its delivery report; deliveries come from slabs and are reused. A
+ * record the library refuses for good (too large) is reported the same way in the next turn: `done`
+ * is never called from within kafka_produce(). Each delivery is in one list: unused, waiting, under
+ * way, or refused.
  *
  * Breaking down. The library (before 2.3, its pull request 4438) now and then loses count of its
  * sequence numbers when a broker was killed, and is broken for good ("rewound sequence number",
  * "sequence desynchronization"). The producer is then made anew: reports that are there already are
  * passed on, every other record is answered with ERR_TIMEOUT, for nobody knows whether the broker
- * has it, and the client is renewed. A record of the old handle may still arrive behind those of
- * the new one. Renewals are bounded, both in a row without a record written in between and per
- * minute; beyond that it is not this fault, and on_fatal is told.
+ * has it, and the client is renewed; those that wait go to the new one. A record of the old handle
+ * may still arrive behind those of the new one. Renewals are bounded, both in a row without a
+ * record written in between and per minute; beyond that it is not this fault, and on_fatal is told.
  *
  * Topic handles are cached for the first TOPICS_MAX names; beyond that the library looks the name
  * up by itself. There is no compression by default: it costs latency and the records are small;
@@ -29,12 +30,15 @@
 #include "common/base/map.h"
 #include "common/base/must.h"
 #include "common/base/xalloc.h"
+#include "common/io/kafka_outgoing.h"
+#include "common/io/kafka_rounds.h"
 
 #define PRODUCER_MAGIC   0x4b50524fu
 #define TOPICS_MAX       64
 #define SLAB             256
 #define REPORTS_PER_TURN 2000
 #define PURGE_WAIT_MS    500
+#define FULL_WAIT_MS     10 /* until a queue of the library that was full is tried again */
 #define DESTROY_WAIT_MS  500
 #define RENEWALS_MAX     3 /* in a row */
 #define RENEWAL_STEP_MS  1000
@@ -45,6 +49,9 @@ struct delivery {
     void (*done)(const struct err *err, void *context);
     void *context;
     rd_kafka_resp_err_t refused;
+    struct kafka_outgoing record; /* while it waits */
+    size_t bytes;
+    uint64_t round; /* while it is under way */
 };
 
 struct slab {
@@ -64,9 +71,12 @@ struct kafka_producer {
     void *context;
 
     struct slab *slabs;
-    struct list unused, under_way, refused;
+    struct list unused, waiting, under_way, refused;
     struct map topics;
-    size_t pending;
+    size_t pending, pending_bytes;
+    size_t pending_max, pending_bytes_max; /* what the library's queue takes */
+    struct kafka_rounds rounds;
+    struct timer round;        /* the next one may begin */
     rd_kafka_event_t *reports; /* delivery reports not yet looked at to the end */
 
     bool broken;       /* the handle is of no use, `renewal` is set */
@@ -97,6 +107,7 @@ static void report(struct kafka_producer *producer, struct delivery *delivery,
     struct delivery copy = *delivery;
     list_prepend(&producer->unused, &delivery->node);
     producer->pending--;
+    producer->pending_bytes -= copy.bytes;
     if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
         producer->in_a_row = 0;
         copy.done(NULL, copy.context);
@@ -131,6 +142,7 @@ static unsigned report_some(struct kafka_producer *producer, unsigned budget)
     while (n < budget && (message = rd_kafka_event_message_next(producer->reports))) {
         struct delivery *delivery = message->_private;
         list_remove(&producer->under_way, &delivery->node);
+        kafka_rounds_done(&producer->rounds, delivery->round);
         report(producer, delivery, meaning(producer, message->err));
         n++;
     }
@@ -188,70 +200,20 @@ static bool collect(void *context)
 
 /* ---- producing ---- */
 
-static rd_kafka_topic_t *topic_handle(struct kafka_producer *producer, const char *name)
+static rd_kafka_topic_t *topic_handle(struct kafka_producer *producer, struct str name)
 {
-    struct map_node *node = map_find(&producer->topics, str_of(name));
+    struct map_node *node = map_find(&producer->topics, name);
     if (node)
         return container_of(node, struct topic, node)->handle;
     if (producer->topics.count >= TOPICS_MAX)
         return NULL;
-    rd_kafka_topic_t *handle = rd_kafka_topic_new(producer->client.rk, name, NULL);
+    rd_kafka_topic_t *handle = rd_kafka_topic_new(producer->client.rk, name.data, NULL);
     if (!handle)
         return NULL;
     struct topic *topic = xzalloc(sizeof(*topic));
     topic->handle = handle;
     map_add(&producer->topics, &topic->node, str_of(rd_kafka_topic_name(handle)));
     return handle;
-}
-
-static rd_kafka_headers_t *copy_headers(const struct kafka_produce *record)
-{
-    if (record->header_count == 0)
-        return NULL;
-    rd_kafka_headers_t *headers = rd_kafka_headers_new(record->header_count);
-    for (size_t i = 0; i < record->header_count; i++) {
-        const struct kafka_header *one = &record->headers[i];
-        rd_kafka_header_add(headers, one->name.data, (ssize_t)one->name.len, one->value.data,
-                            (ssize_t)one->value.len);
-    }
-    return headers;
-}
-
-static rd_kafka_resp_err_t hand_over(struct kafka_producer *producer,
-                                     const struct kafka_produce *record, struct delivery *delivery)
-{
-    rd_kafka_headers_t *headers = copy_headers(record);
-    rd_kafka_topic_t *handle = topic_handle(producer, record->topic);
-    rd_kafka_vu_t vus[6];
-    size_t n = 0;
-    vus[n].vtype = handle ? RD_KAFKA_VTYPE_RKT : RD_KAFKA_VTYPE_TOPIC;
-    if (handle)
-        vus[n++].u.rkt = handle;
-    else
-        vus[n++].u.cstr = record->topic;
-    vus[n].vtype = RD_KAFKA_VTYPE_MSGFLAGS;
-    vus[n++].u.i = RD_KAFKA_MSG_F_COPY;
-    vus[n].vtype = RD_KAFKA_VTYPE_KEY;
-    vus[n].u.mem.ptr = (void *)(uintptr_t)record->key.data;
-    vus[n++].u.mem.size = record->key.len;
-    vus[n].vtype = RD_KAFKA_VTYPE_VALUE;
-    vus[n].u.mem.ptr = (void *)(uintptr_t)record->value.data;
-    vus[n++].u.mem.size = record->value.len;
-    vus[n].vtype = RD_KAFKA_VTYPE_OPAQUE;
-    vus[n++].u.ptr = delivery;
-    if (headers) {
-        vus[n].vtype = RD_KAFKA_VTYPE_HEADERS;
-        vus[n++].u.headers = headers;
-    }
-
-    rd_kafka_error_t *error = rd_kafka_produceva(producer->client.rk, vus, n);
-    if (!error)
-        return RD_KAFKA_RESP_ERR_NO_ERROR; /* the headers are the library's now */
-    rd_kafka_resp_err_t code = rd_kafka_error_code(error);
-    rd_kafka_error_destroy(error);
-    if (headers)
-        rd_kafka_headers_destroy(headers);
-    return code;
 }
 
 static void refuse(struct kafka_producer *producer, struct delivery *delivery,
@@ -275,23 +237,82 @@ static bool is_of_no_use(struct kafka_producer *producer)
     return true;
 }
 
+static void next_round(void *context);
+
+static void wait_for_round(struct kafka_producer *producer, int64_t at_ms)
+{
+    timer_set(producer->client.loop, &producer->round, at_ms, next_round, producer);
+}
+
+/* False: it waits on, and so do those behind it. */
+static bool hand_over(struct kafka_producer *producer, struct delivery *delivery)
+{
+    rd_kafka_topic_t *handle = topic_handle(producer, delivery->record.topic);
+    rd_kafka_resp_err_t code =
+        kafka_outgoing_send(&delivery->record, producer->client.rk, handle, delivery);
+    if (code == RD_KAFKA_RESP_ERR__QUEUE_FULL || (code && is_of_no_use(producer)))
+        return false;
+    list_remove(&producer->waiting, &delivery->node);
+    if (code) {
+        kafka_outgoing_drop(&delivery->record);
+        refuse(producer, delivery, code);
+        return true;
+    }
+    delivery->round = kafka_rounds_add(&producer->rounds);
+    list_append(&producer->under_way, &delivery->node);
+    return true;
+}
+
+static void hand_over_all(struct kafka_producer *producer)
+{
+    int64_t now_ms = loop_now_ms(producer->client.loop);
+    kafka_rounds_begin(&producer->rounds, now_ms);
+    for (struct list_node *node; !producer->broken && (node = list_first(&producer->waiting));)
+        if (!hand_over(producer, container_of(node, struct delivery, node))) {
+            wait_for_round(producer, now_ms + FULL_WAIT_MS);
+            return;
+        }
+}
+
+/* At the end of each turn, so that what one turn produces stays together. */
+static void round_begin(void *context)
+{
+    struct kafka_producer *producer = context;
+    if (list_empty(&producer->waiting) || producer->broken)
+        return;
+    if (kafka_rounds_open(&producer->rounds, loop_now_ms(producer->client.loop)))
+        hand_over_all(producer);
+    else
+        wait_for_round(producer, kafka_rounds_open_at(&producer->rounds));
+}
+
+static void next_round(void *context)
+{
+    (void)context; /* the turn's end does it */
+}
+
+/* As the library would say it, which hears of the record later. */
+static bool is_full(const struct kafka_producer *producer, const struct kafka_produce *record)
+{
+    size_t bytes = record->value.len + record->key.len;
+    return producer->pending >= producer->pending_max ||
+           (producer->pending && producer->pending_bytes + bytes > producer->pending_bytes_max);
+}
+
 bool kafka_produce(struct kafka_producer *producer, const struct kafka_produce *record)
 {
     must_be(producer, PRODUCER_MAGIC);
-    if (producer->broken)
+    if (producer->broken || is_full(producer, record))
         return false;
     struct delivery *delivery = delivery_take(producer);
     *delivery = (struct delivery){.done = record->done, .context = record->context};
-    rd_kafka_resp_err_t code = hand_over(producer, record, delivery);
-    if (code == RD_KAFKA_RESP_ERR__QUEUE_FULL || (code && is_of_no_use(producer))) {
-        list_prepend(&producer->unused, &delivery->node);
-        return false;
-    }
+    kafka_outgoing_make(record, &delivery->record);
+    delivery->bytes = kafka_outgoing_bytes(&delivery->record);
     producer->pending++;
-    if (code)
-        refuse(producer, delivery, code);
-    else
-        list_append(&producer->under_way, &delivery->node);
+    producer->pending_bytes += delivery->bytes;
+    if (list_empty(&producer->waiting))
+        loop_again(producer->client.loop); /* this turn's end may be over */
+    list_append(&producer->waiting, &delivery->node);
     return true;
 }
 
@@ -414,6 +435,16 @@ static void on_fatal(const struct err *err, void *context)
         producer->on_fatal(err, producer->context);
 }
 
+/* kafka.properties may have changed it. */
+static size_t queue_max(const struct kafka_producer *producer, const char *name, size_t unit)
+{
+    char text[32];
+    size_t size = sizeof(text);
+    must(rd_kafka_conf_get(rd_kafka_conf(producer->client.rk), name, text, &size) ==
+         RD_KAFKA_CONF_OK);
+    return strtoul(text, NULL, 10) * unit;
+}
+
 struct kafka_producer *kafka_producer_new(struct loop *loop, const struct kafka_conf *conf,
                                           void (*fatal)(const struct err *err, void *context),
                                           void *context, struct err *err)
@@ -422,13 +453,16 @@ struct kafka_producer *kafka_producer_new(struct loop *loop, const struct kafka_
     producer->magic = PRODUCER_MAGIC;
     producer->on_fatal = fatal;
     producer->context = context;
+    producer->rounds.linger_ms = kafka_or(conf->linger_ms, KAFKA_LINGER_MS);
     list_init(&producer->unused);
+    list_init(&producer->waiting);
     list_init(&producer->under_way);
     list_init(&producer->refused);
     map_init(&producer->topics);
     producer->client = (struct kafka_client){.loop = loop,
                                              .what = "producer",
                                              .collect = collect,
+                                             .flush = round_begin,
                                              .on_fatal = on_fatal,
                                              .on_broken = on_broken,
                                              .context = producer};
@@ -436,6 +470,8 @@ struct kafka_producer *kafka_producer_new(struct loop *loop, const struct kafka_
         kafka_producer_free(producer, 0);
         return NULL;
     }
+    producer->pending_max = queue_max(producer, "queue.buffering.max.messages", 1);
+    producer->pending_bytes_max = queue_max(producer, "queue.buffering.max.kbytes", 1024);
     return producer;
 }
 
@@ -446,13 +482,25 @@ static void serve_until_done(struct kafka_producer *producer, int64_t wait_ms)
         serve(producer, 10);
 }
 
+static void give_up_waiting(struct kafka_producer *producer)
+{
+    for (struct list_node *node; (node = list_pop(&producer->waiting));) {
+        struct delivery *delivery = container_of(node, struct delivery, node);
+        kafka_outgoing_drop(&delivery->record);
+        refuse(producer, delivery, RD_KAFKA_RESP_ERR__PURGE_QUEUE);
+    }
+}
+
 /* Everybody hears of his record: what is not through by then is given up and reported so. */
 static void settle(struct kafka_producer *producer, int64_t flush_ms_max)
 {
+    if (!list_empty(&producer->waiting))
+        hand_over_all(producer);
     serve_until_done(producer, flush_ms_max);
     if (producer->pending == 0)
         return;
     log_warn("kafka records were given up at the end", LOG_I("records", producer->pending));
+    give_up_waiting(producer);
     rd_kafka_purge(producer->client.rk, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
     serve_until_done(producer, PURGE_WAIT_MS);
 }
@@ -467,8 +515,10 @@ void kafka_producer_free(struct kafka_producer *producer, int64_t flush_ms_max)
         let_go(producer);
         kafka_client_close(&producer->client, DESTROY_WAIT_MS);
     }
-    report_refused(producer); /* of a renewal that failed */
+    give_up_waiting(producer); /* of a renewal that failed */
+    report_refused(producer);
     timer_cancel(producer->client.loop, &producer->renewal);
+    timer_cancel(producer->client.loop, &producer->round);
     map_done(&producer->topics);
     while (producer->slabs) {
         struct slab *slab = producer->slabs;

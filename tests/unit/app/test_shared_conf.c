@@ -62,7 +62,7 @@ static void defaults_reach_the_doors(void **state)
     assert_int_equal(kafka.session_timeout_ms, 6000);
     assert_int_equal(kafka.fetch_bytes_max, 16 << 20);
     assert_int_equal(kafka.delivery_timeout_ms, 30000);
-    assert_int_equal(kafka.linger_ms, 2);
+    assert_int_equal(kafka.linger_ms, 5);
     assert_ptr_equal(kafka.properties, &conf.shared.kafka_properties);
     assert_null(postgres.password.data); /* absent: libpq looks elsewhere */
     assert_true(str_is(redis.url, "redis://127.0.0.1:6379/0"));
