@@ -408,15 +408,16 @@ bad_name:
 }
 
 /* The lines we add ourselves. "Expect:" keeps libcurl from asking for permission before it sends a
- * long body; the agent's name and the encoding are cheaper here than as options, which are
- * formatted anew each time. */
+ * long body; the agent's name is cheaper here than as an option, which is formatted anew each time.
+ * "Accept-Encoding:" is left out: who encodes unasked is understood all the same (set_transport()),
+ * and each byte of the head costs a hundred instructions (libcurl 7.88). */
 static size_t own_headers(const struct http_call *call, const struct http_request *request,
                           struct http_header ret[OWN_HEADERS_MAX])
 {
     size_t count = 0;
     if (call->conf->user_agent.data)
         ret[count++] = (struct http_header){STR("User-Agent"), call->conf->user_agent};
-    ret[count++] = (struct http_header){STR("Accept-Encoding"), STR("identity")};
+    ret[count++] = (struct http_header){STR("Accept-Encoding"), {NULL, 0}};
     if (request->body.len > LONG_BODY_BYTES)
         ret[count++] = (struct http_header){STR("Expect"), {NULL, 0}};
     return count;

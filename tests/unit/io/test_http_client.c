@@ -290,7 +290,7 @@ static void the_request_arrives_as_it_was_asked_for(void **state)
     char expected[512];
     snprintf(expected, sizeof(expected),
              "POST /v1/chat HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nAccept: */*\r\n"
-             "User-Agent: quern-test/1\r\nAccept-Encoding: identity\r\nContent-Type: "
+             "User-Agent: quern-test/1\r\nContent-Type: "
              "application/json\r\nX-Request-Id: a/0/call/1\r\n"
              "X-Empty:\r\nContent-Length: 7\r\n\r\n{\"a\":1}",
              server.port);
