@@ -2,9 +2,9 @@
  * arena.c -- bump allocation out of recycled blocks.
  *
  * An arena cuts pieces off its current block. A piece that does not fit takes a fresh block of the
- * pool's size or, when it is larger than a quarter of one, a block of its own; the current block
- * stays current then, so that one large piece does not waste what is left of it. Blocks of the
- * pool's size go back to the pool, the others back to malloc.
+ * pool's size, or one of its own when it does not fit into that either. Whichever of the two blocks
+ * has more left then is the current one, so that one large piece does not waste what is left of
+ * another. Blocks of the pool's size go back to the pool, the others back to malloc.
  *
  *   struct arena_block | piece | piece | piece | ... free ... |
  *                      ^ 16-byte aligned        ^ at          ^ end
@@ -200,19 +200,28 @@ static void *cut_alone(struct arena *arena, size_t rounded)
     return block + 1;
 }
 
+/* Out of a fresh block, which becomes the current one if it has more left. */
+static void *cut_fresh(struct arena *arena, size_t rounded)
+{
+    size_t block_bytes = block_bytes_of(arena);
+    struct arena_block *block = block_take(arena->pool, block_bytes);
+    block->next = arena->blocks;
+    arena->blocks = block;
+    char *piece = (char *)(block + 1), *end = (char *)block + block_bytes;
+    if (end - (piece + rounded) > arena->end - arena->at) {
+        arena->at = piece + rounded;
+        arena->end = end;
+    }
+    return piece;
+}
+
 static void *cut(struct arena *arena, size_t bytes)
 {
     size_t rounded = round_up(bytes);
-    if ((size_t)(arena->end - arena->at) < rounded) {
-        size_t block_bytes = block_bytes_of(arena);
-        if (rounded > block_bytes / 4)
-            return cut_alone(arena, rounded);
-        struct arena_block *block = block_take(arena->pool, block_bytes);
-        block->next = arena->blocks;
-        arena->blocks = block;
-        arena->at = (char *)(block + 1);
-        arena->end = (char *)block + block_bytes;
-    }
+    if ((size_t)(arena->end - arena->at) < rounded)
+        return rounded > block_bytes_of(arena) - sizeof(struct arena_block)
+                   ? cut_alone(arena, rounded)
+                   : cut_fresh(arena, rounded);
     void *piece = arena->at;
     arena->at += rounded;
     return piece;

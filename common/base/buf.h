@@ -29,6 +29,18 @@ void buf_clear(struct buf *buf); /* keeps the memory */
 /* Room for `bytes` more in one piece, as far as the maximum goes; saves growing step by step. */
 void buf_reserve(struct buf *buf, size_t bytes);
 void buf_add(struct buf *buf, const void *data, size_t len);
+/* For many small pieces: room for `bytes` more, to be filled at once. NULL: it is not there, and
+ * buf_add() must decide. */
+static inline char *buf_room(struct buf *buf, size_t bytes)
+{
+    bool fits = bytes < buf->cap - buf->len && bytes <= buf->max - buf->len && !buf->overflowed;
+    if (!fits)
+        return NULL;
+    char *at = buf->data + buf->len;
+    buf->len += bytes;
+    at[bytes] = '\0';
+    return at;
+}
 void buf_add_str(struct buf *buf, struct str s);
 void buf_add_char(struct buf *buf, char c);
 void buf_printf(struct buf *buf, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -51,6 +51,13 @@ struct contract {
 
 #define FIELDS_MAX 64
 
+/* As contract_init() leaves it, byte for byte. A struct of which this is not true may have nothing
+ * in it all the same. */
+static inline bool contract_untouched(const struct contract *contract, const void *object)
+{
+    return *contract->blank && memcmp(object, *contract->blank, contract->size) == 0;
+}
+
 extern const struct contract *const contracts[]; /* all of them, in the order of schemas/ */
 extern const size_t contract_count;
 

@@ -193,6 +193,8 @@ struct str topic_name(struct arena *arena, struct str prefix, enum topic_id topi
     return arena_printf(arena, STR_FMT ".%s", STR_ARG(prefix), topics[topic].name);
 }
 
+static const void *blank_of(const struct contract *contract);
+
 static void make_blank(const struct contract *contract, void *ret)
 {
     memset(ret, 0, contract->size);
@@ -212,7 +214,7 @@ static void make_blank(const struct contract *contract, void *ret)
             *FIELD_TO(ret, field, bool) = field->otherwise != 0;
             break;
         case FIELD_SUB:
-            make_blank(field->part, FIELD_TO(ret, field, char));
+            memcpy(FIELD_TO(ret, field, char), blank_of(field->part), field->part->size);
             break;
         case FIELD_STR:
         case FIELD_ANY:
@@ -223,12 +225,17 @@ static void make_blank(const struct contract *contract, void *ret)
     }
 }
 
-void contract_init(const struct contract *contract, void *ret)
+static const void *blank_of(const struct contract *contract)
 {
     if (!*contract->blank) {
         void *blank = xrealloc(NULL, contract->size);
         make_blank(contract, blank);
         *contract->blank = blank;
     }
-    memcpy(ret, *contract->blank, contract->size);
+    return *contract->blank;
+}
+
+void contract_init(const struct contract *contract, void *ret)
+{
+    memcpy(ret, blank_of(contract), contract->size);
 }

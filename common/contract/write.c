@@ -127,6 +127,8 @@ static bool has_default(const struct field *field, const void *object)
 
 static bool is_default(const struct contract *contract, const void *object)
 {
+    if (contract_untouched(contract, object))
+        return true;
     for (size_t i = 0; i < contract->field_count; i++)
         if (!has_default(&contract->fields[i], object))
             return false;

@@ -9,6 +9,7 @@
 #include "common/data/wire.h"
 
 #include <math.h>
+#include <string.h>
 
 #define MSGPACK_EMBED_STACK_SIZE VALUE_DEPTH_MAX
 #include <msgpack/pack.h>
@@ -230,8 +231,31 @@ static msgpack_packer packer(struct buf *out)
     return (msgpack_packer){.data = out, .callback = append};
 }
 
+/* Most of what we write is short, and fits: the format's one-byte heads, without the packer. */
+enum { FIX_MAP = 0x80, FIX_STR = 0xa0, FIX_MAP_MAX = 16, FIX_STR_MAX = 32, FIX_INT_MAX = 128 };
+
+static bool put_byte(struct buf *out, unsigned byte)
+{
+    char *at = buf_room(out, 1);
+    if (at)
+        *at = (char)byte;
+    return at != NULL;
+}
+
+static bool put_short(struct buf *out, struct str s)
+{
+    char *at = buf_room(out, 1 + s.len);
+    if (!at)
+        return false;
+    *at = (char)(FIX_STR | s.len);
+    memcpy(at + 1, s.data, s.len);
+    return true;
+}
+
 void wire_map(struct buf *out, size_t pairs)
 {
+    if (pairs < FIX_MAP_MAX && put_byte(out, FIX_MAP | (unsigned)pairs))
+        return;
     msgpack_packer pk = packer(out);
     msgpack_pack_map(&pk, pairs);
 }
@@ -244,6 +268,8 @@ void wire_list(struct buf *out, size_t items)
 
 void wire_str(struct buf *out, struct str s)
 {
+    if (s.data && s.len < FIX_STR_MAX && put_short(out, s))
+        return;
     msgpack_packer pk = packer(out);
     if (!s.data) {
         msgpack_pack_nil(&pk);
@@ -255,6 +281,8 @@ void wire_str(struct buf *out, struct str s)
 
 void wire_int(struct buf *out, int64_t n)
 {
+    if (n >= 0 && n < FIX_INT_MAX && put_byte(out, (unsigned)n))
+        return;
     msgpack_packer pk = packer(out);
     msgpack_pack_int64(&pk, n);
 }
