@@ -1,12 +1,13 @@
 """Ports for servers that a test starts.
 
 They lie below those that the kernel gives to outgoing connections, so that between the choice and the
-server's bind no connection of another test can take one; and none is given twice by one process.
+server's bind no connection of another test can take one; above those of deploy/local/stack, so that a
+server which is down for a while finds its own again; and none is given twice by one process.
 """
 import random
 import socket
 
-_FIRST, _LAST = 10240, 32767
+_FIRST, _LAST = 27000, 32767
 _given = set()
 
 

@@ -1,12 +1,16 @@
 """Runs the scenarios of tests/system/test_*.py against a real stack: see ./run --help.
 
-Order: the door tests (C, against the same servers), then files and scenarios as they stand. A file
-may set FLEET, the fleet its scenarios share. A scenario that fails shows its reason and the ends of
-the programs' logs, and the next one begins in a clean house. Last line: "N passed, N failed".
+Most of their time is waiting, so several lanes work side by side, each a process with a stack, a fake
+provider and a folder of its own. A lane takes one piece after the other, those that may take longest
+first: a file of scenarios, or the door tests (C, against the same servers). The scenarios of a file run
+as they stand. A file may set FLEET, the fleet its scenarios share. A scenario that fails shows its
+reason and the ends of the programs' logs, and the next one begins in a clean house. Last line: "N
+passed, N failed".
 """
 import argparse
 import concurrent.futures
 import importlib
+import multiprocessing
 import os
 import pathlib
 import signal
@@ -19,6 +23,8 @@ import traceback
 import harness
 
 HERE = pathlib.Path(__file__).resolve().parent
+DOORS = "doors"  # the piece that is no file of scenarios
+DOOR_SECONDS = 180
 
 
 class Overtime(BaseException):
@@ -29,20 +35,36 @@ def overtime(*_):
     raise Overtime()
 
 
-def scenarios_of(pattern):
-    for path in sorted(HERE.glob("test_*.py")):
-        module = importlib.import_module(path.stem)
-        found = [f for f in vars(module).values() if hasattr(f, "scenario") and f.__module__ == path.stem]
-        found = [f for f in found if not pattern or pattern in path.stem + "." + f.__name__]
-        if found:
-            yield module, found
+def scenarios_of(file, pattern):
+    module = importlib.import_module(file)
+    found = [f for f in vars(module).values() if hasattr(f, "scenario") and f.__module__ == file]
+    return module, [f for f in found if pattern in file + "." + f.__name__]
 
 
-def show_logs(world):
+def files_of(pattern):
+    """{file: its scenarios}, without those files that have none."""
+    found = {path.stem: scenarios_of(path.stem, pattern)[1] for path in sorted(HERE.glob("test_*.py"))}
+    return {file: functions for file, functions in found.items() if functions}
+
+
+def doors_of(build, pattern):
+    doors = [path for path in sorted(pathlib.Path(build).rglob("door_*")) if path.is_file() and os.access(path, os.X_OK)]
+    return [path for path in doors if pattern in DOORS + "." + path.name]
+
+
+def pieces_of(build, pattern):
+    """What lanes take, that which may take longest first: nothing long is begun last."""
+    seconds = {file: sum(f.scenario["seconds"] for f in functions) for file, functions in files_of(pattern).items()}
+    doors = len(doors_of(build, pattern))
+    if doors:
+        seconds[DOORS] = DOOR_SECONDS * doors
+    return sorted(seconds, key=lambda piece: -seconds[piece])
+
+
+def ends_of_logs(world):
     for program in world.running:
-        print("    --- %s (code %s), the last lines of %s" % (program.name, program.process.poll(), program.log))
-        for line in program.tail():
-            print("    " + line[:400])
+        yield "    --- %s (code %s), the last lines of %s" % (program.name, program.process.poll(), program.log)
+        yield from ("    " + line[:400] for line in program.tail())
 
 
 def run_one(world, function):
@@ -75,14 +97,14 @@ def run_door(path, env, running):
     process = subprocess.Popen([path], env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     running.append(process)
     try:
-        output, code = process.communicate(timeout=180)[0], process.returncode
+        output, code = process.communicate(timeout=DOOR_SECONDS)[0], process.returncode
     except subprocess.TimeoutExpired:
         process.kill()
-        output, code = process.communicate()[0], "none after 180 s"
+        output, code = process.communicate()[0], "none after %d s" % DOOR_SECONDS
     lines = ["%-6s %5.1f s  doors: %s" % ("ok" if code == 0 else "FAILED", time.monotonic() - began, path.name)]
     if code != 0:
         lines += ["exit code %s" % code] + output.splitlines()[-40:]
-    print("\n    ".join(lines), flush=True)
+    say("\n    ".join(lines) + "\n")
     return code == 0
 
 
@@ -90,8 +112,7 @@ def run_doors(world, pattern):
     """The C tests of the doors against these servers, Kafka's beside the others', as all mostly wait; (passed, failed)."""
     env = world.environment(**{k: v for k, v in world.settings.items() if k.startswith("QUERN_")})
     env.update(QUERN_STACK=str(harness.ROOT / "deploy/local/stack"), QUERN_RUN_DIR=world.stack_environment()["QUERN_RUN_DIR"])
-    doors = [path for path in sorted(pathlib.Path(world.build).rglob("door_*")) if path.is_file() and os.access(path, os.X_OK)]
-    doors = [path for path in doors if pattern in "doors." + path.name]
+    doors = doors_of(world.build, pattern)
     lanes = [concurrent.futures.ThreadPoolExecutor(1) for _ in range(2)]
     running = []
     tests = [lanes["kafka" in path.name].submit(run_door, path, env, running) for path in doors]
@@ -105,62 +126,129 @@ def run_doors(world, pattern):
     return passed, len(doors) - passed
 
 
+def run_scenario(world, function, prepare):
+    """None when it passed, else why not."""
+    try:
+        prepare()
+    except Exception:
+        return "the house could not be made ready\n" + traceback.format_exc()
+    return run_one(world, function)
+
+
 def run_file(world, module, functions):
     passed = failed = 0
     clean = None
     for function in functions:
         fleet = {**getattr(module, "FLEET", {}), **function.scenario["fleet"]}
         began = time.monotonic()
-        try:
-            why = None
-            if clean != fleet:
-                world.begin(fleet)
-                clean = fleet
-        except Exception:
-            why = "the house could not be made ready\n" + traceback.format_exc()
-        why = why or run_one(world, function)
+        why = run_scenario(world, function, lambda: clean == fleet or world.begin(fleet))
+        clean = None if why else fleet
         passed, failed = passed + (not why), failed + bool(why)
-        name = "%s: %s" % (module.__name__[5:], function.__name__.replace("_", " "))
-        print("%-6s %5.1f s  %s" % ("FAILED" if why else "ok", time.monotonic() - began, name), flush=True)
-        if why:
-            print("    " + why.rstrip().replace("\n", "\n    "))
-            show_logs(world)
-            clean = None
+        tell(world, "%5.1f s  %s: %s" % (time.monotonic() - began, module.__name__[5:], function.__name__.replace("_", " ")), why)
     return passed, failed
+
+
+def tell(world, what, why):
+    lines = ["%-6s %s" % ("FAILED" if why else "ok", what)]
+    if why:
+        lines += ["    " + why.rstrip().replace("\n", "\n    "), *ends_of_logs(world)]
+    say("\n".join(lines) + "\n")
+
+
+def say(text):
+    """In one piece, so that what other lanes say stays apart."""
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+def work(world, pieces, counts, pattern):
+    while piece := pieces.get():
+        counts.put(run_doors(world, pattern) if piece == DOORS else run_file(world, *scenarios_of(piece, pattern)))
+
+
+def lane(build, run_dir, pieces, counts, pattern):
+    """The life of one: its process."""
+    signal.signal(signal.SIGALRM, overtime)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    world = harness.World(build, run_dir)
+    try:
+        world.up()
+        work(world, pieces, counts, pattern)
+    finally:
+        world.down()
+
+
+def start_lanes(context, options, run_dir, queues, number):
+    folders = [os.path.join(run_dir, "lane-%d" % (i + 1)) for i in range(number)]
+    lanes = [context.Process(target=lane, args=(os.path.abspath(options.build), folder, *queues, options.pattern)) for folder in folders]
+    for process in lanes:
+        process.start()
+    return lanes
+
+
+def end_lanes(lanes):
+    """All of them, in order: each takes its stack with it."""
+    for process in lanes:
+        process.terminate()
+    for process in lanes:
+        process.join(120)
+
+
+def run_lanes(options, run_dir, pieces):
+    """(passed, failed)"""
+    context = multiprocessing.get_context("spawn")
+    todo, counts = context.SimpleQueue(), context.SimpleQueue()
+    number = min(options.lanes, len(pieces))
+    for piece in pieces + [None] * number:
+        todo.put(piece)
+    lanes = start_lanes(context, options, run_dir, (todo, counts), number)
+    try:
+        for process in lanes:
+            process.join()
+    finally:
+        end_lanes(lanes)
+    return sum_up(lanes, counts)
+
+
+def sum_up(lanes, counts):
+    passed = failed = 0
+    while not counts.empty():
+        more = counts.get()
+        passed, failed = passed + more[0], failed + more[1]
+    for process in lanes:
+        if process.exitcode != 0:
+            print("FAILED %s ended with %s" % (process.name, process.exitcode))
+            failed += 1
+    return passed, failed
+
+
+def list_scenarios(pattern):
+    for file, functions in files_of(pattern).items():
+        for function in functions:
+            print("%s.%s" % (file, function.__name__))
 
 
 def main():
     parser = argparse.ArgumentParser(prog="tests/system/run", description="Runs the system tests against a real stack.")
     parser.add_argument("pattern", nargs="?", default="", help="only scenarios whose FILE.NAME contains this; 'doors.' for the door tests")
     parser.add_argument("--build", required=True, help="folder of the programs")
-    parser.add_argument("--run-dir", help="where the stack, the logs and the configuration live; default: a temporary folder")
+    parser.add_argument("--lanes", type=int, default=3, help="how many work side by side; default: %(default)s")
+    parser.add_argument("--run-dir", help="where the stacks, the logs and the configuration live; default: a temporary folder")
     parser.add_argument("--keep", action="store_true", help="leave the run folder, with the logs, behind")
     parser.add_argument("--list", action="store_true", help="print the scenarios, and end")
     options = parser.parse_args()
     if options.list:
-        for module, functions in scenarios_of(options.pattern):
-            for function in functions:
-                print("%s.%s" % (module.__name__, function.__name__))
-        return 0
-    temporary = options.run_dir or tempfile.mkdtemp(prefix="quern-system-")
-    harness.require_free_space(temporary if os.path.isdir(temporary) else "/")
-    signal.signal(signal.SIGALRM, overtime)
+        return list_scenarios(options.pattern)
+    run_dir = os.path.abspath(options.run_dir or tempfile.mkdtemp(prefix="quern-system-"))
+    harness.require_free_space(run_dir if os.path.isdir(run_dir) else "/")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    harness.shutil.rmtree(os.path.join(temporary, "logs"), ignore_errors=True)
-    world = harness.World(os.path.abspath(options.build), os.path.abspath(temporary))
-    passed = failed = 0
-    try:
-        world.up()
-        passed, failed = run_doors(world, options.pattern)
-        for module, functions in scenarios_of(options.pattern):
-            counts = run_file(world, module, functions)
-            passed, failed = passed + counts[0], failed + counts[1]
-    finally:
-        world.down()
+    for logs in pathlib.Path(run_dir).glob("lane-*/logs"):
+        harness.shutil.rmtree(logs, ignore_errors=True)
+    passed, failed = run_lanes(options, run_dir, pieces_of(options.build, options.pattern))
     if failed or options.keep:
-        print("logs are in %s" % (world.logs))
+        print("logs are in %s" % os.path.join(run_dir, "lane-*/logs"))
     else:
-        harness.shutil.rmtree(temporary, ignore_errors=True)
+        harness.shutil.rmtree(run_dir, ignore_errors=True)
     print("%d passed, %d failed" % (passed, failed))
     return 1 if failed or not passed else 0
 
