@@ -17,7 +17,9 @@
 #include <signal.h>
 #include <sys/resource.h>
 
+#include "common/app/flags.h"
 #include "common/app/notify.h"
+#include "common/app/variables.h"
 #include "common/base/crash.h"
 #include "common/base/log.h"
 #include "common/base/must.h"
@@ -80,6 +82,8 @@ static struct conf_source source_of(const struct app *app)
         .environment = (const char *const *)environ,
         .flags = app->flags,
         .flag_count = app->flag_count,
+        .variables = app_variables,
+        .is_foreign = app_variable_is_of_a_service,
         .ignore_prefixes = app->program->ignore_sections,
     };
 }
@@ -199,7 +203,8 @@ static bool read_arguments(struct app *app, int argc, char **argv, int *mode, st
     };
     int option;
     app->file = getenv("QUERN_CONFIG");
-    while ((option = getopt_long(argc, argv, "c:s:X:l:Vh", options, NULL)) != -1) {
+    opterr = 0; /* flags_refuse() says more */
+    while ((option = getopt_long(argc, argv, ":c:s:X:l:Vh", options, NULL)) != -1) {
         switch (option) {
         case 'c':
             app->file = optarg;
@@ -228,7 +233,7 @@ static bool read_arguments(struct app *app, int argc, char **argv, int *mode, st
             *mode = MODE_HELP;
             break;
         default:
-            err_set(err, ERR_USAGE, "see --help");
+            flags_refuse(options, option, argv, err);
             return false;
         }
     }
@@ -418,17 +423,6 @@ static int exit_code_of(const struct err *err)
     }
 }
 
-/* Not an error: they may be meant for another version. */
-static void warn_of_unknown_variables(struct app *app)
-{
-    const struct conf_source source = source_of(app);
-    struct conf_strs names =
-        conf_unknown_environment(app->program->rows, &source, app->now->conf, &app->now->arena);
-
-    for (size_t i = 0; i < names.count; i++)
-        log_warn("this environment variable names no setting", LOG_S("name", names.items[i]));
-}
-
 static bool begin(struct app *app, struct err *err)
 {
     const struct app_conf *conf = app_conf(app);
@@ -447,7 +441,6 @@ static bool begin(struct app *app, struct err *err)
     loop_on_signal(app->loop, SIGINT, on_term, app);
     loop_on_signal(app->loop, SIGHUP, on_hup, app);
     metric_set(METRIC_config_last_reload_successful, 1);
-    warn_of_unknown_variables(app);
     app->state = app->program->start(app, app->now->conf, err);
     if (!app->state)
         return false;
@@ -519,7 +512,7 @@ int app_main(const struct app_program *program, int argc, char **argv)
         code = EXIT_CONFIG;
     } else if (!read_arguments(&app, argc, argv, &mode, &err)) {
         fprintf(stderr, "%s: %s\n", program->name, err.text);
-        code = EXIT_USAGE;
+        code = exit_code_of(&err);
     } else if (mode == MODE_HELP) {
         print_help(program);
     } else if (mode != MODE_VERSION && !(app.first = app.now = load(&app, &err))) {

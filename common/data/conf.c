@@ -2,10 +2,11 @@
  * conf.c -- tables, a file, the environment and flags become a struct; see conf.h.
  *
  * First the names are checked (conf_unknown.c), so that a misspelled key is called misspelled and
- * not missing. Then each row is filled from the strongest source that names it: flag, environment,
- * credential, file, default; weaker ones are not even looked at, so a broken one that is overruled
- * does no harm. Every text goes through conf_value_set() together with the place it came from, so
- * that an error tells where to look.
+ * not missing; variables behind the rest, as their names may hold those of items. Then each row is
+ * filled from the strongest source that names it: flag, environment, credential, file, default;
+ * weaker ones are not even looked at, so a broken one that is overruled does no harm. Every text
+ * goes through conf_value_set() together with the place it came from, so that an error tells where
+ * to look.
  *
  * To add a source: a function like from_environment() and its turn in find_text().
  */
@@ -60,7 +61,8 @@ bool conf_load(const struct conf_row *rows, const struct conf_source *source, st
         !conf_check_names(rows, source, root, arena, err))
         return false;
     const struct level top = {.map = root, .key = STR(""), .environment = STR("QUERN_")};
-    if (!fill_rows(&l, rows, &top, target))
+    if (!fill_rows(&l, rows, &top, target) ||
+        !conf_check_environment(rows, source, target, arena, err))
         return false;
     if (arena_overflowed(arena)) {
         err_set(err, ERR_CONFIG, "the configuration needs more than %zu bytes", arena->max_bytes);

@@ -4,8 +4,8 @@
  * Sources, later ones win: defaults of the table, the YAML file, the environment
  * (QUERN_KAFKA__BOOTSTRAP_SERVERS for kafka.bootstrap_servers; SOMETHING_FILE names a file that
  * holds the value; secrets also as files of $CREDENTIALS_DIRECTORY), flags. ${NAME} and
- * ${NAME:-default} in YAML strings are expanded from the environment. An unknown key is an error
- * with file, line and the nearest name.
+ * ${NAME:-default} in YAML strings are expanded from the environment. An unknown key, flag or
+ * QUERN_ variable is an error with its place and the nearest name.
  *
  * Besides plain rows there are two open shapes: a MAP of free string properties (kafka.properties)
  * and a LIST of maps whose items have a table of their own (models). The parser, `--help`, the
@@ -31,7 +31,7 @@ enum conf_type {
     CONF_SECRET,   /* struct str; redacted in print; also KEY_file; registered with log_redact */
     CONF_INT,      /* int64_t */
     CONF_BYTES,    /* int64_t; "64KiB", "16MiB", "1000000" */
-    CONF_DURATION, /* int64_t milliseconds; "500ms", "30s", "5m", "24h", bare number = ms */
+    CONF_DURATION, /* int64_t milliseconds; "500ms", "30s", "5m", "24h", "0" */
     CONF_REAL,     /* double */
     CONF_BOOL,     /* bool; true/false/on/off/yes/no */
     CONF_ENUM,     /* struct str, one of `choices` ("a|b|c") */
@@ -80,6 +80,9 @@ struct conf_source {
     const char *const *environment; /* environ-style, NULL ended; NULL: none */
     const struct conf_flag *flags;
     size_t flag_count;
+    const char *const *variables; /* QUERN_ names that are no settings, NULL ended; NULL: none */
+    /* Whether some other system has set such a variable; NULL: none has. */
+    bool (*is_foreign)(struct str name, struct str value);
     const char *ignore_prefixes; /* "worker,aggregator": top-level sections of other programs that
                                     this program accepts without a look; NULL: none */
 };
@@ -89,10 +92,6 @@ struct conf_source {
  * 'worker.max_in_flight'?" */
 bool conf_load(const struct conf_row *rows, const struct conf_source *source, struct arena *arena,
                void *target, struct err *err);
-/* QUERN_ variables that name no setting; worth a warning, as somebody expects an effect. */
-struct conf_strs conf_unknown_environment(const struct conf_row *rows,
-                                          const struct conf_source *source, const void *target,
-                                          struct arena *arena);
 
 /* Names of the rows that differ and are not reloadable, comma separated; empty when none. */
 struct str conf_fixed_changes(const struct conf_row *rows, const void *old, const void *new,

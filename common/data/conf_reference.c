@@ -14,18 +14,12 @@ struct type_words {
 };
 
 static const struct type_words types[] = {
-    [CONF_STR] = {"text", NULL},
-    [CONF_SECRET] = {"secret", NULL},
-    [CONF_INT] = {"number", "integer"},
-    [CONF_BYTES] = {"size", "integer"},
-    [CONF_DURATION] = {"duration", "integer"},
-    [CONF_REAL] = {"number", "number"},
-    [CONF_BOOL] = {"boolean", "boolean"},
-    [CONF_ENUM] = {"choice", NULL},
-    [CONF_STRS] = {"list", "array"},
-    [CONF_SECRETS] = {"list of secrets", "array"},
-    [CONF_PROPS] = {"map", NULL},
-    [CONF_ITEMS] = {"map of maps", NULL},
+    [CONF_STR] = {"text", NULL},          [CONF_SECRET] = {"secret", NULL},
+    [CONF_INT] = {"number", "integer"},   [CONF_BYTES] = {"size", "integer"},
+    [CONF_DURATION] = {"duration", NULL}, [CONF_REAL] = {"number", "number"},
+    [CONF_BOOL] = {"boolean", "boolean"}, [CONF_ENUM] = {"choice", NULL},
+    [CONF_STRS] = {"list", "array"},      [CONF_SECRETS] = {"list of secrets", "array"},
+    [CONF_PROPS] = {"map", NULL},         [CONF_ITEMS] = {"map of maps", NULL},
 };
 
 /* Markdown */
@@ -125,6 +119,7 @@ static void schema_props(struct json_writer *w)
 static void schema_row(struct json_writer *w, const struct conf_row *row)
 {
     const char *const plain[] = {"string", "null", types[row->type].schema, NULL};
+    static const char *const zero_too[] = {"string", "null", "integer", NULL};
 
     json_open(w, '{');
     json_key(w, "description");
@@ -139,10 +134,17 @@ static void schema_row(struct json_writer *w, const struct conf_row *row)
     case CONF_PROPS:
         schema_props(w);
         break;
+    case CONF_DURATION: /* as text, with its unit; the one number is 0 */
+        schema_types(w, row->min ? plain : zero_too);
+        break;
     default:
         schema_types(w, plain);
     }
-    if (row->min || row->max) {
+    if (row->type == CONF_DURATION && !row->min) {
+        json_key(w, "maximum");
+        json_int(w, 0);
+    }
+    if ((row->min || row->max) && row->type != CONF_DURATION) {
         json_key(w, "minimum");
         json_int(w, row->min);
         json_key(w, "maximum");

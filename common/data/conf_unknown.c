@@ -2,10 +2,10 @@
  * conf_unknown.c -- what nobody asked for: keys of the file, flags and environment variables
  * without a row.
  *
- * In a file and on the command line such a name is an error, with the nearest known one as a guess:
- * a misspelled limit that silently does nothing is worse than a program that does not start. In the
- * environment it is only reported, as a variable may be meant for another version or program.
- * Sections of other programs (conf_source.ignore_prefixes) are passed over.
+ * Such a name is an error, with the nearest known one as a guess: a misspelled limit that silently
+ * does nothing is worse than a program that does not start. Sections of other programs
+ * (conf_source.ignore_prefixes) are passed over, and so are variables that are no settings and
+ * known as such (conf_source.variables, is_foreign).
  */
 #include "common/data/conf_unknown.h"
 
@@ -202,76 +202,114 @@ bool conf_check_names(const struct conf_row *rows, const struct conf_source *sou
 
 /* The environment */
 
-static bool variable_is_of(struct names *n, struct str name, const struct conf_row *rows,
-                           struct str prefix, const void *target);
+/* One variable beside the names of all settings. */
+struct variables {
+    struct names *names;
+    struct str name; /* the one in question */
+    bool known;
+    struct str nearest;
+    unsigned distance;
+};
 
-static bool variable_is_of_items(struct names *n, struct str name, const struct conf_row *row,
-                                 struct str environment, const void *target)
+static void see_rows(struct variables *v, const struct conf_row *rows, struct str prefix,
+                     const void *target);
+
+static void see(struct variables *v, struct str candidate)
+{
+    unsigned distance = str_distance(v->name, candidate);
+
+    v->known |= str_eq(v->name, candidate);
+    if (distance >= v->distance)
+        return;
+    v->distance = distance;
+    v->nearest = candidate;
+}
+
+static void see_items(struct variables *v, const struct conf_row *row, struct str environment,
+                      const void *target)
 {
     const struct conf_items *items = (const void *)((const char *)target + row->offset);
+    const struct conf_row *name_row = row_by_key(row->items, STR("name"));
 
-    for (size_t i = 0; i < items->count; i++) {
+    for (size_t i = 0; name_row && i < items->count; i++) {
         const void *item = (const char *)items->items + i * row->item_size;
-        const struct conf_row *name_row = row_by_key(row->items, STR("name"));
-        if (!name_row)
-            continue;
-        const struct str *item_name = (const void *)((const char *)item + name_row->offset);
-        struct str word = conf_environment_word(n->arena, *item_name);
-        struct str prefix =
-            arena_printf(n->arena, STR_FMT "__" STR_FMT "__", STR_ARG(environment), STR_ARG(word));
-        if (str_starts(name, prefix) && variable_is_of(n, name, row->items, prefix, item))
-            return true;
+        const struct str *name = (const void *)((const char *)item + name_row->offset);
+        struct arena *arena = v->names->arena;
+        struct str word = conf_environment_word(arena, *name);
+        see_rows(
+            v, row->items,
+            arena_printf(arena, STR_FMT "__" STR_FMT "__", STR_ARG(environment), STR_ARG(word)),
+            item);
     }
-    return false;
 }
 
-static bool variable_is_of(struct names *n, struct str name, const struct conf_row *rows,
-                           struct str prefix, const void *target)
+static void see_rows(struct variables *v, const struct conf_row *rows, struct str prefix,
+                     const void *target)
 {
-    for (const struct conf_row *row = rows; row->key; row++) {
-        struct str own = conf_environment_name(n->arena, prefix, str_of(row->key));
-        if (!str_starts(name, own))
-            continue;
-        struct str rest = str_slice(name, own.len, name.len);
-        bool taken = row->type == CONF_ITEMS   ? variable_is_of_items(n, name, row, own, target)
-                     : row->type == CONF_PROPS ? str_starts(rest, STR("__"))
-                                               : str_empty(rest) || str_is(rest, "_FILE");
-        if (taken)
-            return true;
+    for (const struct conf_row *row = rows; row->key && !v->known; row++) {
+        struct arena *arena = v->names->arena;
+        struct str own = conf_environment_name(arena, prefix, str_of(row->key));
+        if (row->type == CONF_ITEMS) {
+            see_items(v, row, own, target);
+        } else if (row->type == CONF_PROPS) {
+            struct str open = arena_printf(arena, STR_FMT "__", STR_ARG(own));
+            v->known |= str_starts(v->name, open);
+        } else {
+            see(v, own);
+            if (conf_is_secret(row) || str_ends(v->name, STR("_FILE")))
+                see(v, arena_printf(arena, STR_FMT "_FILE", STR_ARG(own)));
+        }
     }
-    return false;
 }
 
-static bool variable_is_ignored(struct names *n, struct str name)
+static bool variable_is_ignored(struct names *n, struct str name, struct str value)
 {
     struct str rest = str_of(n->source->ignore_prefixes), section;
 
-    if (str_is(name, "QUERN_CONFIG"))
-        return true;
     while (str_split(&rest, ',', &section)) {
         struct str own = conf_environment_name(n->arena, STR("QUERN_"), section);
         if (str_starts(name, arena_printf(n->arena, STR_FMT "__", STR_ARG(own))))
             return true;
     }
+    return n->source->is_foreign && n->source->is_foreign(name, value);
+}
+
+static bool check_variable(struct names *n, const struct conf_row *rows, const void *target,
+                           struct str name)
+{
+    struct variables v = {.names = n,
+                          .name = name,
+                          .distance = name.len < strlen("QUERN_") + 6 ? 3 : GUESS_DISTANCE_MAX + 1};
+
+    for (const char *const *own = n->source->variables; own && *own; own++)
+        see(&v, str_of(*own));
+    see_rows(&v, rows, STR("QUERN_"), target);
+    if (v.known)
+        return true;
+    struct str shown = str_utf8_cut(name, 100);
+    if (v.nearest.data)
+        err_set(n->err, ERR_CONFIG,
+                "environment: " STR_FMT " names no setting, did you mean " STR_FMT "?",
+                STR_ARG(shown), STR_ARG(v.nearest));
+    else
+        err_set(n->err, ERR_CONFIG,
+                "environment: " STR_FMT " names no setting; unset it, or see --help for all of "
+                "them",
+                STR_ARG(shown));
     return false;
 }
 
-struct conf_strs conf_unknown_environment(const struct conf_row *rows,
-                                          const struct conf_source *source, const void *target,
-                                          struct arena *arena)
+bool conf_check_environment(const struct conf_row *rows, const struct conf_source *source,
+                            const void *target, struct arena *arena, struct err *err)
 {
-    struct names n = {.source = source, .arena = arena};
-    struct conf_strs found = {0};
-    size_t count = 0;
+    struct names n = {.source = source, .arena = arena, .err = err};
 
-    for (const char *const *e = source->environment; e && *e; e++)
-        count += str_starts(str_of(*e), STR("QUERN_"));
-    found.items = arena_array(arena, struct str, count + 1);
     for (const char *const *e = source->environment; e && *e; e++) {
-        struct str name = str_slice(str_of(*e), 0, str_index(str_of(*e), '='));
-        if (str_starts(name, STR("QUERN_")) && !variable_is_ignored(&n, name) &&
-            !variable_is_of(&n, name, rows, STR("QUERN_"), target))
-            found.items[found.count++] = arena_str(arena, name);
+        struct str rest = str_of(*e), name;
+        if (!str_starts(rest, STR("QUERN_")) || !str_split(&rest, '=', &name))
+            continue;
+        if (!variable_is_ignored(&n, name, rest) && !check_variable(&n, rows, target, name))
+            return false;
     }
-    return found;
+    return true;
 }

@@ -25,18 +25,22 @@ static const struct unit sizes[] = {{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 
                                     {"kB", 1000},     {"MB", 1000000},  {"GB", 1000000000},
                                     {"B", 1},         {NULL, 0}};
 
+static const struct unit *unit_of(struct str text, const struct unit *units)
+{
+    const struct unit *unit = units;
+    while (unit->name && !str_ends(text, str_of(unit->name)))
+        unit++;
+    return unit;
+}
+
 /* "64MiB", "1.5s", "100" */
 static bool read_amount(struct str text, const struct unit *units, int64_t *ret)
 {
-    int64_t factor = 1;
+    const struct unit *unit = unit_of(text, units);
+    int64_t factor = unit->name ? unit->factor : 1;
     double number;
-    for (const struct unit *unit = units; unit->name; unit++) {
-        if (!str_ends(text, str_of(unit->name)))
-            continue;
-        factor = unit->factor;
+    if (unit->name)
         text = str_trim(str_slice(text, 0, text.len - strlen(unit->name)));
-        break;
-    }
     if (factor == 1 && str_to_i64(text, INT64_MIN + 1, INT64_MAX, ret))
         return true;
     if (!str_to_f64(text, &number) || !isfinite(number) || fabs(number) > 9e15 / (double)factor)
@@ -95,6 +99,48 @@ static bool set_number(const struct setting *s, struct str text, const struct un
     return true;
 }
 
+/* What two people read differently: "5" is five seconds to one and five milliseconds to another,
+ * "64M" a power of two or of ten. Only 0 is the same in every unit; bytes are the unit of sizes. */
+static bool refuse_unit(const struct setting *s, struct str number, const char *const choices[2])
+{
+    struct str shown = str_utf8_cut(number, 40);
+    err_set(s->err, ERR_CONFIG,
+            "%s: '" STR_FMT "' needs a unit: write " STR_FMT "%s or " STR_FMT "%s", s->where,
+            STR_ARG(s->key), STR_ARG(shown), choices[0], STR_ARG(shown), choices[1]);
+    return false;
+}
+
+static bool set_duration(const struct setting *s, struct str text, void *target)
+{
+    static const char *const either[2] = {"s", "ms"};
+    double number;
+
+    if (str_to_f64(text, &number) && isfinite(number) && number != 0)
+        return refuse_unit(s, text, either);
+    return set_number(s, text, durations, "a duration like 500ms, 30s, 5m or 24h", target);
+}
+
+static bool set_bytes(const struct setting *s, struct str text, void *target)
+{
+    static const char letters[] = "KMG";
+    static const char *const either[][2] = {{"KiB", "kB"}, {"MiB", "MB"}, {"GiB", "GB"}};
+    size_t digits = 0;
+    double number;
+
+    while (digits < text.len && strchr("0123456789.", text.data[digits]))
+        digits++;
+    struct str count = str_slice(text, 0, digits),
+               unit = str_trim(str_slice(text, digits, text.len));
+    for (size_t i = 0; letters[i]; i++) {
+        const char half[] = {letters[i], 'b', '\0'};
+        bool open =
+            str_eq_nocase(unit, str_from(&letters[i], 1)) || str_eq_nocase(unit, str_of(half));
+        if (open && !unit_of(text, sizes)->name && str_to_f64(count, &number))
+            return refuse_unit(s, count, either[i]);
+    }
+    return set_number(s, text, sizes, "a size like 64KiB or 16MiB", target);
+}
+
 /* An empty text is NAN, "not given". */
 static bool set_real(const struct setting *s, struct str text, void *target)
 {
@@ -123,17 +169,25 @@ static bool set_bool(const struct setting *s, struct str text, void *target)
 
 static bool set_enum(const struct setting *s, struct str text, struct arena *arena, void *target)
 {
-    struct str rest = str_of(s->row->choices), choice;
-    char wanted[200];
+    struct str rest = str_of(s->row->choices), choice, near = {NULL, 0};
+    unsigned best = text.len < 4 ? 1 : 2;
 
     while (str_split(&rest, '|', &choice)) {
+        unsigned distance = str_distance(choice, text);
+        if (distance <= best && distance < choice.len) {
+            best = distance;
+            near = choice;
+        }
         if (!str_eq(choice, text))
             continue;
         *(struct str *)conf_member(s->row, target) = arena_str(arena, text);
         return true;
     }
-    snprintf(wanted, sizeof(wanted), "one of %s", s->row->choices);
-    return refuse(s, text, wanted);
+    err_set(s->err, ERR_CONFIG,
+            "%s: '" STR_FMT "' must be one of %s, is '" STR_FMT "'%s" STR_FMT "%s", s->where,
+            STR_ARG(s->key), s->row->choices, STR_ARG(str_utf8_cut(text, 80)),
+            near.data ? ", did you mean '" : "", STR_ARG(near), near.data ? "'?" : "");
+    return false;
 }
 
 static size_t count_of(struct str text, char c)
@@ -174,9 +228,9 @@ bool conf_value_set(const struct conf_row *row, struct str key, struct str text,
     case CONF_INT:
         return set_number(&s, trimmed, plain, "a whole number", target);
     case CONF_BYTES:
-        return set_number(&s, trimmed, sizes, "a size like 64KiB or 16MiB", target);
+        return set_bytes(&s, trimmed, target);
     case CONF_DURATION:
-        return set_number(&s, trimmed, durations, "a duration like 500ms, 30s, 5m or 24h", target);
+        return set_duration(&s, trimmed, target);
     case CONF_REAL:
         return set_real(&s, trimmed, target);
     case CONF_BOOL:

@@ -11,6 +11,8 @@
 #include <stdarg.h>
 
 #include "common/app/app.h"
+#include "common/app/flags.h"
+#include "common/app/variables.h"
 #include "common/base/crash.h"
 #include "common/base/log.h"
 #include "common/base/must.h"
@@ -245,22 +247,24 @@ static bool take_option(struct cli *cli, const char *name, const char *value, st
     return true;
 }
 
-/* `stop`: ends at the first word that is no option. getopt says itself what it does not like. */
+/* `stop`: ends at the first word that is no option. */
 static bool read_options(struct cli *cli, const struct option_row *more, bool stop, int argc,
                          char **argv, struct err *err)
 {
     struct options options = {0};
     if (stop)
         options.letters[options.letters_len++] = '+';
+    options.letters[options.letters_len++] = ':'; /* a missing value is told apart */
+    opterr = 0;                                   /* flags_refuse() says more */
     options_add(&options, more);
     options_add(&options, global_options);
     optind = 0; /* GNU: start anew */
     int found;
     while ((found = getopt_long(argc, argv, options.letters, options.table, NULL)) != -1) {
-        const struct option_row *row = found == '?' ? NULL : options_find(&options, found);
+        const struct option_row *row =
+            found == '?' || found == ':' ? NULL : options_find(&options, found);
         if (!row) {
-            err_set(err, ERR_USAGE, "see quern %s%s--help", cli->command ? cli->command->name : "",
-                    cli->command ? " " : "");
+            flags_refuse(options.table, found, argv, err);
             return false;
         }
         if (!take_option(cli, row->name, optarg, err))
@@ -341,6 +345,8 @@ bool cli_load(struct cli *cli, const struct conf_row *rows, const char *ignore_s
         .environment = (const char *const *)environ,
         .flags = cli->flags,
         .flag_count = cli->flag_count,
+        .variables = app_variables,
+        .is_foreign = app_variable_is_of_a_service,
         .ignore_prefixes = ignore_sections,
     };
     if (!conf_load(rows, &source, &cli->arena, target, err))

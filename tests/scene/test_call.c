@@ -477,7 +477,7 @@ static void a_reload_does_not_forget_that_a_provider_is_away(void **state)
     sim_run_ms(sim, 2000);
     size_t before = sim_call_count(sim);
     for (int i = 0; i < 5; i++) {
-        sim_set(sim, "models.alpha.timeout", nth("", 60000 + i));
+        sim_set(sim, "models.alpha.timeout", i % 2 ? "60001ms" : "1m");
         sim_reload(worker);
         sim_run_ms(sim, 200);
     }

@@ -164,9 +164,9 @@ def a_mistake_in_the_configuration_is_shown_with_file_line_and_nearest_key(w):
 
 
 @scenario
-def usage_mistakes_end_with_2_and_a_missing_file_with_78(w):
+def an_unknown_flag_and_a_missing_file_end_with_78(w):
     for name in ("quern-worker", "quern-aggregator", "quern"):
-        for words, code in ((["--no-such-flag"], 2), (["--config", "/no/such/file.yaml", *(["topics", "check"] if name == "quern" else [])], 78)):
+        for words, code in ((["--no-such-flag"], 78), (["--config", "/no/such/file.yaml", *(["topics", "check"] if name == "quern" else [])], 78)):
             done = subprocess.run([w.programs[name], *words], env=w.environment(), capture_output=True, text=True, timeout=20)
             same(done.returncode, code, "exit code of %s %s (%s)" % (name, words, done.stderr))
         for words in (["--version"], ["--help"]):

@@ -242,7 +242,9 @@ def commands_end_with_69_when_their_server_is_away(w):
 @scenario
 def wrong_usage_ends_with_2_and_a_wrong_setting_with_78(w):
     exits(w, 2, "dance")
-    exits(w, 2, "submit", "--no-such-option")
+    done = exits(w, 78, "submit", "--tenat", "t")
+    true("--tenant" in done.stderr, "the nearest flag is not named: %r" % done.stderr)
+    exits(w, 2, "submit", "--tenant")
     exits(w, 2, "batch", "run")
     exits(w, 2)
     done = exits(w, 78, "topics", "check", "--set", "topics.prefx=q")

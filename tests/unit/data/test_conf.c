@@ -232,7 +232,8 @@ static void amounts_are_read_with_their_units(void **state)
         {"work.wait", "30s", 30000},
         {"work.wait", "5m", 300000},
         {"work.wait", "1h", 3600000},
-        {"work.wait", "250", 250},
+        {"work.wait", "250", -1},
+        {"work.wait", "0.5", -1},
         {"work.wait", " 2 s ", 2000},
         {"work.wait", "2h", -1},
         {"work.wait", "99ms", -1},
@@ -268,6 +269,39 @@ static void amounts_are_read_with_their_units(void **state)
         if (good)
             assert_int_equal(got, cases[i].want);
     }
+}
+
+static void amounts_that_two_people_read_differently_need_a_unit(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *key, *text, *said;
+    } cases[] = {
+        {"work.wait", "5", "'work.wait' needs a unit: write 5s or 5ms"},
+        {"work.wait", "1.5", "'work.wait' needs a unit: write 1.5s or 1.5ms"},
+        {"work.bytes", "64k", "'work.bytes' needs a unit: write 64KiB or 64kB"},
+        {"work.bytes", "1 M", "'work.bytes' needs a unit: write 1MiB or 1MB"},
+        {"work.bytes", "1mb", "'work.bytes' needs a unit: write 1MiB or 1MB"},
+        {"work.bytes", "2Gb", "'work.bytes' needs a unit: write 2GiB or 2GB"},
+        {"work.wait", "0", "must be between 100ms and 1h, is '0'"},
+        {"work.bytes", "k", "must be a size like 64KiB or 16MiB, is 'k'"},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        const struct conf_flag flag = {cases[i].key, cases[i].text};
+        assert_false(load(NULL, NULL, &flag, 1));
+        if (!strstr(err.text, cases[i].said))
+            fail_msg("%s=%s: %s", cases[i].key, cases[i].text, err.text);
+    }
+}
+
+static void misspelled_choice_has_its_nearest_one_named(void **state)
+{
+    (void)state;
+    const struct conf_flag near = {"server.kind", "fats"}, far = {"server.kind", "other"};
+    assert_false(load(NULL, NULL, &near, 1));
+    assert_non_null(strstr(err.text, "must be one of fast|slow, is 'fats', did you mean 'fast'?"));
+    assert_false(load(NULL, NULL, &far, 1));
+    assert_null(strstr(err.text, "did you mean"));
 }
 
 static void truth_has_many_words(void **state)
@@ -593,25 +627,52 @@ static void configuration_beyond_the_arena_is_refused(void **state)
     assert_non_null(strstr(err.text, "needs more than 256 bytes"));
 }
 
-static void unknown_variables_are_listed(void **state)
+static bool is_of_others(struct str name, struct str value)
+{
+    return str_is(name, "QUERN_WEB_PORT") && str_is(value, "tcp://10.0.0.1:80");
+}
+
+static void unknown_variable_is_refused_with_the_nearest_name(void **state)
 {
     (void)state;
-    const struct conf_source source = {
-        .environment = ENVIRONMENT(
-            "HOME=/", "QUERN_CONFIG=x", "QUERN_WORK__WAIT=1s", "QUERN_WORK__WIAT=1s",
-            "QUERN_SERVER__PASSWORD_FILE=", "QUERN_BUS__PROPERTIES__ANY=1", "QUERN_WORKER__X=1",
-            "QUERN_MODELS__GPT_4__API_KEY=k", "QUERN_MODELS__GPT_5__API_KEY=k",
-            "QUERN_MODELS__GPT_4__NONSENSE=1", "QUERN_MODELS__GPT_4__HEADERS__A=1"),
-        .file = "quern.yaml",
-        .ignore_prefixes = "worker",
+    static const char *const others[] = {"QUERN_CONFIG", "QUERN_RUN_DIR", NULL};
+    static const struct {
+        const char *variable, *said; /* NULL: taken */
+    } cases[] = {
+        {"HOME=/", NULL},
+        {"QUERN_CONFIG=x", NULL},
+        {"QUERN_RUN_DIR=/run", NULL},
+        {"QUERN_WORK__WAIT=1s", NULL},
+        {"QUERN_SERVER__PASSWORD_FILE=", NULL},
+        {"QUERN_BUS__PROPERTIES__ANY=1", NULL},
+        {"QUERN_WORKER__X=1", NULL}, /* another program's */
+        {"QUERN_WEB_PORT=tcp://10.0.0.1:80", NULL},
+        {"QUERN_MODELS__GPT_4__API_KEY=k", NULL},
+        {"QUERN_MODELS__GPT_4__HEADERS__A=1", NULL},
+        {"QUERN_WORK__WIAT=1s",
+         "QUERN_WORK__WIAT names no setting, did you mean QUERN_WORK__WAIT?"},
+        {"QUERN_WORK_WAIT=1s", "did you mean QUERN_WORK__WAIT?"},
+        {"QUERN_CONFG=x", "did you mean QUERN_CONFIG?"},
+        {"QUERN_SERVER__PASSWORD_FIEL=x", "did you mean QUERN_SERVER__PASSWORD_FILE?"},
+        {"QUERN_MODELS__GPT_5__API_KEY=k", "did you mean QUERN_MODELS__GPT_4__API_KEY?"},
+        {"QUERN_MODELS__GPT_4__NONSENSE=s3cret", "QUERN_MODELS__GPT_4__NONSENSE names no setting;"},
+        {"QUERN_WEB_PORT=8080", "QUERN_WEB_PORT names no setting"},
+        {"QUERN_=1", "QUERN_ names no setting"},
     };
     write_file("quern.yaml", "models: {gpt-4: }");
-    assert_loaded(conf_load(rows, &source, &arena, &conf, &err));
-    struct conf_strs found = conf_unknown_environment(rows, &source, &conf, &arena);
-    assert_int_equal(found.count, 3);
-    assert_str(found.items[0], "QUERN_WORK__WIAT");
-    assert_str(found.items[1], "QUERN_MODELS__GPT_5__API_KEY");
-    assert_str(found.items[2], "QUERN_MODELS__GPT_4__NONSENSE");
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        const struct conf_source source = {
+            .environment = ENVIRONMENT(cases[i].variable),
+            .file = "quern.yaml",
+            .variables = others,
+            .is_foreign = is_of_others,
+            .ignore_prefixes = "worker",
+        };
+        bool good = conf_load(rows, &source, &arena, &conf, &err);
+        if (good != !cases[i].said || (!good && !strstr(err.text, cases[i].said)))
+            fail_msg("%s: %s", cases[i].variable, good ? "taken" : err.text);
+        assert_null(strstr(err.text, "s3cret"));
+    }
 }
 
 /* Reload */
@@ -754,9 +815,9 @@ static void json_schema_is_json_and_has_every_key_once(void **state)
     assert_non_null(value_get_map(server, "late"));
     const struct value *models = value_get_map(properties, "models");
     assert_non_null(value_get_map(value_get_map(models, "additionalProperties"), "properties"));
-    const struct value *wait =
-        value_get_map(value_get_map(value_get_map(properties, "work"), "properties"), "wait");
-    assert_int_equal(value_get_int(wait, "maximum", 0), 3600000);
+    const struct value *work = value_get_map(value_get_map(properties, "work"), "properties");
+    assert_int_equal(value_get_int(value_get_map(work, "bytes"), "maximum", 0), 1 << 20);
+    assert_int_equal(value_get_int(value_get_map(work, "wait"), "maximum", 0), 0); /* is a text */
     buf_done(&page);
 }
 
@@ -769,6 +830,8 @@ int main(void)
         T(empty_files_are_fine),
         T(file_fills_every_type),
         T(amounts_are_read_with_their_units),
+        T(amounts_that_two_people_read_differently_need_a_unit),
+        T(misspelled_choice_has_its_nearest_one_named),
         T(truth_has_many_words),
         T(absent_real_is_not_a_number),
         T(flag_beats_environment_beats_file_beats_default),
@@ -786,7 +849,7 @@ int main(void)
         T(files_that_cannot_be_read_are_told_by_name),
         T(file_of_more_than_a_mebibyte_is_refused),
         T(configuration_beyond_the_arena_is_refused),
-        T(unknown_variables_are_listed),
+        T(unknown_variable_is_refused_with_the_nearest_name),
         T(fixed_rows_keep_their_old_values),
         T(every_secret_is_told),
         T(print_hides_secrets_and_can_be_read_again),
