@@ -78,7 +78,7 @@ struct entry {
     bool finishes; /* with it the group became final */
     bool late;     /* the group was final already: only the calls are stored */
     bool foreign;  /* the group has another body: its publisher is told so, see extras.h */
-    bool poisoned; /* PostgreSQL refused it; see store.c */
+    bool poisoned; /* PostgreSQL refused it; see store/ended.c */
     size_t bytes;
     enum err_code dead_code;
     char *dead_reason;
