@@ -26,6 +26,7 @@
 #include "common/base/xalloc.h"
 #include "common/io/redis_channel.h"
 #include "common/io/redis_link.h"
+#include "common/io/redis_pending.h"
 #include "common/io/redis_refusals.h"
 #include "common/io/redis_resp.h"
 #include "common/io/redis_url.h"
@@ -38,31 +39,7 @@
 #define SCRIPTS_MAX                16
 #define SILENT_TIMEOUTS            3
 #define OUT_BYTES_FULL             (64u << 20) /* more unsent than this: misses */
-#define KEPT_BYTES_MAX             (64u << 20)
-#define KEPT_BYTES_WARM            (16u << 10) /* larger pieces of memory are not recycled, */
-#define KEPT_WARM_MAX              1024        /* nor more of them than this */
 #define SHA_LEN                    40
-
-/* The words of a script's command, encoded, from the number of keys on. */
-struct kept {
-    struct kept *next; /* while it is free */
-    struct buf words;
-    size_t count;
-    unsigned script;
-};
-
-struct entry {
-    redis_done *done; /* NULL: nobody listens (any more) */
-    void *context;
-    int64_t deadline_ms;
-    struct kept *kept;
-};
-
-/* Indices run freely and are masked; cap is a power of two. */
-struct ring {
-    struct entry *entries;
-    size_t cap, head, tail;
-};
 
 struct script {
     struct redis_script row; /* a copy: the texts are constants, the struct need not be */
@@ -81,92 +58,26 @@ struct redis {
     struct redis_channel *channels[REDIS_CHANNELS_MAX];
     size_t channel_count;
 
-    struct ring asked;
+    struct redis_ring asked;
     size_t live;
     struct timer expiry;
     int64_t busy_ms; /* since when something is asked */
 
-    struct ring missed;
+    struct redis_ring missed;
     struct timer miss_timer;
 
     struct script scripts[SCRIPTS_MAX];
     unsigned script_count;
-    struct kept *kept_free;
-    size_t kept_free_count;
+    struct redis_kept_pool kept;
 
     struct redis_stats stats;
     struct redis_refusals refusals;
 };
 
-/* ---- Rings ---- */
-
-static struct entry *ring_at(const struct ring *ring, size_t index)
-{
-    return &ring->entries[index & (ring->cap - 1)];
-}
-
-static size_t ring_count(const struct ring *ring)
-{
-    return ring->tail - ring->head;
-}
-
-static void ring_grow(struct ring *ring)
-{
-    struct ring grown = {.cap = ring->cap ? ring->cap * 2 : 256};
-    grown.entries = xcalloc(grown.cap, sizeof(grown.entries[0]));
-    grown.head = ring->head;
-    grown.tail = ring->tail;
-    for (size_t i = ring->head; i != ring->tail; i++)
-        *ring_at(&grown, i) = *ring_at(ring, i);
-    free(ring->entries);
-    *ring = grown;
-}
-
-static void ring_push(struct ring *ring, struct entry entry)
-{
-    if (ring_count(ring) == ring->cap)
-        ring_grow(ring);
-    *ring_at(ring, ring->tail++) = entry;
-}
-
-static struct entry ring_pop(struct ring *ring)
-{
-    return *ring_at(ring, ring->head++);
-}
-
-/* ---- Kept words ---- */
-
-static struct kept *kept_take(struct redis *redis)
-{
-    struct kept *kept = redis->kept_free;
-    if (kept) {
-        redis->kept_free = kept->next;
-        redis->kept_free_count--;
-    } else {
-        kept = xzalloc(sizeof(*kept));
-        buf_init(&kept->words, KEPT_BYTES_MAX);
-    }
-    buf_clear(&kept->words);
-    return kept;
-}
-
-static void kept_give(struct redis *redis, struct kept *kept)
-{
-    if (!kept)
-        return;
-    if (kept->words.cap > KEPT_BYTES_WARM || redis->kept_free_count >= KEPT_WARM_MAX) {
-        buf_done(&kept->words);
-        free(kept);
-        return;
-    }
-    kept->next = redis->kept_free;
-    redis->kept_free = kept;
-    redis->kept_free_count++;
-}
-
 /* ---- Misses ---- */
 
-static void answer(struct redis *redis, const struct entry *entry, const struct redis_reply *reply)
+static void answer(struct redis *redis, const struct redis_entry *entry,
+                   const struct redis_reply *reply)
 {
     if (!entry->done)
         return;
@@ -180,8 +91,8 @@ static void misses_deliver(void *context)
 {
     struct redis *redis = context;
     must_be(redis, MAGIC);
-    for (size_t left = ring_count(&redis->missed); left > 0; left--) {
-        struct entry entry = ring_pop(&redis->missed);
+    for (size_t left = redis_ring_count(&redis->missed); left > 0; left--) {
+        struct redis_entry entry = redis_ring_pop(&redis->missed);
         answer(redis, &entry, NULL);
     }
 }
@@ -191,7 +102,7 @@ static void miss(struct redis *redis, redis_done *done, void *context)
     redis->stats.misses++;
     if (!done)
         return;
-    ring_push(&redis->missed, (struct entry){.done = done, .context = context});
+    redis_ring_push(&redis->missed, (struct redis_entry){.done = done, .context = context});
     if (!timer_is_set(&redis->miss_timer))
         timer_set(redis->loop, &redis->miss_timer, loop_now_ms(redis->loop), misses_deliver, redis);
 }
@@ -211,11 +122,11 @@ static int64_t silent_until_ms(const struct redis *redis)
 static void expiry_arm(struct redis *redis)
 {
     int64_t at_ms;
-    if (ring_count(&redis->asked) == 0 || redis->link.state != REDIS_LINK_UP)
+    if (redis_ring_count(&redis->asked) == 0 || redis->link.state != REDIS_LINK_UP)
         return;
     at_ms = silent_until_ms(redis);
     if (redis->live != redis->asked.tail) {
-        int64_t deadline_ms = ring_at(&redis->asked, redis->live)->deadline_ms;
+        int64_t deadline_ms = redis_ring_at(&redis->asked, redis->live)->deadline_ms;
         at_ms = deadline_ms < at_ms ? deadline_ms : at_ms;
     }
     timer_set(redis->loop, &redis->expiry, at_ms, expire, redis);
@@ -227,19 +138,19 @@ static void expire(void *context)
     must_be(redis, MAGIC);
     int64_t now_ms = loop_now_ms(redis->loop);
     while (redis->live != redis->asked.tail) {
-        struct entry *at = ring_at(&redis->asked, redis->live);
+        struct redis_entry *at = redis_ring_at(&redis->asked, redis->live);
         if (at->deadline_ms > now_ms)
             break;
-        struct entry entry = *at;
+        struct redis_entry entry = *at;
         at->done = NULL;
         at->kept = NULL; /* nobody is left to send it for once more */
-        kept_give(redis, entry.kept);
+        redis_kept_give(&redis->kept, entry.kept);
         redis->live++;
         redis->stats.timeouts++;
         redis->stats.misses++;
         answer(redis, &entry, NULL);
     }
-    if (ring_count(&redis->asked) > 0 && now_ms >= silent_until_ms(redis)) {
+    if (redis_ring_count(&redis->asked) > 0 && now_ms >= silent_until_ms(redis)) {
         struct err why;
         err_set(&why, ERR_TIMEOUT, "redis: silent for %lld ms",
                 (long long)(SILENT_TIMEOUTS * redis->conf.command_timeout_ms));
@@ -251,16 +162,16 @@ static void expire(void *context)
 
 /* ---- Asking ---- */
 
-static void push(struct redis *redis, redis_done *done, void *context, struct kept *kept)
+static void push(struct redis *redis, redis_done *done, void *context, struct redis_kept *kept)
 {
     int64_t now_ms = loop_now_ms(redis->loop);
-    bool was_idle = ring_count(&redis->asked) == 0;
-    ring_push(&redis->asked, (struct entry){
-                                 .done = done,
-                                 .context = context,
-                                 .deadline_ms = now_ms + redis->conf.command_timeout_ms,
-                                 .kept = kept,
-                             });
+    bool was_idle = redis_ring_count(&redis->asked) == 0;
+    redis_ring_push(&redis->asked, (struct redis_entry){
+                                       .done = done,
+                                       .context = context,
+                                       .deadline_ms = now_ms + redis->conf.command_timeout_ms,
+                                       .kept = kept,
+                                   });
     if (!was_idle)
         return;
     redis->busy_ms = now_ms;
@@ -272,7 +183,7 @@ static void push(struct redis *redis, redis_done *done, void *context, struct ke
 static bool admit(const struct redis *redis, size_t size)
 {
     return !redis->off && redis->link.state == REDIS_LINK_UP && !redis->link.broken &&
-           ring_count(&redis->asked) < redis->conf.pending_max &&
+           redis_ring_count(&redis->asked) < redis->conf.pending_max &&
            redis->link.out.len + size <= OUT_BYTES_FULL;
 }
 
@@ -289,7 +200,7 @@ void redis_ask(struct redis *redis, const struct str *words, size_t count, redis
     push(redis, done, context, NULL);
 }
 
-static void script_write(struct redis *redis, const struct kept *kept, bool by_hash)
+static void script_write(struct redis *redis, const struct redis_kept *kept, bool by_hash)
 {
     const struct script *script = &redis->scripts[kept->script];
     struct buf *out = redis_link_out(&redis->link);
@@ -311,7 +222,7 @@ void redis_script_ask(struct redis *redis, unsigned script, size_t key_count,
     }
     char keys[24];
     snprintf(keys, sizeof(keys), "%zu", key_count);
-    struct kept *kept = kept_take(redis);
+    struct redis_kept *kept = redis_kept_take(&redis->kept);
     kept->script = script;
     kept->count = 1 + count;
     redis_resp_word(&kept->words, str_of(keys));
@@ -320,7 +231,7 @@ void redis_script_ask(struct redis *redis, unsigned script, size_t key_count,
     bool by_hash = redis->scripts[script].sha[0] != '\0';
     script_write(redis, kept, by_hash);
     if (!by_hash) { /* EVAL needs no second try */
-        kept_give(redis, kept);
+        redis_kept_give(&redis->kept, kept);
         kept = NULL;
     }
     push(redis, done, context, kept);
@@ -364,7 +275,7 @@ struct redis_reply redis_item(const struct redis_reply *list, size_t index)
     return reply_of(raw->element[index]);
 }
 
-static bool script_is_missing(const struct entry *entry, const redisReply *raw)
+static bool script_is_missing(const struct redis_entry *entry, const redisReply *raw)
 {
     return entry->kept && entry->done && raw->type == REDIS_REPLY_ERROR &&
            str_starts(str_from(raw->str, (size_t)raw->len), STR("NOSCRIPT"));
@@ -383,7 +294,7 @@ static void take_reply(const struct redisReply *raw, void *context)
 {
     struct redis *redis = context;
     must_be(redis, MAGIC);
-    if (ring_count(&redis->asked) == 0) {
+    if (redis_ring_count(&redis->asked) == 0) {
         struct err why;
         err_set(&why, ERR_UNAVAILABLE, "redis: a reply nobody asked for");
         redis_link_break(&redis->link, &why);
@@ -391,7 +302,7 @@ static void take_reply(const struct redisReply *raw, void *context)
     }
     if (redis->live == redis->asked.head)
         redis->live++;
-    struct entry entry = ring_pop(&redis->asked);
+    struct redis_entry entry = redis_ring_pop(&redis->asked);
     if (script_is_missing(&entry, raw)) {
         script_write(redis, entry.kept, false); /* EVAL also loads it for those who come after */
         push(redis, entry.done, entry.context, NULL);
@@ -402,7 +313,7 @@ static void take_reply(const struct redisReply *raw, void *context)
         if (reply.kind == REDIS_FAILED && !greets)
             take_refusal(redis, reply.text);
     }
-    kept_give(redis, entry.kept);
+    redis_kept_give(&redis->kept, entry.kept);
 }
 
 /* ---- The connection's states ---- */
@@ -464,9 +375,9 @@ static void closed(const struct err *why, void *context)
     struct redis *redis = context;
     must_be(redis, MAGIC);
     timer_cancel(redis->loop, &redis->expiry);
-    while (ring_count(&redis->asked) > 0) {
-        struct entry entry = ring_pop(&redis->asked);
-        kept_give(redis, entry.kept);
+    while (redis_ring_count(&redis->asked) > 0) {
+        struct redis_entry entry = redis_ring_pop(&redis->asked);
+        redis_kept_give(&redis->kept, entry.kept);
         if (entry.done && entry.done != script_loaded && entry.done != greeted)
             miss(redis, entry.done, entry.context);
     }
@@ -520,16 +431,6 @@ struct redis *redis_new(struct loop *loop, const struct redis_conf *conf, struct
     return redis;
 }
 
-static void kept_drop(struct kept *kept)
-{
-    while (kept) {
-        struct kept *next = kept->next;
-        buf_done(&kept->words);
-        free(kept);
-        kept = next;
-    }
-}
-
 void redis_free(struct redis *redis)
 {
     if (!redis)
@@ -542,11 +443,11 @@ void redis_free(struct redis *redis)
         redis_link_done(&redis->link);
     timer_cancel(redis->loop, &redis->expiry);
     timer_cancel(redis->loop, &redis->miss_timer);
-    while (ring_count(&redis->asked) > 0)
-        kept_give(redis, ring_pop(&redis->asked).kept);
-    kept_drop(redis->kept_free);
-    free(redis->asked.entries);
-    free(redis->missed.entries);
+    while (redis_ring_count(&redis->asked) > 0)
+        redis_kept_give(&redis->kept, redis_ring_pop(&redis->asked).kept);
+    redis_kept_done(&redis->kept);
+    redis_ring_done(&redis->asked);
+    redis_ring_done(&redis->missed);
     explicit_bzero(&redis->url, sizeof(redis->url));
     redis->magic = 0;
     free(redis);
@@ -586,5 +487,5 @@ void redis_stats(const struct redis *redis, struct redis_stats *ret)
 {
     *ret = redis->stats;
     ret->refused = redis->refusals.count;
-    ret->pending = ring_count(&redis->asked) + ring_count(&redis->missed);
+    ret->pending = redis_ring_count(&redis->asked) + redis_ring_count(&redis->missed);
 }
