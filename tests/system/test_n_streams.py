@@ -19,6 +19,7 @@ def troubled(provider, stream):
 
 FLEET = {"models": {name: row for provider in DIALECTS for stream in ("on", "off") for name, row in troubled(provider, stream).items()}}
 FLEET["models"]["slow-stream"] = {"model": "fake-stream-300-150", "stream": "on"}
+FLEET["models"]["slower-stream"] = {"model": "fake-stream-300-2000", "stream": "on"}
 FLEET["models"]["cut-once"] = {"stream": "on", "attempts_max": 10, "idle_timeout": "1s"}
 
 
@@ -153,10 +154,10 @@ def the_command_line_follows_an_answer_and_ends_one(w):
     followed = w.quern("submit", "--tenant", w.tenant, "--model", "slow-stream", "--stream", "follow me").stdout.strip()
     out = w.quern("follow", followed, "--tenant", w.tenant)
     same(out.stdout.strip(), w.reply(followed)["text"], "what quern follow prints")
-    ended = w.quern("submit", "--tenant", w.tenant, "--model", "slow-stream", "end me").stdout.strip()
+    ended = w.quern("submit", "--tenant", w.tenant, "--model", "slower-stream", "end me").stdout.strip()
     wait_until(lambda: w.calls(ended), what="its call")
     true("1 workers were told" in w.quern("cancel", ended, "--tenant", w.tenant).stdout, "what quern cancel prints")
-    reply = w.reply(ended, 2)
+    reply = w.reply(ended, 5)
     same((reply["status"], reply["error"]["code"]), ("cancelled", "cancelled"), "the reply")
     call = wait_until(lambda: [c for c in w.calls(ended) if c["done_ms"]], what="the provider has seen the end")[0]
     true(not call["delivered"], "the call was delivered")
