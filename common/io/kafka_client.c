@@ -175,11 +175,26 @@ static void finish_jobs(struct kafka_client *client)
 
 /* ---- is anybody there? ---- */
 
+/* What all handles of this process together know of Kafka, so that the operator hears it once. */
+static struct kafka_outage outage;
+
 struct probe {
     struct kafka_job job;
     struct kafka_client *client;
+    int64_t asked_ms;
     bool ok;
 };
+
+static void tell(const struct kafka_client *client, enum kafka_news news)
+{
+    const char *reason = client->reason[0] ? client->reason : "no broker answers";
+    if (news == KAFKA_NEWS_AWAY)
+        log_warn("kafka is away", LOG_C("servers", client->servers), LOG_C("error", reason),
+                 LOG_C("hint", kafka_outage_hint(reason)));
+    else if (news == KAFKA_NEWS_THERE)
+        log_info("kafka is there", LOG_C("servers", client->servers),
+                 LOG_I("away_ms", loop_now_ms(client->loop) - outage.since_ms));
+}
 
 static void probe_run(struct kafka_job *job, rd_kafka_t *rk)
 {
@@ -194,20 +209,13 @@ static void probe_finish(struct kafka_job *job)
 {
     struct probe *probe = container_of(job, struct probe, job);
     struct kafka_client *client = probe->client;
+    int64_t now_ms = loop_now_ms(client->loop);
     client->probing = false;
+    client->outages += !probe->ok && !client->away;
+    client->away = !probe->ok;
     client->up = probe->ok;
-    client->probe_at_ms = loop_now_ms(client->loop) + PROBE_MS;
-    if (!client->up) {
-        if (!client->outage_logged) {
-            log_warn("kafka brokers cannot be reached", LOG_C("client", client->what),
-                     LOG_C("reason", client->reason));
-            client->outages++;
-        }
-        client->outage_logged = true;
-    } else if (client->outage_logged) {
-        client->outage_logged = false;
-        log_info("kafka brokers answer again", LOG_C("client", client->what));
-    }
+    client->probe_at_ms = now_ms + PROBE_MS;
+    tell(client, kafka_outage_asked(&outage, &client->witness, probe->ok, probe->asked_ms, now_ms));
     free(probe);
 }
 
@@ -224,6 +232,7 @@ static void probe_begin(struct kafka_client *client)
     probe->job =
         (struct kafka_job){.run = probe_run, .finish = probe_finish, .discard = probe_discard};
     probe->client = client;
+    probe->asked_ms = loop_now_ms(client->loop);
     client->probing = true;
     kafka_client_submit(client, &probe->job);
 }
@@ -263,8 +272,11 @@ void kafka_client_error(struct kafka_client *client, rd_kafka_event_t *event)
     case RD_KAFKA_RESP_ERR__TRANSPORT:
     case RD_KAFKA_RESP_ERR__RESOLVE:
     case RD_KAFKA_RESP_ERR__TIMED_OUT:
+    case RD_KAFKA_RESP_ERR__AUTHENTICATION:
+    case RD_KAFKA_RESP_ERR__SSL:
         snprintf(client->reason, sizeof(client->reason), "%s", text);
         client->doubt_until_ms = loop_now_ms(client->loop) + DOUBT_MS;
+        kafka_outage_doubt(&outage, &client->witness);
         break;
     case RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN:
         /* Also said when the first of several addresses refuses: ask before believing it. */
@@ -373,6 +385,9 @@ static bool open_handle(struct kafka_client *client, rd_kafka_conf_t *conf, rd_k
                         struct err *err)
 {
     char text[256];
+    size_t size = sizeof(client->servers);
+    if (rd_kafka_conf_get(conf, "bootstrap.servers", client->servers, &size) != RD_KAFKA_CONF_OK)
+        client->servers[0] = '\0';
     client->rk = rd_kafka_new(type, conf, text, sizeof(text));
     if (!client->rk) {
         rd_kafka_conf_destroy(conf);
@@ -390,6 +405,7 @@ static bool open_handle(struct kafka_client *client, rd_kafka_conf_t *conf, rd_k
     kafka_client_wake_on(client, client->queue);
     client->helper = helper_new(client->rk, client->wake_fd);
     enter_loop(client);
+    kafka_outage_enter(&outage, &client->witness, loop_now_ms(client->loop));
     probe_begin(client);
     return true;
 }
@@ -403,21 +419,31 @@ bool kafka_client_open(struct kafka_client *client, const struct kafka_conf *con
                               role == KAFKA_PRODUCER ? RD_KAFKA_PRODUCER : RD_KAFKA_CONSUMER, err);
 }
 
-void kafka_client_close(struct kafka_client *client, int64_t wait_ms)
+static void close_handle(struct kafka_client *client, int64_t wait_ms)
 {
-    if (!client->rk)
-        return;
     leave_loop(client);
     rd_kafka_queue_destroy(client->queue);
     helper_stop(client->helper, client->what, wait_ms);
     client->rk = NULL;
 }
 
+void kafka_client_close(struct kafka_client *client, int64_t wait_ms)
+{
+    if (!client->rk)
+        return;
+    close_handle(client, wait_ms);
+    tell(client, kafka_outage_leave(&outage, &client->witness, loop_now_ms(client->loop)));
+}
+
 bool kafka_client_renew(struct kafka_client *client, struct err *err)
 {
     rd_kafka_conf_t *conf = rd_kafka_conf_dup(rd_kafka_conf(client->rk));
     rd_kafka_type_t type = rd_kafka_type(client->rk);
-    kafka_client_close(client, 0);
+    close_handle(client, 0);
+    kafka_outage_doubt(&outage, &client->witness);
     client->more = client->up = client->probing = false;
-    return open_handle(client, conf, type, err);
+    if (open_handle(client, conf, type, err))
+        return true;
+    kafka_outage_leave(&outage, &client->witness, loop_now_ms(client->loop));
+    return false;
 }

@@ -15,9 +15,9 @@
  * take a new one with the configuration of the old, which its helper destroys behind our back: that
  * takes until the last of its records is given back.
  *
- * Outage. `up` turns false when no broker answered for a second, and true again when one does; each
- * is logged once. The library says only once that all are down, and may say it a moment too early;
- * so for some seconds after a connection broke we ask ourselves.
+ * Outage. `up` turns false when no broker answered for a second, and true again when one does. The
+ * library says only once that all are down, and may say it a moment too early; so for some seconds
+ * after a connection broke we ask ourselves. Each is logged once for all handles (kafka_outage.h).
  *
  * Private to common/io/kafka*.c. All functions belong to the loop's thread.
  */
@@ -25,6 +25,7 @@
 #define QUERN_COMMON_IO_KAFKA_CLIENT_H
 
 #include "common/io/kafka_common.h"
+#include "common/io/kafka_outage.h"
 
 struct kafka_job {
     struct list_node node;
@@ -56,10 +57,13 @@ struct kafka_client {
     struct timer tick;
     bool more;
 
-    bool up, probing, outage_logged, fatal_told;
-    unsigned outages;       /* since birth */
+    bool up, probing, fatal_told;
+    bool away;        /* the last probe found nobody */
+    unsigned outages; /* since birth */
+    struct kafka_witness witness;
     int64_t probe_at_ms;    /* not before */
     int64_t doubt_until_ms; /* a connection broke lately: look whether anybody is there */
+    char servers[256];      /* bootstrap.servers, for the log */
     char reason[256];       /* of the last failed connection */
     char warned[256];       /* last warning, so that it is not repeated all the time */
     int64_t warned_at_ms;

@@ -147,13 +147,20 @@ static void wire_fail(struct postgres *pg, const struct err *why)
     }
 }
 
+static const char *hint_of(const struct err *why)
+{
+    if (strstr(why->text, "quern migrate up"))
+        return "run 'quern migrate up'; it is tried again by itself";
+    return "start PostgreSQL, or correct postgres.conninfo; it is tried again by itself";
+}
+
 static void link_tell_down(struct postgres *pg, const struct err *why)
 {
     if (pg->told_down)
         return;
     pg->told_down = true;
     pg->down_since_ms = loop_now_ms(pg->loop);
-    log_warn("postgresql is away", LOG_C("error", why->text));
+    log_warn("postgresql is away", LOG_C("error", why->text), LOG_C("hint", hint_of(why)));
     if (pg->conf.on_state)
         pg->conf.on_state(false, why, pg->conf.context);
 }

@@ -50,7 +50,8 @@ struct redis {
     unsigned magic;
     bool off;
     bool told_down;
-    bool inside; /* a `done` is running */
+    bool inside;           /* a `done` is running */
+    int64_t down_since_ms; /* or since the start */
     struct loop *loop;
     struct redis_conf conf;
     struct redis_url url;
@@ -356,7 +357,8 @@ static void greeted(const struct redis_reply *reply, void *context)
     redis->told_down = false;
     log_info("redis is there",
              LOG_C("host", redis->url.path[0] ? redis->url.path : redis->url.host),
-             LOG_I("port", redis->url.port));
+             LOG_I("port", redis->url.port),
+             LOG_I("away_ms", loop_now_ms(redis->loop) - redis->down_since_ms));
     if (redis->conf.on_state)
         redis->conf.on_state(true, NULL, redis->conf.context);
 }
@@ -387,7 +389,9 @@ static void closed(const struct err *why, void *context)
     if (redis->told_down)
         return;
     redis->told_down = true;
-    log_warn("redis is away", LOG_C("error", why->text));
+    redis->down_since_ms = loop_now_ms(redis->loop);
+    log_warn("redis is away", LOG_C("error", why->text),
+             LOG_C("hint", "start Redis, or correct redis.url; it is tried again by itself"));
     if (redis->conf.on_state)
         redis->conf.on_state(false, why, redis->conf.context);
 }
@@ -416,6 +420,7 @@ struct redis *redis_new(struct loop *loop, const struct redis_conf *conf, struct
     struct redis *redis = xzalloc(sizeof(*redis));
     redis->magic = MAGIC;
     redis->loop = loop;
+    redis->down_since_ms = loop_now_ms(loop);
     redis->conf = *conf;
     conf_defaults(&redis->conf);
     redis->off = str_empty(conf->url);

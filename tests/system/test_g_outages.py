@@ -32,17 +32,23 @@ def begin_load(w, count=600):
     return load
 
 
+SERVERS = ["kafka", "postgres", "redis"]
+NAMES = {"kafka": "kafka", "postgres": "postgresql", "redis": "redis"}
+
+
 def away_lines(program, server):
-    """How often the program said that the server is away; of Kafka each of its two clients says it."""
-    words = {"postgres": "postgresql is away", "redis": "redis is away", "kafka": "kafka brokers cannot be reached"}[server]
-    fields = {"client": "consumer"} if server == "kafka" else {}
-    return len(program.said(words, **fields))
+    """How often the program said that the server is away."""
+    return len(program.said(NAMES[server] + " is away"))
+
+
+def there_lines(program, server):
+    return program.said(NAMES[server] + " is there")
 
 
 def outage(w, server, seconds, **check):
     """The server is away for a while under load; afterwards everything holds."""
     programs = both(w)
-    before = [away_lines(p, server) for p in programs]
+    before = [(away_lines(p, server), len(there_lines(p, server))) for p in programs]
     load = begin_load(w)
     w.stop_server(server)
     wait_unready(w, server)
@@ -53,7 +59,11 @@ def outage(w, server, seconds, **check):
     load.accepted()
     wait_until(lambda: load.final_count() == len(load.sent), 70, lambda: "all finals, there are %d" % load.final_count())
     load.check(**check)
-    same([away_lines(p, server) for p in programs], [count + 1 for count in before], "how often it was said that it is away")
+    after = [(away_lines(p, server), len(there_lines(p, server))) for p in programs]
+    same(after, [(away + 1, there + 1) for away, there in before], "how often it was said that it is away, and there")
+    for program in programs:
+        away_ms = there_lines(program, server)[-1]["away_ms"]
+        true(seconds * 1000 - 500 < away_ms < 60000, "%s says that it was away for %s ms" % (program.name, away_ms))
 
 
 @scenario(seconds=120)
@@ -189,20 +199,40 @@ def a_worker_started_again_while_postgresql_is_away_goes_on_with_what_is_fresh(w
     same(len(w.calls(id)), 1, "calls")
 
 
+def waits_for(program, server):
+    """It lives, is not ready, and says so of this server: in /readyz, and once in the log."""
+    wait_until(lambda: http_get(program.url("/healthz"))[0] == 200, 10, "/healthz of " + program.name)
+    wait_until(lambda: away_lines(program, server), 10, "%s to say that %s is away" % (program.name, server))
+    status, body = http_get(program.url("/readyz"))
+    same(status, 503, "/readyz of " + program.name)
+    true(server + ": " in body, "/readyz of %s does not name %s: %s" % (program.name, server, body))
+    true("correct " in program.said(NAMES[server] + " is away")[0]["hint"], "%s does not say what to do" % program.name)
+
+
 @scenario(seconds=90)
-def a_fleet_started_while_kafka_is_away_begins_when_it_comes(w):
+def a_fleet_started_while_every_server_is_away_says_so_once_and_begins_when_they_come(w):
     w.worker.term()
     w.aggregator.term()
-    w.stop_server("kafka")
+    for server in SERVERS:
+        w.stop_server(server)
     programs = [w.start("worker", wait=False), w.start("aggregator", wait=False)]
-    time.sleep(3)
     for program in programs:
-        true(program.alive() and not program.ready(), "%s does not wait for Kafka" % program.name)
-        same(away_lines(program, "kafka"), 1, "how often %s says so" % program.name)
-    w.start_server("kafka")
+        for server in SERVERS:
+            waits_for(program, server)
+    time.sleep(2)  # they try again, and say nothing more
+    for server in SERVERS:
+        for program in programs:
+            true(program.alive() and not program.ready(), "%s does not wait for %s" % (program.name, server))
+        w.start_server(server)
     for program in programs:
-        program.wait_ready(40)
+        program.wait_ready(30)
     same(w.ask("late start", seconds=30)["text"], expected("late start"), "the answer")
+    for program in programs:
+        said = {server: (away_lines(program, server), len(there_lines(program, server))) for server in SERVERS}
+        same(said, dict.fromkeys(SERVERS, (1, 1)), "how often %s said away and there" % program.name)
+        same([line["msg"] for line in program.lines() if line["level"] in ("warn", "error") and " is away" not in line["msg"]], [], "what else %s warns of" % program.name)
+        for server in SERVERS:
+            true(there_lines(program, server)[0]["away_ms"] >= 2000, "away_ms of %s" % server)
 
 
 @scenario(seconds=90, models={"m-openai": {"attempts_max": 12}})
