@@ -76,12 +76,23 @@ port_free() {
         awk -v port="$hex" '$4 !~ /^(04|05|06|09|0B)$/ && substr($2, length($2) - 4) == port { taken = 1 } END { exit taken }'
 }
 
+# The sockets of a server that was killed may be there for a moment after it: on a machine under load the kept port is
+# waited for, up to 5 s, as its clients look for the server there.
+port_comes_free() {
+    local i
+    for ((i = 0; i < 50; i++)); do
+        ! port_free "$1" || return 0
+        sleep 0.1
+    done
+    return 1
+}
+
 # choose_port KEPT BASE: the kept port while it is free, else a free one of the thousand from BASE. All bases are below
 # the range that outgoing connections draw from; the start depends on the run folder, so that two checkouts that start
 # at the same moment do not pick the same one.
 choose_port() {
     local kept=$1 base=$2 start i port
-    if [[ $kept =~ ^[0-9]+$ ]] && port_free "$kept"; then
+    if [[ $kept =~ ^[0-9]+$ ]] && port_comes_free "$kept"; then
         printf '%s\n' "$kept"
         return
     fi
