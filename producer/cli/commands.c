@@ -112,7 +112,7 @@ static const struct option_row dead_show_options[] = {
 
 static const struct option_row dead_retry_options[] = {
     {"code", 0, "CODE", "with all: only with this error"},
-    {"new-id", 0, NULL, "under fresh ids: a request whose failure is stored would get that again"},
+    {"new-id", 0, NULL, "under fresh ids, created now: a request whose failure is stored would get that again"},
     {0},
 };
 
@@ -140,7 +140,7 @@ const struct command commands[] = {
     {"doctor", "", "look at everything the fleet needs, and say how to mend it", NULL, 0, 0, 0, run_doctor},
     {"dead list", "", "records that could not be processed, newest last", dead_list_options, 0, 0, 0, run_dead_list},
     {"dead show", "PARTITION:OFFSET", "one of them, with its reason and original bytes", dead_show_options, 1, 1, 0, run_dead_show},
-    {"dead retry", "PARTITION:OFFSET|all", "publish the original bytes again", dead_retry_options, 1, 1, 0, run_dead_retry},
+    {"dead retry", "PARTITION:OFFSET..|all", "publish the original bytes again", dead_retry_options, 1, CLI_WORDS_MAX, 0, run_dead_retry},
     {"reference", "PAGE", "messages, errors, topics, metrics, commands, asyncapi, crash-points, schema NAME", reference_options, 1, 2, COMMAND_NO_CONF, run_reference},
     {"completion", "bash", "completion for the shell: source <(quern completion bash)", NULL, 1, 1, COMMAND_NO_CONF, run_completion},
     {0},

@@ -1,70 +1,58 @@
 /*
- * dead.c -- `quern dead list|show|retry`: records that could not be processed.
- *
- * The dead-letter topic keeps the original bytes; why and where from stands in the headers. Kafka
- * deletes nothing on demand, so a record stays in the list after a retry. A retried request that
- * has an id and a stored final result is answered from the store; --new-id asks anew.
+ * dead.c -- `quern dead list` and `show`, and the walk over the topic that `retry` shares, see
+ * dead.h.
  */
+#include "producer/cli/dead.h"
+
 #include "common/app/app.h"
 #include "common/base/clock.h"
-#include "common/base/crash.h"
-#include "common/base/rand.h"
 #include "common/contract/contract.h"
 #include "common/data/json.h"
-#include "producer/cli/cli.h"
 #include "producer/cli/table.h"
-#include "producer/record.h"
 
-enum {
-    LIST_LIMIT = 50,
-    READ_MS = 60000,
-    PAGE_BYTES_MAX = 128 << 20,
-    REASON_BYTES = 100,
-    LINE_ARENA_BYTES = 256 << 20,
-    TURN_MS = 100,
-    DELIVERY_MS = 60000,
-};
+enum { LIST_LIMIT = 50, READ_MS = 60000, PAGE_BYTES_MAX = 128 << 20, REASON_BYTES = 100 };
 
-struct place {
-    int32_t partition;
-    int64_t offset;
-};
-
-/* One walk over the topic. */
-struct walk {
-    struct cli *cli;
-    struct kafka_admin *admin;
-    const char *topic;
-    int32_t partitions;
-    struct str code; /* only these; absent: all */
-    bool (*each)(struct kafka_record *record, void *context);
-    void *context;
-};
+/* ---- the walk ---- */
 
 static bool matches(struct kafka_record *record, void *context)
 {
-    const struct walk *walk = context;
+    struct dead_walk *walk = context;
     struct str code = kafka_record_header(record, HEADER_DEAD_CODE);
-    return (walk->code.data && !str_eq(walk->code, code)) || walk->each(record, walk->context);
+    if (walk->code.data && !str_eq(walk->code, code))
+        return true;
+    walk->seen++;
+    return walk->each(record, walk->context);
 }
 
-static bool walk_open(struct walk *walk, struct cli *cli, struct err *err)
+/* A mistyped code would find nothing, which looks like good news. */
+static bool know_code(struct str code, struct err *err)
+{
+    if (!code.data || err_by_name(code) != ERR_INTERNAL || str_is(code, err_name(ERR_INTERNAL)))
+        return true;
+    err_set(err, ERR_USAGE, "there is no error '" STR_FMT "', see 'quern reference errors'",
+            STR_ARG(code));
+    return false;
+}
+
+bool dead_walk_open(struct dead_walk *walk, struct cli *cli, struct err *err)
 {
     struct kafka_topic_is is;
-    *walk = (struct walk){.cli = cli, .code = cli_option(cli, "code")};
+    *walk = (struct dead_walk){.cli = cli, .code = cli_option(cli, "code")};
+    if (!know_code(walk->code, err))
+        return false;
     walk->topic = topic_name(&cli->arena, cli->conf->topic_prefix, TOPIC_DEAD).data;
     walk->admin = cli_kafka_admin(cli, err);
     if (!walk->admin || !kafka_admin_topic(walk->admin, walk->topic, CLI_TIMEOUT_MS, &is, err))
         return false;
     walk->partitions = is.partitions;
     if (!is.exists)
-        err_set(err, ERR_UNAVAILABLE, "topic '%s' does not exist: 'quern topics create' makes it",
+        err_set(err, ERR_NOT_FOUND, "topic '%s' does not exist: 'quern topics create' makes it",
                 walk->topic);
     return is.exists;
 }
 
 /* Records of one partition, the newest `last` of them. */
-static bool walk_partition(struct walk *walk, int32_t partition, int64_t last, struct err *err)
+static bool walk_partition(struct dead_walk *walk, int32_t partition, int64_t last, struct err *err)
 {
     int64_t low, high;
     if (!kafka_admin_watermarks(walk->admin, walk->topic, partition, CLI_TIMEOUT_MS, &low, &high,
@@ -76,7 +64,7 @@ static bool walk_partition(struct walk *walk, int32_t partition, int64_t last, s
                             err);
 }
 
-static bool walk_all(struct walk *walk, int64_t last, struct err *err)
+bool dead_walk_all(struct dead_walk *walk, int64_t last, struct err *err)
 {
     for (int32_t i = 0; i < walk->partitions; i++)
         if (!walk_partition(walk, i, last, err))
@@ -84,7 +72,7 @@ static bool walk_all(struct walk *walk, int64_t last, struct err *err)
     return true;
 }
 
-static bool read_place(const char *word, struct place *ret, struct err *err)
+bool dead_place(const char *word, struct dead_place *ret, struct err *err)
 {
     struct str rest = str_of(word), partition;
     int64_t number;
@@ -94,30 +82,43 @@ static bool read_place(const char *word, struct place *ret, struct err *err)
         ret->partition = (int32_t)number;
         return true;
     }
-    err_set(err, ERR_USAGE, "'%s' is not of the form PARTITION:OFFSET", word);
+    err_set(err, ERR_USAGE, "'%s' is not of the form PARTITION:OFFSET, as 'quern dead list' has it",
+            word);
     return false;
 }
 
-static bool walk_one(struct walk *walk, const char *word, struct err *err)
+static bool nothing_at(const struct dead_place *place, int64_t low, int64_t high, struct err *err)
 {
-    struct place place;
+    if (low == high)
+        err_set(err, ERR_NOT_FOUND, "there is no record %d:%lld, partition %d is empty",
+                (int)place->partition, (long long)place->offset, (int)place->partition);
+    else
+        err_set(err, ERR_NOT_FOUND, "there is no record %d:%lld, only %d:%lld to %d:%lld",
+                (int)place->partition, (long long)place->offset, (int)place->partition,
+                (long long)low, (int)place->partition, (long long)high - 1);
+    return false;
+}
+
+bool dead_walk_one(struct dead_walk *walk, const struct dead_place *place, struct err *err)
+{
     int64_t low, high;
-    if (!read_place(word, &place, err))
-        return false;
-    if (place.partition >= walk->partitions) {
-        err_set(err, ERR_NOT_FOUND, "'%s' has %d partitions", walk->topic, (int)walk->partitions);
+    size_t seen = walk->seen;
+    walk->code = (struct str){NULL, 0};
+    if (place->partition >= walk->partitions) {
+        err_set(err, ERR_NOT_FOUND, "there is no record %d:%lld, '%s' has the partitions 0 to %d",
+                (int)place->partition, (long long)place->offset, walk->topic,
+                (int)walk->partitions - 1);
         return false;
     }
-    if (!kafka_admin_watermarks(walk->admin, walk->topic, place.partition, CLI_TIMEOUT_MS, &low,
+    if (!kafka_admin_watermarks(walk->admin, walk->topic, place->partition, CLI_TIMEOUT_MS, &low,
                                 &high, err))
         return false;
-    if (place.offset < low || place.offset >= high) {
-        err_set(err, ERR_NOT_FOUND, "there is no record %s, only %lld to %lld", word,
-                (long long)low, (long long)high - 1);
+    if (place->offset < low || place->offset >= high)
+        return nothing_at(place, low, high, err);
+    if (!kafka_admin_read(walk->admin, walk->topic, place->partition, place->offset,
+                          place->offset + 1, READ_MS, matches, walk, err))
         return false;
-    }
-    return kafka_admin_read(walk->admin, walk->topic, place.partition, place.offset,
-                            place.offset + 1, READ_MS, walk->each, walk->context, err);
+    return walk->seen > seen || nothing_at(place, low, high, err);
 }
 
 /* ---- list ---- */
@@ -194,17 +195,17 @@ static int print_listing(struct cli *cli, struct listing *listing)
 
 int run_dead_list(struct cli *cli)
 {
-    struct walk walk;
+    struct dead_walk walk;
     struct err err = {0};
     int64_t limit = LIST_LIMIT;
     if (!cli_option_i64(cli, "limit", 1, 100000, &limit, &err))
         return cli_fail(cli, &err);
     struct listing listing = {.cli = cli, .limit = (size_t)limit};
     listing.newest = arena_array(&cli->arena, struct listed, (size_t)limit);
-    bool good = walk_open(&walk, cli, &err);
+    bool good = dead_walk_open(&walk, cli, &err);
     walk.each = list_each;
     walk.context = &listing;
-    good = good && walk_all(&walk, walk.code.data ? INT64_MAX : limit, &err);
+    good = good && dead_walk_all(&walk, walk.code.data ? INT64_MAX : limit, &err);
     kafka_admin_free(walk.admin);
     return good ? print_listing(cli, &listing) : cli_fail(cli, &err);
 }
@@ -268,165 +269,15 @@ static bool show_each(struct kafka_record *record, void *context)
 
 int run_dead_show(struct cli *cli)
 {
-    struct walk walk;
+    struct dead_walk walk;
+    struct dead_place place;
     struct err err = {0};
-    bool good = walk_open(&walk, cli, &err);
+    if (!dead_place(cli->words[0], &place, &err))
+        return cli_fail(cli, &err);
+    bool good = dead_walk_open(&walk, cli, &err);
     walk.each = show_each;
     walk.context = cli;
-    good = good && walk_one(&walk, cli->words[0], &err);
+    good = good && dead_walk_one(&walk, &place, &err);
     kafka_admin_free(walk.admin);
     return good ? EXIT_OK : cli_fail(cli, &err);
-}
-
-/* ---- retry ---- */
-
-struct retry {
-    struct cli *cli;
-    struct loop *loop;
-    struct kafka_producer *producer;
-    struct arena arena; /* of one record */
-    bool new_id, failed;
-    size_t under_way, done, left_out;
-    struct err err;
-};
-
-static void fail(struct retry *retry, const struct err *err)
-{
-    if (!retry->failed)
-        retry->err = *err;
-    retry->failed = true;
-}
-
-static void delivered(const struct err *err, void *context)
-{
-    struct retry *retry = context;
-    retry->under_way--;
-    CRASH_POINT(dead_retry_delivered);
-    if (err)
-        fail(retry, err);
-    else
-        retry->done++;
-}
-
-static void on_fatal(const struct err *err, void *context)
-{
-    fail(context, err);
-}
-
-static bool leave_out(struct retry *retry, const struct kafka_record *record, const char *why)
-{
-    cli_say("%d:%lld is left out: %s", (int)record->partition, (long long)record->offset, why);
-    retry->left_out++;
-    return true;
-}
-
-/* The same request under a fresh id. False: it cannot be read. */
-static bool give_new_id(struct retry *retry, struct str value, enum encoding encoding,
-                        struct str *ret_key, struct buf *ret, struct err *err)
-{
-    char *id = arena_alloc(&retry->arena, UUID_TEXT_LEN + 1);
-    struct value document;
-    struct request request;
-    if (!contract_parse(value, encoding, &retry->arena, &document, err) ||
-        !contract_read(&contract_request, contract_unwrap(&document), &retry->arena, &request, err))
-        return false;
-    rand_uuid7(loop_rand(retry->loop), loop_wall_ms(retry->loop), id);
-    request.id = str_of(id);
-    request.created_at = loop_wall_ms(retry->loop);
-    contract_write(&contract_request, &request, encoding, ret);
-    *ret_key = record_key(&request);
-    return true;
-}
-
-static void send(struct retry *retry, const char *topic, struct str key, struct str value,
-                 struct str type)
-{
-    const struct kafka_header header = {STR(HEADER_CONTENT_TYPE), type};
-    const struct kafka_produce record = {
-        .topic = topic,
-        .key = key,
-        .value = value,
-        .headers = &header,
-        .header_count = type.data ? 1 : 0,
-        .done = delivered,
-        .context = retry,
-    };
-    while (!retry->failed && !kafka_produce(retry->producer, &record))
-        loop_turn(retry->loop, TURN_MS);
-    retry->under_way += !retry->failed;
-    CRASH_POINT(dead_retry_produced);
-}
-
-static bool retry_each(struct kafka_record *record, void *context)
-{
-    struct retry *retry = context;
-    struct str topic = kafka_record_header(record, HEADER_DEAD_TOPIC);
-    struct str type = kafka_record_header(record, HEADER_CONTENT_TYPE);
-    struct str key = record->key, value = record->value;
-    enum encoding encoding = ENCODING_JSON;
-    struct buf anew;
-    struct err err;
-    if (str_empty(topic))
-        return leave_out(retry, record, "its headers do not say where it came from");
-    if (kafka_record_header(record, HEADER_DEAD_ORIGINAL_BYTES).data)
-        return leave_out(retry, record, "only its beginning was kept");
-    CRASH_POINT(dead_retry_read);
-    buf_init(&anew, PAGE_BYTES_MAX);
-    if (!retry->new_id || (encoding_by_type(type, &encoding) &&
-                           give_new_id(retry, value, encoding, &key, &anew, &err)))
-        send(retry, arena_cstr(&retry->arena, topic), key, retry->new_id ? buf_str(&anew) : value,
-             type);
-    else
-        leave_out(retry, record, "it cannot be read as a request");
-    buf_done(&anew);
-    arena_reset(&retry->arena);
-    loop_turn(retry->loop, 0);
-    return !retry->failed;
-}
-
-static bool retry_open(struct retry *retry, struct err *err)
-{
-    struct kafka_conf conf;
-    shared_kafka_conf(retry->cli->conf, &conf);
-    conf.client_id = STR("quern");
-    retry->loop = loop_new(err);
-    if (!retry->loop)
-        return false;
-    retry->producer = kafka_producer_new(retry->loop, &conf, on_fatal, retry, err);
-    return retry->producer != NULL;
-}
-
-static void await(struct retry *retry)
-{
-    int64_t until_ms = loop_now_ms(retry->loop) + DELIVERY_MS;
-    while (retry->under_way > 0 && !retry->failed && loop_now_ms(retry->loop) < until_ms)
-        loop_turn(retry->loop, TURN_MS);
-}
-
-int run_dead_retry(struct cli *cli)
-{
-    struct retry retry = {.cli = cli, .new_id = cli_has(cli, "new-id")};
-    struct walk walk = {0};
-    struct err err = {0};
-    arena_init(&retry.arena, NULL, LINE_ARENA_BYTES);
-    bool good = retry_open(&retry, &err) && walk_open(&walk, cli, &err);
-    walk.each = retry_each;
-    walk.context = &retry;
-    if (good)
-        good = strcmp(cli->words[0], "all") == 0 ? walk_all(&walk, INT64_MAX, &err)
-                                                 : walk_one(&walk, cli->words[0], &err);
-    if (retry.loop)
-        await(&retry);
-    if (good && retry.failed) {
-        good = false;
-        err = retry.err;
-    }
-    kafka_admin_free(walk.admin);
-    kafka_producer_free(retry.producer, 0);
-    loop_free(retry.loop);
-    arena_done(&retry.arena);
-    if (!good)
-        return cli_fail(cli, &err);
-    cli_say("%zu record(s) published again, %zu left out", retry.done, retry.left_out);
-    return retry.left_out > 0 ? EXIT_FAILED : EXIT_OK;
 }

@@ -3,7 +3,7 @@ import json
 import threading
 import time
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
 
 ERRORS_MAX = 10  # kept, of one collector
 
@@ -12,10 +12,31 @@ class Reply(dict):
     """The reply document; `headers` as strings, `key` and `topic` besides."""
 
 
+def read_topic(servers, topic, seconds=20):
+    """All records that the topic has now."""
+    consumer = Consumer({"bootstrap.servers": servers, "group.id": "reader", "enable.auto.commit": False, "enable.partition.eof": True, "log_level": 2})
+    try:
+        partitions = consumer.list_topics(topic, seconds).topics[topic].partitions
+        consumer.assign([TopicPartition(topic, p, OFFSET_BEGINNING) for p in partitions])
+        found, ends, end = [], 0, time.monotonic() + seconds
+        while ends < len(partitions) and time.monotonic() < end:
+            for message in consumer.consume(1000, 0.1):
+                if not message.error():
+                    found.append(message)
+                ends += bool(message.error()) and message.error().code() == KafkaError._PARTITION_EOF
+        if ends < len(partitions):
+            raise AssertionError("%s was not read to its end within %s s" % (topic, seconds))
+        return found
+    finally:
+        consumer.close()
+
+
 class DeadLetter:
+    """Its headers as strings; those it has from the original may be any bytes, or none."""
+
     def __init__(self, message):
         self.value, self.key = message.value(), message.key()
-        self.headers = {k: v.decode() for k, v in message.headers() or []}
+        self.headers = {k: (v or b"").decode(errors="replace") for k, v in message.headers() or []}
 
     def __getattr__(self, name):
         try:

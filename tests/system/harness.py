@@ -24,7 +24,7 @@ import redis
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient
 
-from collector import Collector
+from collector import Collector, read_topic
 from fake_client import Fake, answer
 from program import Program, wait_until
 
@@ -486,6 +486,12 @@ class World:
     def ask(self, text="hello", seconds=20, encoding="json", **fields):
         """Publishes one request and returns its reply."""
         return self.reply(self.publish(self.request(text, **fields), encoding=encoding), seconds)
+
+    def records(self, topic, id):
+        """Records of one of our topics whose value or ce_id names this id, in the order of their time."""
+        all_of_it = read_topic(self.settings["QUERN_KAFKA__BOOTSTRAP_SERVERS"], self.topic(topic))
+        named = [m for m in all_of_it if id.encode() in (m.value() or b"") or dict(m.headers() or []).get("ce_id") == id.encode()]
+        return sorted(named, key=lambda m: m.timestamp()[1])
 
     def runs(self, id):
         """Provider calls stored for a request: slot, attempt, outcome, status, code, tokens, cost, model."""

@@ -251,18 +251,87 @@ def wrong_usage_ends_with_2_and_a_wrong_setting_with_78(w):
     true("topics.prefix" in done.stderr, "the nearest key is not named: %r" % done.stderr)
 
 
+def places_of(w, *ids):
+    """Where their dead letters lie, in the words of `quern dead list`."""
+    rows = json.loads(exits(w, 0, "dead", "list", "-o", "json").stdout)
+    return [next(row["record"] for row in rows if row["id"] == id) for id in ids]
+
+
+def retried(w, code, *words):
+    """{place: its row} of what `quern dead retry` prints, and what it says."""
+    done = exits(w, code, "dead", "retry", "-o", "json", *words)
+    return {row["record"]: row for row in json.loads(done.stdout)}, done.stderr
+
+
 @scenario
-def dead_letters_are_listed_shown_and_retried(w):
+def dead_letters_are_listed_and_shown(w):
     document = w.request("a model that will exist", models=["m-tomorrow"])
     w.publish(document)
     letter = w.dead(id=document["id"])[0]
     listed = exits(w, 0, "dead", "list").stdout
     true("unknown_model" in listed and document["id"] in listed, "the list is:\n" + listed)
-    place = next(word for line in listed.splitlines() if document["id"] in line for word in line.split() if ":" in word and word.replace(":", "").isdigit())
+    (place,) = places_of(w, document["id"])
+    same(json.loads(exits(w, 0, "dead", "list", "--code", "expired", "-o", "json").stdout), [], "those of another code")
+    true("no error 'unknwon_model'" in exits(w, 2, "dead", "list", "--code", "unknwon_model").stderr, "a code that does not exist")
     shown = exits(w, 0, "dead", "show", place).stdout
     true("m-tomorrow" in shown and letter.reason in shown, "the letter is shown as:\n" + shown)
-    exits(w, 0, "dead", "retry", place)
-    w.dead(id=document["id"], count=1)
+    same(json.loads(exits(w, 0, "dead", "show", "--bytes", place).stdout), document, "the original bytes")
+    for wrong in ("0:999999", "77:0"):
+        true("there is no record " + wrong in exits(w, 1, "dead", "show", wrong).stderr, "what is said of %s" % wrong)
+    exits(w, 2, "dead", "show", "first")
+
+
+@scenario
+def dead_letters_are_retried_one_several_and_again(w):
+    trace = ("traceparent", b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
+    first, second = (w.request("retry %d" % i, models=["m-tomorrow"]) for i in range(2))
+    named = w.new_id()  # stands in its header only
+    third = json.dumps({k: v for k, v in w.request("retry 2", models=["m-tomorrow"]).items() if k != "id"}).encode()
+    w.publish(first)
+    w.publish(second, encoding="msgpack")
+    w.send(third, key="some key", headers=[("ce_id", named.encode()), ("ce_specversion", b"1.0"), trace])
+    w.flush()
+    for id in (first["id"], second["id"], named):
+        w.dead(id=id)
+    places = places_of(w, first["id"], second["id"], named)
+    w.rewrite_config(models=w.models() + [w.model("m-tomorrow")])
+    try:
+        rows, said = retried(w, 1, places[0], "0:999999", places[2])  # as they were; the one that is not there holds up nobody
+        same([rows[p]["outcome"] for p in (places[0], "0:999999", places[2])], ["published", "left out", "published"], "the outcomes")
+        true("there is no record 0:999999" in rows["0:999999"]["why"], "why: %s" % rows["0:999999"])
+        true("2 record(s) published again, 1 not" in said and "--new-id" in said, "what is said: %r" % said)
+        same({r["status"] for id in (first["id"], named) for r in w.replies(id, count=2)}, {"failed"}, "answers under the old ids, from the store")
+        once, again = w.records("requests", named)
+        same((again.value(), again.key(), again.headers()), (once.value(), once.key(), once.headers()), "the record that was retried as it was")
+        rows, said = retried(w, 0, "--new-id", *places)
+        ids = [rows[place]["id"] for place in places]
+        same([w.reply(id)["text"] for id in ids], [expected("retry %d" % i) for i in range(3)], "the answers")
+        same(len(set(ids) | {first["id"], second["id"], named}), 6, "ids")
+        (anew,) = w.records("requests", ids[2])
+        same(sorted(anew.headers()), [("content-type", b"application/json"), trace], "the headers under a new id")
+        rows, said = retried(w, 0, "--new-id", places[1])  # it was retried before: it stays where it is, and is asked once more
+        same(w.reply(rows[places[1]]["id"])["text"], expected("retry 1"), "the answer to what was retried before")
+        same(len(w.sql("SELECT 1 FROM requests WHERE tenant = %s AND status = 'done'", w.tenant)), 4, "answered requests")
+    finally:
+        w.rewrite_config()
+
+
+@scenario
+def a_retry_says_what_cannot_be_retried(w):
+    cut = b'{"tenant": "%s", "input": "%s"}' % (w.tenant.encode(), b"x" * (2 << 20))
+    w.send(cut)
+    w.send(b"no JSON", key="k")
+    w.flush()
+    (large,) = w.dead(code="too_big")
+    wait_until(lambda: [d for d in w.dead(code="invalid_encoding") if d.value == b"no JSON"], what="the dead letter")
+    rows = json.loads(exits(w, 0, "dead", "list", "-o", "json").stdout)
+    places = [next(r["record"] for r in reversed(rows) if r["code"] == code) for code in ("too_big", "invalid_encoding")]
+    rows, said = retried(w, 1, "--new-id", *places)
+    same([rows[p]["outcome"] for p in places], ["left out"] * 2, "outcomes")
+    true("only its beginning" in rows[places[0]]["why"] and "cannot be read" in rows[places[1]]["why"], "why: %s" % rows)
+    same(exits(w, 2, "dead", "retry", places[0], "every").stdout, "", "what a wrong word publishes")
+    nowhere = ("--set", "kafka.bootstrap_servers=127.0.0.1:1", "--set", "kafka.delivery_timeout=1s")
+    exits(w, 69, "dead", "retry", *nowhere, "all")
 
 
 @scenario

@@ -13,7 +13,14 @@
 #include "common/data/digest.h"
 #include "worker/job.h"
 
-enum { ORIGINAL_BYTES_MAX = 65536, DEAD_HEADERS_MAX = 12 };
+enum {
+    ORIGINAL_BYTES_MAX = 65536,
+    ORIGINAL_HEADER_BYTES_MAX = 16384,
+    OWN_HEADERS_MAX = 9,
+    DEAD_HEADERS_MAX = OWN_HEADERS_MAX + KAFKA_HEADERS_MAX,
+};
+
+static const char OWN_PREFIX[] = "quern-dead-";
 
 static struct kafka_header header(const char *name, struct str value)
 {
@@ -52,10 +59,23 @@ static size_t write_headers(struct job *job, struct kafka_header *headers)
         headers[count++] = header(HEADER_DEAD_TENANT, job->tenant);
         headers[count++] = header(HEADER_DEAD_ID, job->id);
     }
-    struct str type = kafka_record_header(job->record, HEADER_CONTENT_TYPE);
-    if (type.data)
-        headers[count++] = header(HEADER_CONTENT_TYPE, type);
     return count;
+}
+
+/* The original's own headers, as its id and its trace may stand there; those that fit. A letter
+ * that was published again by hand does not bring its old reason along. */
+static void keep_headers(const struct kafka_record *record, struct kafka_header *headers,
+                         size_t *count)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; i < record->header_count; i++) {
+        struct kafka_header one = record->headers[i];
+        bytes += one.name.len + one.value.len;
+        if (bytes > ORIGINAL_HEADER_BYTES_MAX)
+            return;
+        if (!str_starts(one.name, str_of(OWN_PREFIX)))
+            headers[(*count)++] = one;
+    }
 }
 
 static void bury(struct job *job, bool whole)
@@ -64,7 +84,8 @@ static void bury(struct job *job, bool whole)
     struct kafka_header *headers = arena_array(&job->arena, struct kafka_header, DEAD_HEADERS_MAX);
     size_t count = write_headers(job, headers);
     struct str value = original(job, whole, headers, &count);
-    must(count <= DEAD_HEADERS_MAX);
+    must(count <= OWN_HEADERS_MAX);
+    keep_headers(job->record, headers, &count);
     job->burial = arena_new(&job->arena, struct delivery);
     deliver_start(job->burial, worker->loop, worker->producer, &job->walk,
                   &(struct kafka_produce){.topic = worker->topic_dead,
