@@ -1,57 +1,186 @@
 #!/usr/bin/env python3
-"""Holds a batch's output file against its input and the list of failures that were meant to happen.
+"""Holds what became of the quickstart's requests against what was sent, and says which of it should not be.
 
-judge.py INPUT OUTPUT EXPECTED fake|real: prints some answers; exits 1 with a sentence when a line has no answer or
-two, or when something failed that should not have, or did not fail that should have.
+    judge.py --sample FILE --output FILE --stored FILE [--expected FILE] [--dead FILE --since TIME --raw FILE..]
+
+Four witnesses: the sample (one request a line), the output of `quern batch run` (one line per request: its reply, or
+why it was refused before it was published), the table of requests of this run in PostgreSQL (one JSON object a line:
+id, status, error), and the dead letters (`quern dead list -o json`). What was published is accepted; the store must
+have exactly one final row for each of these, the reply must say what that row says, and what failed, and why, must be
+the list in --expected ('ID REASON' a line; without it nothing may fail). Records that nobody can read have no id and
+no row: each --raw file must have left a dead letter without an id since that time, with the reason that the list has
+for its name.
+
+Prints some answers and a line of sums; every problem goes to stderr. Exit code 1 when there is one.
 """
 
+import argparse
+import collections
 import json
+import os
 import sys
 
+ANSWERS_SHOWN = 8
+PROBLEMS_SHOWN = 20
+FINAL = ("done", "failed", "expired", "cancelled")
 
-def name(line):
-    return line.get("custom_id") or line.get("id") or line.get("request_id", "")
-
-
-def outcome(line, wanted):
-    """(id, error code or None, text) of one output line in either form."""
-    if "response" in line:
-        if line.get("error"):  # a line that was refused before it was published has its number only
-            return name(line) if line.get("custom_id") else wanted[line["line"] - 1], line["error"]["code"], ""
-        return name(line), None, line["response"]["body"]["choices"][0]["message"]["content"]
-    ident = line.get("request_id", "").split(":", 1)[-1]
-    if line.get("status", "done") != "done":
-        return ident, line["error"]["code"], ""
-    return ident, None, line.get("text", "")
+Outcome = collections.namedtuple("Outcome", "id error text refused")
 
 
-def main(input_path, output_path, expected_path, mode):
-    wanted = [name(json.loads(line)) for line in open(input_path, encoding="utf-8")]
-    results = [outcome(json.loads(line), wanted) for line in open(output_path, encoding="utf-8")]
-    refused = sum(1 for line in open(output_path, encoding="utf-8") if json.loads(line).get("line"))
-    failed = {ident: code for ident, code, _ in results if code}
-    expected = {}
-    if mode == "fake":
-        expected = dict(line.split() for line in open(expected_path, encoding="utf-8") if line.strip())
+def lines_of(path):
+    with open(path, encoding="utf-8") as file:
+        return [json.loads(line) for line in file if line.strip()]
 
-    problems = []
-    counts = {}
-    for ident, _, _ in results:
-        counts[ident] = counts.get(ident, 0) + 1
-    problems += [f"{ident} has no final result" for ident in wanted if ident not in counts]
-    problems += [f"{ident} has {n} final results" for ident, n in counts.items() if n > 1]
-    problems += [f"{ident} failed with {code}" for ident, code in failed.items() if expected.get(ident) != code]
-    problems += [f"{ident} should have failed with {code}" for ident, code in expected.items() if ident not in failed]
 
+def name_of(request):
+    """What the sample calls a request, in either form of a line."""
+    return request.get("custom_id") or request.get("id", "")
+
+
+def outcome_of(line, names):
+    """One line of the output: a reply, an answer in OpenAI's form, or a refusal, which has the number of its line."""
+    if line.get("line"):
+        return Outcome(names[line["line"] - 1], line["error"]["code"], "", True)
+    if "custom_id" in line:
+        if line.get("error"):
+            return Outcome(line["custom_id"], line["error"]["code"], "", False)
+        return Outcome(line["custom_id"], None, line["response"]["body"]["choices"][0]["message"]["content"], False)
+    if line.get("status") == "done":
+        return Outcome(line["request_id"], None, line.get("text", ""), False)
+    return Outcome(line["request_id"], line["error"]["code"], "", False)
+
+
+def dead_letters(path, since):
+    """Those without an id, of this run."""
+    with open(path, encoding="utf-8") as file:
+        return [letter for letter in json.load(file) if not letter["id"] and letter["time"] >= since]
+
+
+def stored_name(row, names):
+    """A line without an id of its own is stored as 'BATCH:CUSTOM_ID'."""
+    return row["id"] if row["id"] in names else row["id"].split(":", 1)[-1]
+
+
+def read_expected(path):
+    """{name: reason}"""
+    if not path:
+        return {}
+    with open(path, encoding="utf-8") as file:
+        return dict(line.split() for line in file if line.strip() and not line.startswith("#"))
+
+
+def more_than_once(names):
+    return [(name, n) for name, n in collections.Counter(names).items() if n > 1]
+
+
+def judge_store(accepted, rows):
+    """What is wrong with the rows, when exactly one final one is wanted for each accepted request."""
+    final = [name for name, row in rows if row["status"] in FINAL]
+    yield from ("%s was accepted and has no final result" % name for name in accepted if name not in final)
+    yield from ("%s has %d final results" % pair for pair in more_than_once(final))
+    yield from ("%s is stored and was not accepted" % name for name, _ in rows if name not in accepted)
+    yield from ("%s is still %s" % (name, row["status"]) for name, row in rows if row["status"] not in FINAL)
+
+
+def judge_replies(names, outcomes, rows):
+    """Each line has one outcome, and it is the stored one."""
+    said = {outcome.id: outcome for outcome in outcomes}
+    yield from ("%s has no line in the output" % name for name in names if name not in said)
+    yield from ("%s has %d lines in the output" % pair for pair in more_than_once(o.id for o in outcomes))
+    yield from ("%s is in the output and was not asked" % name for name in said if name not in names)
+    for name, row in rows:
+        if name in said and said[name].error != row["error"]:
+            yield "%s: the reply says '%s', the store '%s'" % (name, said[name].error or "done", row["error"] or "done")
+
+
+def judge_failures(failed, expected):
+    yield from ("%s failed with %s" % pair for pair in failed.items() if pair[0] not in expected)
+    for name, reason in expected.items():
+        if name not in failed:
+            yield "%s should have failed with %s" % (name, reason)
+        elif failed[name] != reason:
+            yield "%s failed with %s, not with %s" % (name, failed[name], reason)
+
+
+def judge_raw(raw, dead, expected):
+    """Records without an id: their reasons are all that can be compared."""
+    want = collections.Counter(expected.get(name, "nothing, as the list does not have it") for name in raw)
+    have = collections.Counter(letter["code"] for letter in dead)
+    for code in sorted(want | have):
+        if want[code] != have[code]:
+            yield "unreadable records: %d dead letters with %s, not %d" % (have[code], code, want[code])
+
+
+def judge(names, outcomes, stored, expected, raw=(), dead=()):
+    """(every problem as a sentence, names of the accepted, {name: error} of all that failed)"""
+    accepted = [name for name in names if name not in {o.id for o in outcomes if o.refused}]
+    rows = [(stored_name(row, names), row) for row in stored]
+    failed = {o.id: o.error for o in outcomes if o.refused}
+    failed.update((name, row["error"]) for name, row in rows if row["status"] in FINAL and row["status"] != "done")
+    unreadable = {name: reason for name, reason in expected.items() if name in raw}
+    of_lines = {name: reason for name, reason in expected.items() if name not in raw}
+    problems = [
+        *("%s stands in the sample %d times" % pair for pair in more_than_once(names)),
+        *judge_store(accepted, rows),
+        *judge_replies(names, outcomes, rows),
+        *judge_failures(failed, of_lines),
+        *judge_raw(raw, dead, unreadable),
+    ]
+    return problems, accepted, failed
+
+
+def show_answers(outcomes):
     print("\nsome of the answers:")
-    for ident, code, text in sorted(results)[:: max(1, len(results) // 8)][:8]:
-        print(f"  {ident:<28} {'failed: ' + code if code else text[:80]}")
-    print(f"\n{len(wanted)} lines: {refused} refused before publishing, {len(wanted) - refused} accepted, "
-          f"{len(counts) - refused} final; {len(failed)} failed, {len(expected)} meant to fail")
-    for problem in problems[:20]:
-        print("  " + problem, file=sys.stderr)
+    answered = sorted((o for o in outcomes if not o.error), key=lambda o: o.id)
+    for o in answered[:: max(1, -(-len(answered) // ANSWERS_SHOWN))]:
+        print("  %-28s %s" % (o.id, " ".join(o.text.split())[:80]))
+
+
+def show_failures(failed, dead):
+    print("\nwhat failed, and why:")
+    for name, error in sorted(failed.items()):
+        print("  %-28s %s" % (name, error))
+    for letter in dead:
+        print("  %-28s %s" % ("(unreadable record)", letter["code"]))
+    if not failed and not dead:
+        print("  nothing")
+
+
+def read_words(words):
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    for word in ("sample", "output", "stored"):
+        parser.add_argument("--" + word, required=True)
+    parser.add_argument("--dead")
+    parser.add_argument("--since", default="", help="dead letters that are older (UTC, ISO 8601) are not of this run")
+    parser.add_argument("--raw", nargs="*", default=[])
+    parser.add_argument("--expected")
+    return parser.parse_args(words)
+
+
+def main(words):
+    options = read_words(words)
+    names = [name_of(request) for request in lines_of(options.sample)]
+    outcomes = [outcome_of(line, names) for line in lines_of(options.output)]
+    stored = lines_of(options.stored)
+    raw = [os.path.basename(path) for path in options.raw]
+    dead = dead_letters(options.dead, options.since) if options.dead else []
+    expected = read_expected(options.expected)
+    problems, accepted, failed = judge(names, outcomes, stored, expected, raw, dead)
+    show_answers(outcomes)
+    show_failures(failed, dead)
+    final = sum(row["status"] in FINAL for row in stored)
+    print(
+        "\n%d requests and %d unreadable records: %d refused before publishing, %d accepted, %d final results stored; "
+        "%d failed, %d meant to fail"
+        % (len(names), len(raw), len(names) - len(accepted), len(accepted), final,
+           len(failed) + len(dead), len(expected))
+    )
+    for problem in problems[:PROBLEMS_SHOWN]:
+        print("judge: " + problem, file=sys.stderr)
+    if len(problems) > PROBLEMS_SHOWN:
+        print("judge: and %d more" % (len(problems) - PROBLEMS_SHOWN), file=sys.stderr)
     return 1 if problems else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:5]))
+    sys.exit(main(sys.argv[1:]))

@@ -109,6 +109,14 @@ postgres_psql() {
         -v ON_ERROR_STOP=1 -h 127.0.0.1 -p "$postgres_port" -U postgres "$@"
 }
 
+# psql for people and scripts: the fleet's database as its owner, with nothing of ~/.psqlrc.
+postgres_client() {
+    postgres_ports
+    [[ -n $postgres_port && -r $run_dir/postgres.password ]] || die "there is no PostgreSQL in $run_dir yet: run '$0 up'"
+    PGPASSWORD=$(<"$run_dir/postgres.password") PGCONNECT_TIMEOUT=5 exec "$(postgres_bin)/psql" -X \
+        -h 127.0.0.1 -p "$postgres_port" -U quern -d quern "$@"
+}
+
 # Ready means: it takes connections, and our role and database are there.
 postgres_ready() {
     timeout 5 "$(postgres_bin)/pg_isready" -q -t 2 -h 127.0.0.1 -p "$postgres_port" || return
