@@ -156,6 +156,9 @@ static void print_help(const struct app_program *program)
            "      --print-config      the configuration in force, without secrets, and ends\n"
            "  -V, --version           versions of this program and its libraries\n"
            "  -h, --help              this page\n\n"
+           "exit codes: 0 ok, 1 failure, 2 usage, 69 unavailable, 78 configuration\n"
+           "signals: TERM and INT drain, a second one ends at once; HUP reads the configuration\n"
+           "again, a bad one keeps the old\n\n"
            "settings (environment: QUERN_KAFKA__BOOTSTRAP_SERVERS for kafka.bootstrap_servers;\n"
            "KEY_FILE names a file that holds the value):\n\n",
            program->name, program->about, program->name);

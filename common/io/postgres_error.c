@@ -66,6 +66,20 @@ bool postgres_error(const char *sqlstate, const char *severity, const char *mess
     return fatal || (meaning && meaning->lost);
 }
 
+bool postgres_error_refuses(const char *text)
+{
+    static const char *const words[] = {
+        "authentication failed", "no password supplied", "no pg_hba.conf entry",
+        "permission denied",     "does not exist",       "is not permitted to log in",
+    };
+    if (!strstr(text, "FATAL:") && !strstr(text, "no password supplied"))
+        return false;
+    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+        if (strstr(text, words[i]))
+            return true;
+    return false;
+}
+
 void postgres_error_scrub(char *text)
 {
     static const char mark[] = "***";

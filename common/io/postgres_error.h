@@ -18,6 +18,11 @@
 bool postgres_error(const char *sqlstate, const char *severity, const char *message,
                     struct err *err);
 
+/* Is this what a server says that is there, and does not want us: password, user, database? libpq
+ * tells no SQLSTATE of a connection that was not made. A server that speaks another language than
+ * English is not understood: it counts as away. */
+bool postgres_error_refuses(const char *text);
+
 /* Puts *** in place of everything between the first and the last double quote. */
 void postgres_error_scrub(char *text);
 /* Makes one line of several, without the newline at the end. */

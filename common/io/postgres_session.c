@@ -15,6 +15,7 @@
 #include "common/base/xalloc.h"
 #include "common/io/postgres.h"
 #include "common/io/postgres_conn.h"
+#include "common/io/postgres_error.h"
 
 #define CONNECT_TIMEOUT_MS_DEFAULT 5000
 #define BATCH_TIMEOUT_MS_DEFAULT   30000
@@ -211,6 +212,8 @@ static PGconn *connect_blocking(const struct postgres_conf *conf, struct err *er
     if (conn && PQstatus(conn) == CONNECTION_OK && PQsetnonblocking(conn, 1) == 0)
         return conn;
     postgres_conn_error(conn, "connect", err);
+    if (postgres_error_refuses(err->text))
+        err->code = ERR_CONFIG;
     PQfinish(conn);
     return NULL;
 }

@@ -7,6 +7,19 @@
 #include "common/io/redis.h"
 #include "common/io/redis_url.h"
 
+/* What a server says that is there, and does not want us: password, user, database. */
+static bool refuses(struct str error)
+{
+    static const char *const words[] = {"NOAUTH",      "WRONGPASS",
+                                        "NOPERM",      "ERR invalid password",
+                                        "ERR AUTH",    "ERR Client sent AUTH",
+                                        "ERR DB index"};
+    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+        if (str_starts(error, str_of(words[i])))
+            return true;
+    return false;
+}
+
 /* One command; the reply must not be an error. */
 static bool say(redisContext *hiredis, const char **words, int count, struct err *err)
 {
@@ -17,7 +30,8 @@ static bool say(redisContext *hiredis, const char **words, int count, struct err
     }
     bool ok = reply->type != REDIS_REPLY_ERROR;
     if (!ok)
-        err_set(err, ERR_UNAVAILABLE, "redis: %s: %.200s", words[0], reply->str);
+        err_set(err, refuses(str_of(reply->str)) ? ERR_CONFIG : ERR_UNAVAILABLE,
+                "redis: %s: %.200s", words[0], reply->str);
     freeReplyObject(reply);
     return ok;
 }

@@ -300,35 +300,28 @@ static const struct command *find_command(int argc, char **argv, int *ret_words)
     return best;
 }
 
-static bool is_group(const char *word)
+/* 'quern dead --help' is no mistake; 'quern dead' and 'quern dead lst' are. */
+static int no_such_command(const struct cli *cli, int argc, char **argv)
 {
-    for (const struct command *command = commands; command->name; command++)
-        if (str_starts(str_of(command->name), str_of(word)) && command->name[strlen(word)] == ' ')
-            return true;
-    return false;
-}
-
-static int no_such_command(int argc, char **argv)
-{
-    const char *nearest = NULL;
-    unsigned best = 4;
-    if (is_group(argv[0])) {
-        cli_say("'%s' needs a second word%s%s%s, see quern --help", argv[0],
-                argc > 1 ? " other than '" : "", argc > 1 ? argv[1] : "", argc > 1 ? "'" : "");
-        return EXIT_USAGE;
+    struct buf group;
+    buf_init(&group, HELP_BYTES_MAX);
+    bool is_group = cli_help_group(argv[0], &group);
+    bool asks = argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0);
+    int code = EXIT_USAGE;
+    if (is_group && (asks || cli_has(cli, "help"))) {
+        code = cli_out(&group);
+    } else if (is_group && (argc == 1 || argv[1][0] == '-')) {
+        cli_say("'%s' needs a second word, see quern %s --help", argv[0], argv[0]);
+    } else {
+        const char *nearest = cli_nearest_command(argc, argv);
+        const char *second = is_group ? argv[1] : "";
+        cli_say("there is no command '%s%s%s'%s%s%s; see quern %s%s--help", argv[0],
+                *second ? " " : "", second, nearest ? ", did you mean '" : "",
+                nearest ? nearest : "", nearest ? "'?" : "", is_group ? argv[0] : "",
+                is_group ? " " : "");
     }
-    for (const struct command *command = commands; command->name; command++) {
-        struct str rest = str_of(command->name), word;
-        str_split(&rest, ' ', &word);
-        unsigned distance = str_distance(word, str_of(argv[0]));
-        if (distance < best) {
-            best = distance;
-            nearest = command->name;
-        }
-    }
-    cli_say("there is no command '%s'%s%s%s; see quern --help", argv[0],
-            nearest ? ", did you mean '" : "", nearest ? nearest : "", nearest ? "'?" : "");
-    return EXIT_USAGE;
+    buf_done(&group);
+    return code;
 }
 
 static void redact(struct str secret, void *context)
@@ -442,7 +435,7 @@ static int run(struct cli *cli, int argc, char **argv)
     }
     cli->command = find_command(argc - first, argv + first, &words);
     if (!cli->command)
-        return no_such_command(argc - first, argv + first);
+        return no_such_command(cli, argc - first, argv + first);
     return run_command(cli, argc - first, argv + first, words);
 }
 

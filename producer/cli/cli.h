@@ -46,6 +46,11 @@ struct command {
     int (*run)(struct cli *cli);
 };
 extern const struct command commands[]; /* ended by name NULL */
+/* Exit codes of commands that have something to add to the usual ones. */
+struct command_note {
+    const char *command, *text;
+};
+extern const struct command_note command_notes[]; /* ended by command NULL */
 extern const struct option_row global_options[];
 
 #define CLI_OPTIONS_MAX 256
@@ -103,6 +108,10 @@ struct postgres_session *cli_postgres(const struct cli *cli, int64_t timeout_ms,
 
 /* Help and completion, from the tables. */
 void cli_help(const struct command *command, struct buf *ret); /* NULL: of all */
+/* Of all commands that begin with this word, as in 'quern dead --help'; false: there are none. */
+bool cli_help_group(const char *word, struct buf *ret);
+/* What somebody who typed these words meant; NULL when nothing is near. */
+const char *cli_nearest_command(int argc, char *const *argv);
 void cli_completion_bash(struct buf *ret);
 
 /* The commands' bodies. */

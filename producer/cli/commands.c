@@ -145,4 +145,14 @@ const struct command commands[] = {
     {"completion", "bash", "completion for the shell: source <(quern completion bash)", NULL, 1, 1, COMMAND_NO_CONF, run_completion},
     {0},
 };
+
+const struct command_note command_notes[] = {
+    {"batch run", "0 every line of the input has its line in the output, failed requests too; 1 not all have\n"},
+    {"doctor", "78 the configuration is wrong: correct it first\n"
+               "            69 a server is away, be it Kafka, PostgreSQL, Redis or a model's\n"
+               "            1  something else is wrong: topics are missing, the schema is old, Redis refuses writes\n"
+               "            0  all is well, or there are only warnings\n"},
+    {"dead retry", "0 all were published, 1 one was not, or Kafka did not say, 69 Kafka is away\n"},
+    {0},
+};
 /* clang-format on */

@@ -1,6 +1,9 @@
 /*
  * doctor.c -- `quern doctor`: every dependency, a line each, with what to do about what is wrong.
  *
+ * The exit code is that of the worst finding, in the order in which things are put right: what the
+ * configuration has wrong (78), then who is away (69), then all else (1). Warnings end with 0.
+ *
  * To add a check: a function that reports, and a line in run_doctor().
  */
 #include "common/app/app.h"
@@ -16,7 +19,7 @@
 
 enum { ASK_MS = 5000, PAGE_BYTES_MAX = 1 << 20, TURN_MS = 100, URL_BYTES_MAX = 2048 };
 
-enum health { HEALTH_OK, HEALTH_WARN, HEALTH_FAIL, HEALTH_DOWN };
+enum health { HEALTH_OK, HEALTH_WARN, HEALTH_FAIL, HEALTH_AWAY, HEALTH_WRONG };
 
 struct doctor {
     struct cli *cli;
@@ -28,13 +31,27 @@ struct doctor {
 static void report(struct doctor *doctor, const char *what, enum health health, struct str finding,
                    const char *fix)
 {
-    static const char *const names[] = {"ok", "warn", "fail", "fail"};
+    static const char *const names[] = {"ok", "warn", "fail", "away", "wrong"};
     table_add(&doctor->table, str_of(what));
     table_add(&doctor->table, str_of(names[health]));
     table_add(&doctor->table, finding);
     table_add(&doctor->table, str_of(health == HEALTH_OK ? "" : fix));
     if (health > doctor->worst)
         doctor->worst = health;
+}
+
+static enum health health_of(const struct err *err)
+{
+    switch (err->code) {
+    case ERR_CONFIG:
+    case ERR_USAGE:
+        return HEALTH_WRONG;
+    case ERR_UNAVAILABLE:
+    case ERR_TIMEOUT:
+        return HEALTH_AWAY;
+    default:
+        return HEALTH_FAIL;
+    }
 }
 
 /* ---- configuration ---- */
@@ -46,7 +63,7 @@ static void check_configuration(struct doctor *doctor)
     struct err err;
     if (!cli_load(cli, settings_rows(&cli->arena), "producer", settings, &err) ||
         !settings_check(settings, &err)) {
-        report(doctor, "configuration", HEALTH_FAIL, str_of(err.text),
+        report(doctor, "configuration", HEALTH_WRONG, str_of(err.text),
                "see 'quern config reference'");
         return;
     }
@@ -63,7 +80,7 @@ static void check_topics(struct doctor *doctor, struct kafka_admin *admin)
     struct table table;
     struct err err;
     if (!topics_check(doctor->cli, admin, 0, &table, &err)) {
-        report(doctor, "topics", HEALTH_FAIL, str_of(err.text), "see 'quern topics check'");
+        report(doctor, "topics", health_of(&err), str_of(err.text), "see 'quern topics check'");
         return;
     }
     size_t missing = 0, rows = table_rows(&table);
@@ -90,7 +107,7 @@ static void check_kafka(struct doctor *doctor)
     int brokers;
     struct kafka_admin *admin = cli_kafka_admin(doctor->cli, &err);
     if (!admin) {
-        report(doctor, "kafka", HEALTH_FAIL, str_of(err.text), "correct kafka.properties");
+        report(doctor, "kafka", HEALTH_WRONG, str_of(err.text), "correct kafka.properties");
         return;
     }
     if (kafka_admin_cluster(admin, ASK_MS, &brokers, &cluster, &err)) {
@@ -100,7 +117,7 @@ static void check_kafka(struct doctor *doctor)
                "");
         check_topics(doctor, admin);
     } else {
-        report(doctor, "kafka", HEALTH_DOWN,
+        report(doctor, "kafka", HEALTH_AWAY,
                arena_printf(&doctor->cli->arena, STR_FMT ": %s",
                             STR_ARG(doctor->cli->conf->kafka_servers), err.text),
                "start Kafka, or correct kafka.bootstrap_servers");
@@ -146,12 +163,15 @@ static void check_postgres(struct doctor *doctor)
     struct postgres_session *session = cli_postgres(doctor->cli, ASK_MS, &err);
     if (!session || !postgres_session_query(session, "SELECT current_setting('server_version')",
                                             NULL, 0, take_text, doctor, &err))
-        report(doctor, "postgresql", HEALTH_DOWN, str_of(err.text),
-               "start PostgreSQL, or correct postgres.conninfo (or PG* variables)");
+        report(doctor, "postgresql", health_of(&err), str_of(err.text),
+               err.code == ERR_CONFIG
+                   ? "correct postgres.conninfo, its password (or PG* variables)"
+                   : "start PostgreSQL, or correct postgres.conninfo (or PG* variables)");
     else if (migrate_look(doctor->cli, session, state, &err))
         report_migrations(doctor, state);
     else
-        report(doctor, "migrations", HEALTH_FAIL, str_of(err.text), "see 'quern migrate status'");
+        report(doctor, "migrations", health_of(&err), str_of(err.text),
+               "see 'quern migrate status'");
     postgres_session_close(session);
 }
 
@@ -215,7 +235,9 @@ static void check_redis(struct doctor *doctor)
         return;
     }
     if (!redis_check(&conf, ASK_MS, &err)) {
-        report(doctor, "redis", HEALTH_DOWN, str_of(err.text), "start Redis, or correct redis.url");
+        report(doctor, "redis", health_of(&err), str_of(err.text),
+               err.code == ERR_CONFIG ? "correct redis.url, or redis.password"
+                                      : "start Redis, or correct redis.url");
         return;
     }
     ask_policy(doctor, &conf, &policy);
@@ -266,19 +288,19 @@ static void check_model(struct doctor *doctor, struct http_client *http,
     };
     const char *name = arena_printf(arena, "model " STR_FMT, STR_ARG(model->name)).data;
     if (model_conf_lacks_key(model)) {
-        report(doctor, name, str_empty(model->base_url) ? HEALTH_FAIL : HEALTH_WARN,
+        report(doctor, name, str_empty(model->base_url) ? HEALTH_WRONG : HEALTH_WARN,
                STR("no api_key"),
                arena_printf(arena, "set api_key: ${%s}, or api_key_file", facts->key).data);
         return;
     }
     if (!http_call(http, &request, take_probe, &probe, &err)) {
-        report(doctor, name, HEALTH_FAIL, str_of(err.text), "correct its base_url");
+        report(doctor, name, HEALTH_WRONG, str_of(err.text), "correct its base_url");
         return;
     }
     while (!probe.back)
         loop_turn(doctor->loop, TURN_MS);
     if (probe.status == 0)
-        report(doctor, name, HEALTH_DOWN,
+        report(doctor, name, probe.err.code == ERR_PROVIDER_TLS ? HEALTH_FAIL : HEALTH_AWAY,
                arena_printf(arena, STR_FMT ": %s", STR_ARG(url), probe.err.text),
                probe.err.code == ERR_PROVIDER_TLS ? "correct base_url, or set ca_file"
                                                   : "start the server, or correct base_url");
@@ -314,7 +336,7 @@ static void check_prices(struct doctor *doctor)
     struct err err;
     struct prices *prices = prices_load(conf->prices_file, &err);
     if (!prices) {
-        report(doctor, "prices", HEALTH_FAIL, str_of(err.text), "correct prices_file");
+        report(doctor, "prices", HEALTH_WRONG, str_of(err.text), "correct prices_file");
         return;
     }
     for (size_t i = 0; i < conf->models.count; i++)
@@ -335,6 +357,12 @@ static void check_prices(struct doctor *doctor)
     prices_free(prices);
 }
 
+static const int exit_codes[] = {
+    [HEALTH_OK] = EXIT_OK,        [HEALTH_WARN] = EXIT_OK,
+    [HEALTH_FAIL] = EXIT_FAILED,  [HEALTH_AWAY] = EXIT_UNAVAILABLE,
+    [HEALTH_WRONG] = EXIT_CONFIG,
+};
+
 static int print_findings(const struct doctor *doctor)
 {
     struct buf text;
@@ -345,9 +373,7 @@ static int print_findings(const struct doctor *doctor)
         table_text(&doctor->table, doctor->cli->color, &text);
     int code = cli_out(&text);
     buf_done(&text);
-    if (code != EXIT_OK || doctor->worst <= HEALTH_WARN)
-        return code;
-    return doctor->worst == HEALTH_DOWN ? EXIT_UNAVAILABLE : EXIT_FAILED;
+    return code != EXIT_OK ? code : exit_codes[doctor->worst];
 }
 
 int run_doctor(struct cli *cli)

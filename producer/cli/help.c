@@ -1,6 +1,9 @@
 /*
  * help.c -- pages made of the tables of commands and options: --help and the shell's completion.
  */
+#include <limits.h>
+#include <string.h>
+
 #include "producer/cli/cli.h"
 
 static void add_options(const struct option_row *rows, struct buf *ret)
@@ -14,19 +17,82 @@ static void add_options(const struct option_row *rows, struct buf *ret)
     }
 }
 
+#define EXIT_CODES "0 ok, 1 failure, 2 usage, 69 a server is away, 78 configuration\n"
+
+static void add_command(const struct command *command, struct buf *ret)
+{
+    char left[64];
+    snprintf(left, sizeof(left), "%s %s", command->name, command->arguments);
+    buf_printf(ret, "  %-34s %s\n", left, command->about);
+}
+
 static void help_all(struct buf *ret)
 {
     buf_add_str(ret, STR("quern: publishes requests, shows what became of them, and looks after the"
                          " fleet\n\nusage: quern [OPTIONS] COMMAND [OPTIONS] [ARGUMENTS]\n\n"));
-    for (const struct command *command = commands; command->name; command++) {
-        char left[64];
-        snprintf(left, sizeof(left), "%s %s", command->name, command->arguments);
-        buf_printf(ret, "  %-34s %s\n", left, command->about);
-    }
+    for (const struct command *command = commands; command->name; command++)
+        add_command(command, ret);
     buf_add_str(ret, STR("\noptions of all commands:\n"));
     add_options(global_options, ret);
-    buf_add_str(ret, STR("\nexit codes: 0 ok, 1 failure, 2 usage, 69 a server is away, 78"
-                         " configuration\nquern COMMAND --help says more.\n"));
+    buf_add_str(ret, STR("\nexit codes: " EXIT_CODES "quern COMMAND --help says more.\n"));
+}
+
+/* "dead list" is of the group "dead". */
+static bool in_group(const struct command *command, const char *word)
+{
+    return str_starts(str_of(command->name), str_of(word)) && command->name[strlen(word)] == ' ';
+}
+
+bool cli_help_group(const char *word, struct buf *ret)
+{
+    size_t found = 0;
+    for (const struct command *command = commands; command->name; command++) {
+        if (!in_group(command, word))
+            continue;
+        if (found++ == 0)
+            buf_printf(ret, "usage: quern %s COMMAND [OPTIONS] [ARGUMENTS]\n\n", word);
+        add_command(command, ret);
+    }
+    if (found > 0)
+        buf_printf(ret, "\nexit codes: " EXIT_CODES "quern %s COMMAND --help says more.\n", word);
+    return found > 0;
+}
+
+/* Between what was typed and a command's name, of which so many words count. */
+static unsigned distance(const struct command *command, int argc, char *const *argv)
+{
+    char typed[128];
+    bool two = strchr(command->name, ' ') && argc > 1 && argv[1][0] != '-';
+    struct str name = str_of(command->name), first;
+    snprintf(typed, sizeof(typed), "%s%s%s", argv[0], two ? " " : "", two ? argv[1] : "");
+    if (!two) {
+        str_split(&name, ' ', &first);
+        name = first;
+    }
+    unsigned far = str_distance(str_of(typed), name);
+    return far * 2 <= strlen(typed) ? far : UINT_MAX; /* half of it may be wrong */
+}
+
+const char *cli_nearest_command(int argc, char *const *argv)
+{
+    const char *nearest = NULL;
+    unsigned best = UINT_MAX;
+    for (const struct command *command = commands; command->name; command++) {
+        unsigned far = distance(command, argc, argv);
+        if (far < best) {
+            best = far;
+            nearest = command->name;
+        }
+    }
+    return nearest;
+}
+
+static const char *exit_codes(const struct command *command)
+{
+    for (const struct command_note *note = command_notes; note->command; note++)
+        if (strcmp(note->command, command->name) == 0)
+            return note->text;
+    return EXIT_CODES;
 }
 
 void cli_help(const struct command *command, struct buf *ret)
@@ -43,6 +109,7 @@ void cli_help(const struct command *command, struct buf *ret)
     }
     buf_add_str(ret, STR("\noptions of all commands:\n"));
     add_options(global_options, ret);
+    buf_printf(ret, "\nexit codes: %s", exit_codes(command));
 }
 
 static void completion_options(const struct option_row *rows, struct buf *ret)

@@ -219,14 +219,42 @@ def migrations_that_run_at_the_same_time_do_not_meet(w):
         same(run.returncode, 0, "exit code of a concurrent migration (%r)" % said)
 
 
+def doctor_finds(w, code, what, state, *words, **options):
+    """quern doctor ends with the code, and has a line with this state, a finding and a fix; returns the line."""
+    done = exits(w, code, *words, "doctor", "-o", "json", **options)
+    rows = {row["what"]: row for row in json.loads(done.stdout)}
+    same(rows[what]["state"], state, "what doctor says of %s: %s" % (what, rows[what]))
+    true(rows[what]["finding"] and rows[what]["fix"], "doctor does not say what to do: %s" % rows[what])
+    return rows[what]
+
+
 @scenario
-def doctor_finds_everything_well_and_says_what_is_down(w):
+def doctor_finds_everything_well_and_ends_with_a_code_for_what_is_wrong(w):
     done = exits(w, 0, "doctor")
-    for word in ("kafka", "postgres", "redis"):
+    for word in ("kafka", "postgres", "redis", "topics", "migrations", "m-openai"):
         true(word in done.stdout.lower(), "doctor says nothing of %s:\n%s" % (word, done.stdout))
-    w.stop_server("redis")
-    sick = exits(w, 69, "doctor")
-    true("redis" in (sick.stdout + sick.stderr).lower(), "doctor does not name Redis:\n" + sick.stdout)
+    away = {
+        "kafka": {"words": ["--set", "kafka.bootstrap_servers=127.0.0.1:1"]},
+        "redis": {"words": ["--set", "redis.url=redis://127.0.0.1:1/0"]},
+        "postgresql": {"env": w.environment(QUERN_POSTGRES__CONNINFO="host=127.0.0.1 port=1 dbname=x user=x")},
+    }
+    for what, how in away.items():
+        doctor_finds(w, 69, what, "away", *how.get("words", ()), env=how.get("env"))
+    doctor_finds(w, 1, "topics", "fail", "--set", "topics.prefix=nobody.made.these")
+    with w.connect("quern") as admin:
+        admin.execute("CREATE DATABASE empty_one")
+    empty = w.environment(QUERN_POSTGRES__CONNINFO=w.conninfo("empty_one"))
+    same(doctor_finds(w, 1, "migrations", "fail", env=empty)["fix"], "quern migrate up", "what to do about a schema that is old")
+    nobody = w.environment(QUERN_POSTGRES__CONNINFO=w.conninfo("not_there"))
+    doctor_finds(w, 78, "postgresql", "wrong", env=nobody)
+    doctor_finds(w, 78, "redis", "wrong", "--set", "redis.url=" + w.settings["QUERN_REDIS__URL"].replace("//", "//x:wrong@"))
+    doctor_finds(w, 78, "prices", "wrong", "--set", "prices_file=/nowhere.yaml", "--set", "redis.url=redis://127.0.0.1:1/0")  # before who is away
+    path = w.run_dir / "broken.yaml"
+    path.write_text("kafka:\n  bootstrap_server: 127.0.0.1:1\n")
+    done = exits(w, 78, "doctor", "--config", path)
+    true("broken.yaml:2" in done.stderr and "bootstrap_servers" in done.stderr, "what is said of a broken file: %r" % done.stderr)
+    for code in ("0 ", "1 ", "69 ", "78 "):
+        true(code in exits(w, 0, "doctor", "--help").stdout.split("exit codes:")[1], "the exit code %s in --help" % code)
 
 
 @scenario
@@ -241,7 +269,8 @@ def commands_end_with_69_when_their_server_is_away(w):
 
 @scenario
 def wrong_usage_ends_with_2_and_a_wrong_setting_with_78(w):
-    exits(w, 2, "dance")
+    for words, hint in ((("sumbit",), "'submit'"), (("dead", "lst"), "'dead list'"), (("deed", "list"), "'dead list'")):
+        true("did you mean " + hint in exits(w, 2, *words).stderr, "no hint at %s" % hint)
     done = exits(w, 78, "submit", "--tenat", "t")
     true("--tenant" in done.stderr, "the nearest flag is not named: %r" % done.stderr)
     exits(w, 2, "submit", "--tenant")
@@ -249,6 +278,23 @@ def wrong_usage_ends_with_2_and_a_wrong_setting_with_78(w):
     exits(w, 2)
     done = exits(w, 78, "topics", "check", "--set", "topics.prefx=q")
     true("topics.prefix" in done.stderr, "the nearest key is not named: %r" % done.stderr)
+
+
+@scenario
+def every_program_has_help_and_refuses_what_it_does_not_know(w):
+    for name in ("quern", "quern-worker", "quern-aggregator"):
+
+        def run(*words):
+            return subprocess.run([w.programs[name], *words], stdin=subprocess.DEVNULL, capture_output=True, text=True, env=w.environment(), timeout=20)
+
+        for word in ("--help", "-h"):
+            done = run(word)
+            same((done.returncode, done.stderr), (0, ""), "%s %s" % (name, word))
+            true("usage: %s " % name in done.stdout and "exit codes: 0 " in done.stdout, "%s %s prints %r" % (name, word, done.stdout[:200]))
+        for word, code in (("--no-such-flag", 78), ("dance", 2)):
+            done = run(word)
+            same((done.returncode, done.stdout), (code, ""), "%s %s" % (name, word))
+            true("--help" in done.stderr and word in done.stderr, "%s %s says %r" % (name, word, done.stderr))
 
 
 def places_of(w, *ids):

@@ -40,6 +40,30 @@ static void sqlstates_decide_code_and_fate_of_the_connection(void **state)
     }
 }
 
+static void a_server_that_is_there_and_does_not_want_us_is_not_away(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        bool refuses;
+    } cases[] = {
+        {"connect: FATAL:  password authentication failed for user \"quern\"", true},
+        {"connect: fe_sendauth: no password supplied", true},
+        {"connect: FATAL:  database \"quern\" does not exist", true},
+        {"connect: FATAL:  role \"quern\" does not exist", true},
+        {"connect: FATAL:  no pg_hba.conf entry for host \"10.0.0.1\"", true},
+        {"connect: FATAL:  the database system is starting up", false},
+        {"connect: FATAL:  sorry, too many clients already", false},
+        {"connect: connection to server at \"127.0.0.1\", port 1 failed: Connection refused",
+         false},
+        {"connect: could not connect to server: socket \"/x\" does not exist", false},
+        {"", false},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+        if (postgres_error_refuses(cases[i].text) != cases[i].refuses)
+            fail_msg("%s", cases[i].text);
+}
+
 static void messages_are_passed_on_without_values(void **state)
 {
     (void)state;
@@ -105,6 +129,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sqlstates_decide_code_and_fate_of_the_connection),
+        cmocka_unit_test(a_server_that_is_there_and_does_not_want_us_is_not_away),
         cmocka_unit_test(messages_are_passed_on_without_values),
         cmocka_unit_test(a_long_message_is_cut_after_its_values_are_gone),
         cmocka_unit_test(scrubbing_handles_texts_at_the_edges),

@@ -6,6 +6,8 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -161,9 +163,99 @@ static void every_command_has_help_and_a_unique_name(void **state)
         buf_init(&text, 1 << 20);
         cli_help(command, &text);
         assert_non_null(strstr(text.data, command->about));
+        assert_non_null(strstr(text.data, "usage: quern "));
+        assert_non_null(strstr(text.data, "exit codes: "));
         buf_done(&text);
         for (const struct command *other = command + 1; other->name; other++)
             assert_string_not_equal(command->name, other->name);
+    }
+}
+
+/* What the command line prints on stdout, in `ret`; its exit code. */
+static int run(char *ret, size_t size, int argc, const char *const *words)
+{
+    char copies[8][64], *argv[9] = {NULL};
+    FILE *file = tmpfile();
+    for (int i = 0; i < argc; i++) {
+        snprintf(copies[i], sizeof(copies[i]), "%s", words[i]);
+        argv[i] = copies[i];
+    }
+    fflush(stdout);
+    int before = dup(STDOUT_FILENO);
+    assert_true(file && dup2(fileno(file), STDOUT_FILENO) >= 0);
+    int code = cli_main(argc, argv);
+    fflush(stdout);
+    dup2(before, STDOUT_FILENO);
+    close(before);
+    rewind(file);
+    ret[fread(ret, 1, size - 1, file)] = '\0';
+    fclose(file);
+    return code;
+}
+
+static void every_command_prints_its_help_and_ends_well(void **state)
+{
+    (void)state;
+    static char text[65536];
+    for (const struct command *command = commands; command->name; command++) {
+        const char *words[4] = {"quern"};
+        char first[32] = "", second[32] = "";
+        int count = 1 + sscanf(command->name, "%31s %31s", first, second);
+        words[1] = first;
+        words[2] = second;
+        words[count] = "--help";
+        int code = run(text, sizeof(text), count + 1, words);
+        if (code != 0 || !strstr(text, command->about))
+            fail_msg("quern %s --help ends with %d: %s", command->name, code, text);
+        words[count] = "-h";
+        assert_int_equal(run(text, sizeof(text), count + 1, words), 0);
+    }
+}
+
+static void groups_of_commands_have_help(void **state)
+{
+    (void)state;
+    static char text[65536];
+    assert_int_equal(run(text, sizeof(text), 3, (const char *const[]){"quern", "dead", "--help"}),
+                     0);
+    assert_non_null(strstr(text, "dead list"));
+    assert_non_null(strstr(text, "dead show"));
+    assert_non_null(strstr(text, "dead retry"));
+    assert_null(strstr(text, "submit"));
+    assert_int_equal(run(text, sizeof(text), 3, (const char *const[]){"quern", "-h", "topics"}), 0);
+    assert_int_equal(run(text, sizeof(text), 2, (const char *const[]){"quern", "dead"}), 2);
+    assert_string_equal(text, "");
+    assert_int_equal(run(text, sizeof(text), 2, (const char *const[]){"quern", "--help"}), 0);
+    assert_non_null(strstr(text, "batch run FILE"));
+    assert_int_equal(run(text, sizeof(text), 1, (const char *const[]){"quern"}), 2);
+}
+
+static void what_was_meant_is_guessed_when_it_is_near(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *first, *second, *meant;
+    } cases[] = {
+        {"sumbit", NULL, "submit"},
+        {"shw", "some-id", "show"},
+        {"docter", NULL, "doctor"},
+        {"dead", "lst", "dead list"},
+        {"deed", "retry", "dead retry"},
+        {"topics", "make", "topics create"},
+        {"migrate", "stat", "migrate status"},
+        {"batch", "--resume", "batch run"},
+        {"xyz", NULL, NULL},
+        {"", NULL, NULL},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        char first[32], second[32], *argv[] = {first, second};
+        snprintf(first, sizeof(first), "%s", cases[i].first);
+        snprintf(second, sizeof(second), "%s", cases[i].second ? cases[i].second : "");
+        const char *meant = cli_nearest_command(cases[i].second ? 2 : 1, argv);
+        if (cases[i].meant)
+            assert_string_equal(meant ? meant : "nothing", cases[i].meant);
+        else
+            assert_null(meant);
     }
 }
 
@@ -181,6 +273,9 @@ int main(void)
         TEST(every_setting_of_the_file_stands_once),
         TEST(migrations_are_numbered_without_a_gap),
         TEST(every_command_has_help_and_a_unique_name),
+        TEST(every_command_prints_its_help_and_ends_well),
+        TEST(groups_of_commands_have_help),
+        TEST(what_was_meant_is_guessed_when_it_is_near),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
