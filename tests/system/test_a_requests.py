@@ -54,6 +54,29 @@ def a_request_in_json_is_answered_stored_and_paid_for(w):
 
 
 @scenario
+def sixteen_models_are_called_at_once_and_merged_and_seventeen_are_refused(w):
+    models = ["m-%d" % i for i in range(16)]
+    w.rewrite_config(models=w.models() + [w.model(name, model="fake-slow-300", price_input="0", price_output=str(i)) for i, name in enumerate(models)])
+    try:
+        id = w.publish(w.request("all of you", models=models, merge={"policy": "all"}))
+        reply = w.reply(id)
+        calls = w.calls(id)
+        same(len(calls), 16, "calls at the provider")
+        true(max(c["t_ms"] for c in calls) < min(c["done_ms"] for c in calls), "a call began after another one had ended: %s" % calls)
+        parts = reply["merge"]["parts"]
+        same(([p["model"] for p in parts], {p["status"] for p in parts}), (models, {"ok"}), "the parts of the reply")
+        same((reply["status"], reply["text"], reply["merge"]["agreement"]), ("done", expected("all of you"), 1), "the merged answer")
+        same(reply["cost_microusd"], tokens(expected("all of you")) * sum(range(16)), "the cost of all")
+        same(w.sql("SELECT count(*), count(DISTINCT model) FROM inference_runs WHERE tenant = %s", w.tenant), [(16, 16)], "stored runs")
+        reply = w.ask("one too many", models=models + ["m-openai"])
+        same((reply["status"], reply["error"]["code"]), ("failed", "invalid_request"), "the refusal")
+        true("models" in reply["error"]["message"] and "16" in reply["error"]["message"], "the refusal says %r" % reply["error"]["message"])
+        same(len(w.calls()), 16, "calls at the provider after the refusal")
+    finally:
+        w.rewrite_config()
+
+
+@scenario
 def a_request_in_messagepack_gets_the_same_answer(w):
     same(w.ask("packed", encoding="msgpack")["text"], expected("packed"), "the answer")
 

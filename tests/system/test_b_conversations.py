@@ -1,4 +1,6 @@
 """Turns of a conversation: their order, and the history each model is given."""
+import json
+
 from harness import answer, same, scenario, true, wait_until
 
 FLEET = {"models": {"fake-400": {}, "m-slow": {"model": "fake-slow-150"}}}
@@ -63,6 +65,18 @@ def history_comes_from_redis_and_from_postgresql_when_redis_was_emptied(w):
         w.flush()
         w.reply(ids[-1])
     check_answers(w, ids, turns)
+
+
+@scenario
+def a_conversation_lives_in_redis_for_a_day_after_its_last_turn(w):
+    day = 24 * 3600
+    key = "%s:conversation:{%s:s}" % (w.prefix, w.tenant)
+    for text in ("one", "two"):
+        w.ask(text, session="s", user="ann")
+        wait_until(lambda: w.redis.ttl(key) > 1000, what="the conversation in Redis")
+        true(day - 60 <= w.redis.ttl(key) <= day, "after turn %r it lives for %d s" % (text, w.redis.ttl(key)))
+        w.redis.expire(key, 1000)  # as if most of the day had gone by: the next turn begins a new one
+    same([json.loads(turn)["turn"] for turn in w.redis.lrange(key, 0, -1)], [1, 2], "its turns")
 
 
 @scenario

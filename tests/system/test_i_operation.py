@@ -83,16 +83,25 @@ def log_lines_are_json_with_time_level_and_message(w):
 
 @scenario
 def a_reload_with_a_bad_file_keeps_the_old_one(w):
+    """Each program says where the mistake is, and which word was meant, and works on."""
     good = w.config_path.read_text()
-    for bad in ("worker: {max_inflight: 5}\n", "}{", "models:\n  - provider: openai\n"):
-        w.config_path.write_text(bad)
-        same(w.reload(w.worker), False, "a reload of %r" % bad)
-        same(w.ask("still here")["text"], expected("still here"), "the answer after the bad reload")
-    true(w.worker.said("not reloaded"), "nothing is said of the bad file")
-    same(w.worker.metrics()["quern_config_last_reload_successful"], 0, "the metric of the last reload")
-    w.config_path.write_text(good)
-    same(w.reload(w.worker), True, "a reload of the good file")
-    same(w.worker.metrics()["quern_config_last_reload_successful"], 1, "the metric of the last reload")
+    mistakes = {
+        "quern-worker": ("log:\n  level: info\nworker: {max_inflight: 5}\n", ":3", "max_in_flight"),
+        "quern-aggregator": ("log:\n  level: info\n\naggregator: {histry_turns: 5}\n", ":4", "history_turns"),
+    }
+    for program in (w.worker, w.aggregator):
+        mistake, line, meant = next(mistakes[name] for name in mistakes if name.rpartition("-")[2] in program.name)
+        for bad, words in ((mistake, (w.config_path.name + line, meant)), ("}{", (w.config_path.name + ":1",)), ("models:\n  - provider: openai\n", (w.config_path.name, "models"))):
+            w.config_path.write_text(bad)
+            same(w.reload(program), False, "a reload of %r" % bad)
+            said = program.said("not reloaded")[-1]
+            true(said["level"] == "error" and all(word in said["error"] for word in words), "%s says of %r: %s" % (program.name, bad, said))
+        same(program.metrics()["quern_config_last_reload_successful"], 0, "the metric of the last reload")
+        true(program.ready(), "%s is not ready after a bad reload" % program.name)
+        same(w.ask("still here")["text"], expected("still here"), "the answer after the bad reload of " + program.name)
+        w.config_path.write_text(good)
+        same(w.reload(program), True, "a reload of the good file")
+        same(program.metrics()["quern_config_last_reload_successful"], 1, "the metric of the last reload")
 
 
 @scenario
