@@ -6,7 +6,8 @@ their own, an empty database, an empty Redis, fresh programs. Scenarios of one f
 with a tenant of its own, and so see only what is theirs.
 
 To add a scenario: a function marked with @scenario in a test_*.py; it takes the world. What it
-breaks (servers stopped, programs killed) is put right by `world.mend()`, which the runner calls.
+breaks (servers stopped, programs killed) is put right by `world.mend()`, which the runner calls. One
+that needs what a machine may lack calls `skip(reason)`.
 """
 import json
 import os
@@ -49,6 +50,15 @@ def scenario(function=None, *, seconds=60, **fleet):
         return function
 
     return mark(function) if function else mark
+
+
+class Skipped(Exception):
+    """What a scenario is about is not on this machine; the text says what is missing."""
+
+
+def skip(reason):
+    """Ends the scenario: told as "skipped" with the reason, and not counted as passed."""
+    raise Skipped(reason)
 
 
 def same(got, want, what="value"):

@@ -4,8 +4,8 @@ Most of their time is waiting, so several lanes work side by side, each a proces
 provider and a folder of its own. A lane takes one piece after the other, those that may take longest
 first: a file of scenarios, or the door tests (C, against the same servers). The scenarios of a file run
 as they stand. A file may set FLEET, the fleet its scenarios share. A scenario that fails shows its
-reason and the ends of the programs' logs, and the next one begins in a clean house. Last line: "N
-passed, N failed".
+reason and the ends of the programs' logs, and the next one begins in a clean house. One whose tools
+this machine lacks is told as "skipped", with the reason. Last line: "N passed, N failed".
 """
 import argparse
 import concurrent.futures
@@ -68,13 +68,16 @@ def ends_of_logs(world):
 
 
 def run_one(world, function):
-    """None when it passed, else why not."""
+    """None when it passed, else why not: a text, or the exception Skipped."""
     options = function.scenario
     world.new_tenant()
     signal.alarm(options["seconds"])
+    skipped = None
     try:
         function(world)
         why = None
+    except harness.Skipped as reason:
+        skipped, why = reason, None
     except Overtime:
         why = "not done after %d s, at:\n%s" % (options["seconds"], "".join(traceback.format_tb(sys.exc_info()[2])[-4:]))
     except (KeyboardInterrupt, SystemExit):
@@ -88,7 +91,7 @@ def run_one(world, function):
         complaints = [traceback.format_exc()]
     if complaints:
         why = (why or "") + "\n".join(complaints)
-    return why
+    return why or skipped
 
 
 def run_door(path, env, running):
@@ -109,7 +112,7 @@ def run_door(path, env, running):
 
 
 def run_doors(world, pattern):
-    """The C tests of the doors against these servers, Kafka's beside the others', as all mostly wait; (passed, failed)."""
+    """The C tests of the doors against these servers, Kafka's beside the others', as all mostly wait; (passed, failed, 0)."""
     env = world.environment(**{k: v for k, v in world.settings.items() if k.startswith("QUERN_")})
     env.update(QUERN_STACK=str(harness.ROOT / "deploy/local/stack"), QUERN_RUN_DIR=world.stack_environment()["QUERN_RUN_DIR"])
     doors = doors_of(world.build, pattern)
@@ -123,11 +126,11 @@ def run_doors(world, pattern):
             lane.shutdown(wait=False, cancel_futures=True)
         for process in running:
             process.kill()
-    return passed, len(doors) - passed
+    return passed, len(doors) - passed, 0
 
 
 def run_scenario(world, function, prepare):
-    """None when it passed, else why not."""
+    """As run_one()."""
     try:
         prepare()
     except Exception:
@@ -136,21 +139,23 @@ def run_scenario(world, function, prepare):
 
 
 def run_file(world, module, functions):
-    passed = failed = 0
+    """How many of them passed, failed and were skipped."""
+    counts = dict.fromkeys(("ok", "FAILED", "skipped"), 0)
     clean = None
     for function in functions:
         fleet = {**getattr(module, "FLEET", {}), **function.scenario["fleet"]}
         began = time.monotonic()
         why = run_scenario(world, function, lambda: clean == fleet or world.begin(fleet))
-        clean = None if why else fleet
-        passed, failed = passed + (not why), failed + bool(why)
-        tell(world, "%5.1f s  %s: %s" % (time.monotonic() - began, module.__name__[5:], function.__name__.replace("_", " ")), why)
-    return passed, failed
+        outcome = "skipped" if isinstance(why, harness.Skipped) else "FAILED" if why else "ok"
+        clean = None if outcome == "FAILED" else fleet
+        counts[outcome] += 1
+        tell(world, outcome, "%5.1f s  %s: %s" % (time.monotonic() - began, module.__name__[5:], function.__name__.replace("_", " ")), why)
+    return tuple(counts.values())
 
 
-def tell(world, what, why):
-    lines = ["%-6s %s" % ("FAILED" if why else "ok", what)]
-    if why:
+def tell(world, outcome, what, why):
+    lines = ["%-6s %s%s" % (outcome, what, ": %s" % why if outcome == "skipped" else "")]
+    if outcome == "FAILED":
         lines += ["    " + why.rstrip().replace("\n", "\n    "), *ends_of_logs(world)]
     say("\n".join(lines) + "\n")
 
@@ -195,7 +200,7 @@ def end_lanes(lanes):
 
 
 def run_lanes(options, run_dir, pieces):
-    """(passed, failed)"""
+    """(passed, failed, skipped)"""
     context = multiprocessing.get_context("spawn")
     todo, counts = context.SimpleQueue(), context.SimpleQueue()
     number = min(options.lanes, len(pieces))
@@ -211,15 +216,15 @@ def run_lanes(options, run_dir, pieces):
 
 
 def sum_up(lanes, counts):
-    passed = failed = 0
+    passed = failed = skipped = 0
     while not counts.empty():
         more = counts.get()
-        passed, failed = passed + more[0], failed + more[1]
+        passed, failed, skipped = passed + more[0], failed + more[1], skipped + more[2]
     for process in lanes:
         if process.exitcode != 0:
             print("FAILED %s ended with %s" % (process.name, process.exitcode))
             failed += 1
-    return passed, failed
+    return passed, failed, skipped
 
 
 def list_scenarios(pattern):
@@ -244,13 +249,15 @@ def main():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     for logs in pathlib.Path(run_dir).glob("lane-*/logs"):
         harness.shutil.rmtree(logs, ignore_errors=True)
-    passed, failed = run_lanes(options, run_dir, pieces_of(options.build, options.pattern))
+    passed, failed, skipped = run_lanes(options, run_dir, pieces_of(options.build, options.pattern))
     if failed or options.keep:
         print("logs are in %s" % os.path.join(run_dir, "lane-*/logs"))
     else:
         harness.shutil.rmtree(run_dir, ignore_errors=True)
+    if skipped:
+        print("%d skipped, see above for the reasons" % skipped)
     print("%d passed, %d failed" % (passed, failed))
-    return 1 if failed or not passed else 0
+    return 1 if failed or not passed + skipped else 0
 
 
 if __name__ == "__main__":
