@@ -11,6 +11,15 @@ bool job_owned(const struct job *job)
     return job->partition->owned || PLANTED(36);
 }
 
+bool job_may_reply_to(const struct job *job, struct str topic)
+{
+    const struct conf_strs *allowed = &job->worker->conf->shared.allowed_prefixes;
+    for (size_t i = 0; i < allowed->count; i++)
+        if (str_starts(topic, allowed->items[i]))
+            return true;
+    return false;
+}
+
 bool slot_decided(const struct slot *slot)
 {
     return slot->claim == CLAIM_KEPT || slot->err.code != ERR_NONE || slot->answer.text.data;

@@ -227,6 +227,8 @@ struct job {
 void job_record(const struct job *job, struct last_words *ret);
 /* The partition it came from is still ours; what is not yet paid for need not be done otherwise. */
 bool job_owned(const struct job *job);
+/* Replies may go to that topic: it begins with one of replies.allowed_prefixes. */
+bool job_may_reply_to(const struct job *job, struct str topic);
 /* Nothing is left to do for the slot but to report: it has an answer, or never will. */
 bool slot_decided(const struct slot *slot);
 /* The job's slot that a hedge belongs to; a job's slot: itself. */

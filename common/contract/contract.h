@@ -136,6 +136,8 @@ struct str request_text(const struct request *request);
 /* The input as texts, one or many. */
 const struct value *request_inputs(const struct request *request, uint32_t *ret_count);
 bool request_check(const struct request *request, struct err *err);
+/* The part of it that is true of names and reply_to alone, whatever is asked. */
+bool request_check_names(const struct request *request, struct err *err);
 /* Fit to be an id or a tenant: not empty, at most `max` bytes of UTF-8, no control characters. For
  * names that come from elsewhere than a checked request. */
 bool request_name_ok(struct str name, size_t max);

@@ -238,10 +238,14 @@ const struct value *request_inputs(const struct request *request, uint32_t *ret_
     return list ? input->items : input;
 }
 
+bool request_check_names(const struct request *request, struct err *err)
+{
+    return check_names(request, err) && check_reply_to(request->reply_to, err);
+}
+
 bool request_check(const struct request *request, struct err *err)
 {
-    return check_kind(request, err) && check_names(request, err) &&
-           check_reply_to(request->reply_to, err);
+    return check_kind(request, err) && request_check_names(request, err);
 }
 
 void request_body_hash(const struct request *request, char ret[65])

@@ -2,8 +2,9 @@
  * admit.c -- the step "admit": bytes become a request that is fit to be answered, or an error.
  *
  * A request that is not fit still walks on when its id could be read: it gets a failed final
- * result, unless the id turns out to be another request's. Without an id all that remains is the
- * dead-letter topic.
+ * result, unless the id turns out to be another request's, and keeps what can be had of it
+ * (salvage.h), so that whoever asked finds it again. Without an id, in the body or of the event
+ * (ce_id), all that remains is the dead-letter topic.
  */
 #include "common/base/last_words.h"
 #include "common/base/must.h"
@@ -11,6 +12,7 @@
 #include "common/base/rand.h"
 #include "common/data/digest.h"
 #include "worker/intake/inside.h"
+#include "worker/intake/salvage.h"
 #include "worker/kind.h"
 
 enum { ID_BYTES_MAX = 128, TENANT_BYTES_MAX = 64 }; /* as in schemas/request.def */
@@ -33,21 +35,11 @@ static struct str id_from_place(struct job *job)
     return arena_str(&job->arena, str_of(text));
 }
 
-/* Whatever can be told of a request that could not be read as one. */
-static void salvage(struct job *job, const struct value *document)
-{
-    struct str id = value_get_str(document, "id");
-    struct str tenant = value_get_str(document, "tenant");
-    if (request_name_ok(id, ID_BYTES_MAX))
-        job->id = id;
-    job->tenant = request_name_ok(tenant, TENANT_BYTES_MAX) ? tenant : STR("default");
-    contract_init(&contract_request, &job->request);
-    digest_sha256_hex(job->record->value, job->body_hash, 64);
-}
-
+/* False: job->err is set, and *ret has what can be read all the same. */
 static bool read_document(struct job *job, struct value *ret)
 {
     struct str type = kafka_record_header(job->record, HEADER_CONTENT_TYPE);
+    *ret = (struct value){.kind = VALUE_NULL};
     if (!encoding_by_type(type, &job->encoding)) {
         err_set(&job->err, ERR_INVALID_ENCODING,
                 "content-type '" STR_FMT "' is neither application/json nor application/msgpack",
@@ -58,7 +50,11 @@ static bool read_document(struct job *job, struct value *ret)
         err_set(&job->err, ERR_INVALID_ENCODING, "the message is empty");
         return false;
     }
-    return contract_parse(job->record->value, job->encoding, &job->arena, ret, &job->err);
+    if (contract_parse(job->record->value, job->encoding, &job->arena, ret, &job->err))
+        return true;
+    if (!salvage_document(job->record->value, job->encoding, &job->arena, ret))
+        *ret = (struct value){.kind = VALUE_NULL};
+    return false;
 }
 
 static void place_in_time(struct job *job)
@@ -75,13 +71,9 @@ static void place_in_time(struct job *job)
 
 static bool check_reply_to(struct job *job)
 {
-    const struct conf_strs *allowed = &job->worker->conf->shared.allowed_prefixes;
     struct str topic = job->request.reply_to;
-    if (!topic.data)
+    if (!topic.data || job_may_reply_to(job, topic))
         return true;
-    for (size_t i = 0; i < allowed->count; i++)
-        if (str_starts(topic, allowed->items[i]))
-            return true;
     err_set(&job->err, ERR_REPLY_TO,
             "reply_to '" STR_FMT "' does not begin with one of replies.allowed_prefixes",
             STR_ARG(str_utf8_cut(topic, 100)));
@@ -172,36 +164,54 @@ static bool check_size(struct job *job)
     return false;
 }
 
-static void name_request(struct job *job)
+/* The body's own id; else the event's, in structured mode (`event_id`) or in a header. */
+static void name_request(struct job *job, struct str event_id)
 {
-    struct str event_id = kafka_record_header(job->record, HEADER_CE_ID);
-    if (!str_empty(job->request.id))
-        job->id = job->request.id;
-    else if (str_empty(job->id) && request_name_ok(event_id, ID_BYTES_MAX))
-        job->id = event_id;
-    else if (str_empty(job->id))
-        job->id = id_from_place(job);
+    const struct str ids[] = {job->request.id, event_id,
+                              kafka_record_header(job->record, HEADER_CE_ID)};
+    for (size_t i = 0; i < sizeof(ids) / sizeof(ids[0]) && str_empty(job->id); i++)
+        if (request_name_ok(ids[i], ID_BYTES_MAX))
+            job->id = ids[i];
     job->tenant = str_empty(job->request.tenant) ? STR("default") : job->request.tenant;
+}
+
+/* Whatever can be told of a request that could not be read as one. Its hash is that of its bytes.
+ */
+static void salvage(struct job *job, const struct value *body, struct str event_id)
+{
+    salvage_request(body, &job->arena, &job->request);
+    if (!job_may_reply_to(job, job->request.reply_to))
+        job->request.reply_to = (struct str){0};
+    name_request(job, event_id);
+    place_in_time(job);
+    digest_sha256_hex(job->record->value, job->body_hash, 64);
+}
+
+static bool read_fit(struct job *job, const struct value *body)
+{
+    return check_size(job) &&
+           contract_read(&contract_request, body, &job->arena, &job->request, &job->err) &&
+           request_check(&job->request, &job->err);
 }
 
 /* True: fit. Else job->err is set, and job->id where it could be read. */
 static bool read_request(struct job *job)
 {
     struct value document;
-    if (!read_document(job, &document))
-        return false;
-    /* Of a CloudEvent in structured mode the event's id stands in for the request's own. */
+    bool is_document = read_document(job, &document);
     const struct value *body = contract_unwrap(&document);
-    if (body != &document && request_name_ok(value_get_str(&document, "id"), ID_BYTES_MAX))
-        job->id = value_get_str(&document, "id");
-    if (!check_size(job) ||
-        !contract_read(&contract_request, body, &job->arena, &job->request, &job->err) ||
-        !request_check(&job->request, &job->err)) {
-        salvage(job, body);
+    struct str event_id =
+        body != &document ? value_get_str(&document, "id") : (struct str){NULL, 0};
+    if (!is_document || !read_fit(job, body)) {
+        salvage(job, body, event_id);
         return false;
     }
-    name_request(job);
+    name_request(job, event_id);
+    if (str_empty(job->id))
+        job->id = id_from_place(job);
     job->kind = kind_find(job->request.kind);
+    if (job->request.messages && !job->request.messages->count)
+        job->request.messages = NULL; /* as if not given: then input is the question */
     request_body_hash(&job->request, job->body_hash);
     place_in_time(job);
     return check_lane(job) && check_reply_to(job) && check_models(job) &&
@@ -212,7 +222,7 @@ static bool read_request(struct job *job)
  * is still at work must not lose its place before the session's next turn. */
 static enum verdict admitted(struct job *job)
 {
-    bool is_turn = !str_empty(job->request.session) && job->err.code != ERR_SESSION_IN_BATCH;
+    bool is_turn = !str_empty(job->request.session) && !job->partition->lane->batch;
     if (is_turn && !job->session && intake_queue(job))
         return STEP_WAIT;
     if (!is_turn && put_off_at_once(job))
