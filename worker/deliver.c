@@ -1,6 +1,7 @@
 /*
- * deliver.c -- see deliver.h. Pauses grow from 20 ms to 2 s; there is no last try, because giving
- * up would lose an answer that was paid for. The drain time-out bounds it when the program leaves.
+ * deliver.c -- see deliver.h. Pauses grow from 20 ms to 2 s; there is no last try for what goes to
+ * our own topics, because giving up would lose an answer that was paid for. The drain time-out
+ * bounds it when the program leaves.
  */
 #include "worker/deliver.h"
 
@@ -29,6 +30,13 @@ static void finish(struct delivery *d, bool too_big)
     walk_answer(d->walk);
 }
 
+static bool is_end(struct delivery *d, const struct err *err)
+{
+    d->refusals += err->code != ERR_TIMEOUT;
+    d->refused = d->refusals_max && d->refusals >= d->refusals_max;
+    return d->refused;
+}
+
 static void delivered(const struct err *err, void *context)
 {
     struct delivery *d = context;
@@ -36,6 +44,8 @@ static void delivered(const struct err *err, void *context)
         finish(d, false);
     else if (err->code == ERR_TOO_BIG)
         finish(d, true);
+    else if (is_end(d, err))
+        finish(d, false);
     else {
         if (d->tries == TRIES_TOLD)
             log_warn("a record cannot be produced, tried again until it can",
@@ -59,4 +69,9 @@ void deliver_start(struct delivery *d, struct loop *loop, struct kafka_producer 
     d->record.context = d;
     walk_ask(walk);
     attempt(d);
+}
+
+void deliver_give_up(struct delivery *d, unsigned refusals_max)
+{
+    d->refusals_max = refusals_max;
 }

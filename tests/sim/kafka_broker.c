@@ -87,14 +87,14 @@ static uint32_t key_hash(struct str key)
     return hash;
 }
 
-static void add_reply(struct sim_kafka *kafka, const struct sim_record *record)
+static void add_reply(struct sim_kafka *kafka, const char *topic, const struct sim_record *record)
 {
     if (kafka->replies.count == kafka->replies.cap) {
         kafka->replies.cap = kafka->replies.cap ? kafka->replies.cap * 2 : 64;
         kafka->replies.items =
             xrealloc(kafka->replies.items, kafka->replies.cap * sizeof(*kafka->replies.items));
     }
-    kafka->replies.items[kafka->replies.count++] = (struct seen_reply){record, NULL};
+    kafka->replies.items[kafka->replies.count++] = (struct seen_reply){topic, record, NULL};
 }
 
 struct sim_place sim_append(struct sim_kafka *kafka, const char *name,
@@ -112,7 +112,7 @@ struct sim_place sim_append(struct sim_kafka *kafka, const char *name,
     }
     p->records[p->count++] = record;
     if (str_starts(str_of(name), STR("quern.replies")))
-        add_reply(kafka, record);
+        add_reply(kafka, topic->name, record);
     LIST_EACH(&kafka->consumers, node)
     sim_consumer_wake(container_of(node, struct kafka_consumer, node));
     return (struct sim_place){topic->name, (int32_t)number, (int64_t)p->count - 1};
@@ -194,11 +194,17 @@ struct sim_place sim_publish(struct sim *sim, struct sim_request request)
     else
         write_request(&request, &body);
     const char *key = request.session ? request.session : request.id;
-    const struct kafka_header type = {STR(HEADER_CONTENT_TYPE), str_of(request.content_type)};
-    const struct kafka_produce produce = {.key = str_of(key),
-                                          .value = buf_str(&body),
-                                          .headers = &type,
-                                          .header_count = request.content_type != NULL};
+    struct kafka_header headers[KAFKA_HEADERS_MAX];
+    size_t count = 0;
+    if (request.content_type)
+        headers[count++] =
+            (struct kafka_header){STR(HEADER_CONTENT_TYPE), str_of(request.content_type)};
+    for (const char *const *at = request.headers; at && *at; at += 2) {
+        must(count < KAFKA_HEADERS_MAX);
+        headers[count++] = (struct kafka_header){str_of(at[0]), str_of(at[1])};
+    }
+    const struct kafka_produce produce = {
+        .key = str_of(key), .value = buf_str(&body), .headers = headers, .header_count = count};
     struct sim_record *record = sim_record_copy(sim, &produce);
     record->foreign = true;
     struct sim_place place =
@@ -246,6 +252,11 @@ void sim_kafka_down(struct sim *sim, bool down)
         sim_consumer_kafka_down(consumer, down);
         sim_consumer_wake(consumer);
     }
+}
+
+void sim_topic_refuses(struct sim *sim, const char *topic)
+{
+    sim_topic(sim->kafka, topic)->refuses = true;
 }
 
 void sim_topic_bytes_max(struct sim *sim, const char *topic, size_t bytes)
@@ -382,6 +393,13 @@ struct sim_dead sim_dead(struct sim *sim, size_t index)
     };
 }
 
+struct str sim_dead_header(struct sim *sim, size_t index, const char *name)
+{
+    const struct sim_record *record = record_at(sim, "quern.dead", index);
+    must(record);
+    return header_of(record, name);
+}
+
 size_t sim_replies(struct sim *sim)
 {
     return sim->kafka->replies.count;
@@ -396,6 +414,12 @@ const struct reply *sim_reply_at(struct sim *sim, size_t index)
         decode(sim, &contract_reply, seen->record->value, ENCODING_JSON, seen->reply);
     }
     return seen->reply;
+}
+
+const char *sim_reply_topic(struct sim *sim, size_t index)
+{
+    must(index < sim->kafka->replies.count);
+    return sim->kafka->replies.items[index].topic;
 }
 
 struct str sim_reply_text(struct sim *sim, const struct reply *reply)

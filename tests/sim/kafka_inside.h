@@ -26,6 +26,7 @@ struct sim_topic {
     struct sim_partition *partitions;
     int32_t partition_count;
     size_t bytes_max;
+    bool refuses;
     bool has_requests; /* workers read it; what scenes see of commits is about these */
 };
 
@@ -60,6 +61,7 @@ struct sim_group {
 
 /* A reply in the order in which it was written, decoded when somebody asks. */
 struct seen_reply {
+    const char *topic;
     const struct sim_record *record;
     struct reply *reply;
 };

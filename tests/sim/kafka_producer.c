@@ -35,7 +35,7 @@ static void produce_arrive(struct sim_op *op)
         produce->code = ERR_TIMEOUT;
         return;
     }
-    if (op->way == SIM_WRONG) {
+    if (op->way == SIM_WRONG || sim_topic(kafka, produce->topic)->refuses) {
         produce->code = ERR_UNAVAILABLE;
         return;
     }

@@ -184,6 +184,7 @@ struct sim_request {
     size_t raw_len;                     /* 0: up to the NUL */
     const char *topic;                  /* NULL: quern.requests */
     const char *content_type;           /* NULL: none is said */
+    const char *const *headers;         /* more of them: name, value, .., NULL; NULL: none */
 };
 struct sim_place {
     const char *topic;
@@ -209,12 +210,14 @@ struct sim_dead {
 };
 size_t sim_dead_count(struct sim *sim);
 struct sim_dead sim_dead(struct sim *sim, size_t index);
+struct str sim_dead_header(struct sim *sim, size_t index, const char *name); /* absent: none */
 /* The first reply of this id; the first that says that the id is taken. NULL: none. */
 const struct reply *sim_reply_of(struct sim *sim, const char *id);
 const struct reply *sim_conflict_of(struct sim *sim, const char *id);
 /* All replies, in whichever topic "quern.replies.." they are: in the order they were written. */
 size_t sim_replies(struct sim *sim);
 const struct reply *sim_reply_at(struct sim *sim, size_t index);
+const char *sim_reply_topic(struct sim *sim, size_t index);
 /* Its text; of vectors their list, as it is stored. */
 struct str sim_reply_text(struct sim *sim, const struct reply *reply);
 size_t sim_replies_of(struct sim *sim, const char *id);
@@ -240,6 +243,8 @@ void sim_produce_full(struct sim *sim, unsigned count);
 void sim_replies_fail(struct sim *sim, enum sim_produce_fault fault, unsigned count);
 void sim_commits_fail(struct sim *sim, unsigned count);
 void sim_kafka_down(struct sim *sim, bool down);
+/* Says no to every record, as one that is not there does. */
+void sim_topic_refuses(struct sim *sim, const char *topic);
 void sim_topic_bytes_max(struct sim *sim, const char *topic, size_t bytes);
 
 /* ---- Redis ---- */

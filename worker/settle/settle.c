@@ -1,9 +1,10 @@
 /*
  * settle.c -- the step "settle": what is left to do once all parts are reported.
  *
- * A conflict gets an error reply of its own, because the id's result belongs to the other request;
- * a repeated request asks the aggregator to send the stored answer again; a turn of a session, and
- * a request that is asked again meanwhile, wait until their final result is stored.
+ * A conflict gets an error reply of its own, where it asked for it, because the id's result belongs
+ * to the other request; a repeated request asks the aggregator to send the stored answer again; a
+ * turn of a session, and a request that is asked again meanwhile, wait until their final result is
+ * stored.
  */
 #include "worker/settle/stored.h"
 
@@ -12,6 +13,9 @@
 #include "common/base/log.h"
 #include "common/base/must.h"
 #include "common/base/plant.h"
+
+/* How often a topic that a request names may say no. */
+enum { REFUSALS_MAX = 3 };
 
 static struct kafka_header header(const char *name, struct str value)
 {
@@ -52,6 +56,32 @@ static void notify(struct job *job, const char *topic, struct str value, enum en
             .topic = topic, .key = job->id, .value = value, .headers = headers, .header_count = 5});
 }
 
+static const char *reply_topic(struct job *job)
+{
+    struct str topic = job->request.reply_to;
+    return !str_empty(topic) && job_may_reply_to(job, topic) ? arena_cstr(&job->arena, topic)
+                                                             : job->worker->topic_replies;
+}
+
+static bool is_ours(const struct job *job, const struct delivery *notice)
+{
+    return notice->record.topic == job->worker->topic_replies ||
+           notice->record.topic == job->worker->topic_results;
+}
+
+/* Somebody else's topic is not there, or not open to us: it must not hold up the partition. */
+static bool reply_elsewhere(struct job *job)
+{
+    const struct delivery *refused = job->notice;
+    if (!refused || !refused->refused)
+        return false;
+    log_warn("a reply is refused by the topic it was to go to, it goes to the default one",
+             LOG_S("id", job->id), LOG_S("tenant", job->tenant),
+             LOG_C("topic", refused->record.topic), LOG_C("instead", job->worker->topic_replies));
+    notify(job, job->worker->topic_replies, refused->record.value, ENCODING_JSON, "quern.reply");
+    return true;
+}
+
 static void reply_conflict(struct job *job)
 {
     struct reply reply;
@@ -63,8 +93,10 @@ static void reply_conflict(struct job *job)
     reply.error.code = str_of(err_name(job->err.code));
     reply.error.message = str_of(job->err.text);
     reply.metadata = job->request.metadata;
-    notify(job, job->worker->topic_replies, pack(job, &contract_reply, &reply, ENCODING_JSON),
-           ENCODING_JSON, "quern.reply");
+    notify(job, reply_topic(job), pack(job, &contract_reply, &reply, ENCODING_JSON), ENCODING_JSON,
+           "quern.reply");
+    if (!is_ours(job, job->notice))
+        deliver_give_up(job->notice, REFUSALS_MAX);
     CRASH_POINT(conflict_told);
 }
 
@@ -106,5 +138,7 @@ enum verdict settle_begin(void *subject)
 enum verdict settle_finish(void *subject)
 {
     struct job *job = subject;
+    if (reply_elsewhere(job))
+        return STEP_WAIT;
     return job->waiting_for_store && !job->is_stored ? STEP_FAIL : STEP_NEXT;
 }
