@@ -141,6 +141,13 @@ static void header_number(struct json_writer *w, const char *name, long long val
     header(w, name, str_of(text));
 }
 
+/* It may be anybody's bytes; only text can be kept. */
+static struct str text_only(struct str key)
+{
+    bool is_text = key.len && str_utf8_valid(key) && !memchr(key.data, 0, key.len);
+    return is_text ? key : (struct str){0};
+}
+
 struct reason {
     enum err_code code;
     struct str text;
@@ -163,6 +170,8 @@ static void write_headers(const struct extras *extras, const struct entry *entry
         header(&w, HEADER_DEAD_ID, part->result.request_id);
     if (part->content_type.data && str_utf8_valid(part->content_type))
         header(&w, HEADER_CONTENT_TYPE, part->content_type);
+    if (!str_empty(text_only(part->traceparent)))
+        header(&w, HEADER_TRACEPARENT, part->traceparent);
     if (part->raw.len > DEAD_ORIGINAL_BYTES_MAX) {
         char hash[DIGEST_HEX + 1];
         digest_sha256_hex(part->raw, hash, DIGEST_HEX);
@@ -170,13 +179,6 @@ static void write_headers(const struct extras *extras, const struct entry *entry
         header_number(&w, HEADER_DEAD_ORIGINAL_BYTES, (long long)part->raw.len);
     }
     json_close(&w, '}');
-}
-
-/* It may be anybody's bytes; only text can be kept. */
-static struct str text_only(struct str key)
-{
-    bool is_text = key.len && str_utf8_valid(key) && !memchr(key.data, 0, key.len);
-    return is_text ? key : (struct str){0};
 }
 
 /* A record on its way out. */

@@ -70,11 +70,11 @@ static void keep_headers(const struct kafka_record *record, struct kafka_header 
     size_t bytes = 0;
     for (size_t i = 0; i < record->header_count; i++) {
         struct kafka_header one = record->headers[i];
-        bytes += one.name.len + one.value.len;
-        if (bytes > ORIGINAL_HEADER_BYTES_MAX)
-            return;
-        if (!str_starts(one.name, str_of(OWN_PREFIX)))
-            headers[(*count)++] = one;
+        size_t more = bytes + one.name.len + one.value.len;
+        if (more > ORIGINAL_HEADER_BYTES_MAX || str_starts(one.name, str_of(OWN_PREFIX)))
+            continue;
+        headers[(*count)++] = one;
+        bytes = more;
     }
 }
 
