@@ -484,6 +484,16 @@ class World:
 
         return wait_until(look, seconds, "%d replies to %s" % (count, id))
 
+    def reply_topic(self, name, **config):
+        """A topic for replies that is made now, and read."""
+        from confluent_kafka.admin import AdminClient, NewTopic
+
+        topic = self.topic("replies." + name)
+        admin = AdminClient({"bootstrap.servers": self.settings["QUERN_KAFKA__BOOTSTRAP_SERVERS"]})
+        admin.create_topics([NewTopic(topic, 1, 1, config=config)])[topic].result(20)
+        self.collector.add_topic(topic, 1)
+        return topic
+
     def dead(self, seconds=20, count=1, **headers):
         """Dead letters with these quern-dead-* headers, once there are `count`."""
 

@@ -210,19 +210,9 @@ def without_a_price_there_is_no_cost(w):
     same((reply.get("cost_microusd"), w.final(id)["cost_microusd"]), (None, None), "cost")
 
 
-def reply_topic(w, name, **config):
-    from confluent_kafka.admin import AdminClient, NewTopic
-
-    topic = w.topic("replies." + name)
-    admin = AdminClient({"bootstrap.servers": w.settings["QUERN_KAFKA__BOOTSTRAP_SERVERS"]})
-    admin.create_topics([NewTopic(topic, 1, 1, config=config)])[topic].result(20)
-    w.collector.add_topic(topic, 1)
-    return topic
-
-
 @scenario
 def reply_to_sends_the_reply_to_a_topic_of_ones_own(w):
-    topic = reply_topic(w, "mine")
+    topic = w.reply_topic("mine")
     reply = w.ask("elsewhere", reply_to=topic, seconds=30)
     same((reply.topic, reply["text"]), (topic, expected("elsewhere")), "the reply")
 
@@ -237,7 +227,7 @@ def a_reply_whose_topic_is_missing_does_not_hold_up_the_others(w):
 
 @scenario
 def a_reply_that_its_topic_does_not_take_becomes_one_that_says_so(w):
-    topic = reply_topic(w, "narrow", **{"max.message.bytes": "2000"})
+    topic = w.reply_topic("narrow", **{"max.message.bytes": "2000"})
     reply = w.ask("a lot", reply_to=topic, metadata={"noise": os.urandom(3000).hex()}, seconds=30)
     same((reply.topic, reply["status"], reply["error"]["code"]), (topic, "failed", "too_big"), "the reply")
     true("max.message.bytes" in reply["error"]["message"], "it says: " + reply["error"]["message"])

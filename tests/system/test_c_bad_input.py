@@ -9,6 +9,7 @@ from harness import expected, same, scenario, true, wait_until
 
 MIB = 1 << 20
 FLEET = {"models": {}}
+TRACE = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
 def check_refused(w, value, code, *, id=None, headers=(), topic="requests", good_too=True):
@@ -166,7 +167,60 @@ def a_hundred_thousand_brackets(w):
 
 @scenario
 def text_that_is_not_utf8(w):
-    check_refused(w, b'{"id":"bytes","input":"caf\xe9"}', "invalid_encoding")
+    document = json.dumps(w.request("CAFE")).encode()
+    check_refused(w, document.replace(b"CAFE", b"caf\xe9"), "invalid_encoding", id=json.loads(document)["id"])
+
+
+@scenario
+def who_sent_what_is_refused_finds_it_again(w):
+    topic = w.reply_topic("refused")
+    who = {"user": "anna", "session": "refused", "reply_to": topic, "metadata": {"order": 17}}
+    deep = b"[" * 100_000 + b"]" * 100_000
+    for turn, (fields, old, new) in enumerate([
+        ({"params": {"temperature": 99}}, b"", b""),
+        ({"models": ["gpt-99"]}, b"", b""),
+        ({"text": "HOLE"}, b"HOLE", b"\xff\xfe"),
+        ({"validate": "HOLE"}, b'"HOLE"', deep),
+        ({"text": "z" * (9 * MIB)}, b"", b""),
+    ], start=1):
+        document = w.request(**(who | fields))
+        w.send(json.dumps(document).encode().replace(old, new), key="refused", partition=5)
+        w.flush()
+        reply, row = w.reply(document["id"], 30), w.final(document["id"])
+        same((reply.topic, reply["status"], reply["session"], reply["turn"], reply["metadata"]),
+             (topic, "failed", "refused", turn, {"order": 17}), "the reply to %r" % list(fields))
+        same((row["user_id"], row["session_id"], row["turn"], row["metadata"]), ("anna", "refused", turn, {"order": 17}), "its row")
+
+
+@scenario
+def the_events_id_stands_in_for_one_that_cannot_be_read(w):
+    for value in (b"no JSON", b'{"id": "cut", "input": "cut of', b"", b"[" * 100_000):
+        id = w.new_id()
+        w.send(value, key="event", headers=[("ce_id", id.encode()), ("traceparent", TRACE), ("x-own", b"\xff")], partition=5)
+        w.flush()
+        letter = w.dead(id=id, code="invalid_encoding")[0]
+        same((letter.value or b"", letter.tenant), (value, "default"), "the dead letter")
+        same((letter.headers["ce_id"], letter.headers["traceparent"]), (id, TRACE.decode()), "its headers")
+        row = w.final(id, tenant="default")
+        same((row["status"], row["error_code"]), ("failed", "invalid_encoding"), "the final")
+        reply = wait_until(lambda: w.collector.replies("default", id), 20, "a reply to %r" % value)[0]
+        same((reply["status"], reply["error"]["code"]), ("failed", "invalid_encoding"), "the reply")
+
+
+@scenario
+def an_empty_list_of_messages_beside_a_question_is_none(w):
+    same(w.ask("the question", messages=[], input="the question")["text"], expected("the question"), "the answer")
+
+
+@scenario
+def the_second_of_two_bodies_is_told_where_it_asked_for_it(w):
+    first = w.request("the first of two")
+    w.publish(first)
+    w.reply(first["id"])
+    topic = w.reply_topic("second")
+    w.publish({**first, "input": "the second of two", "reply_to": topic})
+    conflict = w.replies(first["id"], count=2)[-1]
+    same((conflict["error"]["code"], conflict.topic), ("id_conflict", topic), "the reply and where it is told")
 
 
 @scenario
