@@ -198,9 +198,9 @@ static void *start(struct app *app, const void *conf, struct err *err)
     return aggregator;
 }
 
-static bool check(const void *conf, struct err *err)
+static bool check(const void *conf, const struct conf_places *places, struct err *err)
 {
-    return shared_conf_check(&((const struct aggregator_conf *)conf)->shared, err);
+    return aggregator_conf_check(conf, places, err);
 }
 
 static void reload(void *program, const void *conf)

@@ -83,10 +83,10 @@ static void slot_ended(void *subject, bool ok)
     walk_answer(&slot->job->walk);
 }
 
-static bool check(const void *given, struct err *err)
+static bool check(const void *given, const struct conf_places *places, struct err *err)
 {
     const struct worker_conf *conf = given;
-    if (!worker_conf_check(conf, err))
+    if (!worker_conf_check(conf, places, err))
         return false;
     struct model_table *models = model_table_new(&conf->shared, NULL, err);
     model_table_release(models);

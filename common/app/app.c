@@ -40,6 +40,7 @@ enum {
 struct generation {
     struct arena arena;
     void *conf;
+    struct conf_places places;
     struct str fixed; /* settings that differ from the first generation's and were not taken */
 };
 
@@ -93,21 +94,22 @@ static bool check(const struct app *app, struct generation *generation, struct e
 {
     const struct app_program *program = app->program;
 
-    if (program->check && !program->check(generation->conf, err))
+    if (program->check && !program->check(generation->conf, &generation->places, err))
         return false;
     if (!app->first)
         return true;
     generation->fixed =
         conf_fixed_changes(program->rows, app->first->conf, generation->conf, &generation->arena);
     conf_keep_fixed(program->rows, app->first->conf, generation->conf, &generation->arena);
-    return !program->check || program->check(generation->conf, err);
+    return !program->check || program->check(generation->conf, &generation->places, err);
 }
 
 static struct generation *load(struct app *app, struct err *err)
 {
     struct generation *generation = xzalloc(sizeof(*generation));
-    const struct conf_source source = source_of(app);
+    struct conf_source source = source_of(app);
 
+    source.places = &generation->places;
     arena_init(&generation->arena, NULL, CONF_ARENA_MAX);
     generation->conf = arena_zalloc(&generation->arena, app->program->conf_size);
     if (conf_load(app->program->rows, &source, &generation->arena, generation->conf, err) &&
@@ -192,6 +194,17 @@ static bool add_flag(struct app *app, const char *prefix, char *text, struct err
     return true;
 }
 
+static bool take_log_level(struct app *app, const char *text, struct err *err)
+{
+    enum log_level level;
+
+    app->log_level = text;
+    if (log_level_by_name(str_of(text), &level))
+        return true;
+    err_set(err, ERR_USAGE, "--log-level must be debug, info, warn or error, is '%s'", text);
+    return false;
+}
+
 static bool read_arguments(struct app *app, int argc, char **argv, int *mode, struct err *err)
 {
     static const struct option options[] = {
@@ -221,7 +234,8 @@ static bool read_arguments(struct app *app, int argc, char **argv, int *mode, st
                 return false;
             break;
         case 'l':
-            app->log_level = optarg;
+            if (!take_log_level(app, optarg, err))
+                return false;
             break;
         case 'k':
             *mode = MODE_CHECK;

@@ -81,7 +81,7 @@ struct app_program {
     size_t conf_size;
     const char *ignore_sections; /* of the shared file, comma separated */
     /* Checks what a table cannot; err says which key. May be NULL. */
-    bool (*check)(const void *conf, struct err *err);
+    bool (*check)(const void *conf, const struct conf_places *places, struct err *err);
     /* Builds doors and rooms. Failing: ERR_CONFIG exits 78, ERR_UNAVAILABLE 69, else 1. */
     void *(*start)(struct app *app, const void *conf, struct err *err);
     /* Takes the new configuration (already checked) at SIGHUP; the old one stays valid until it

@@ -41,7 +41,7 @@ static const struct conf_row file_rows[] = {
 };
 /* clang-format on */
 
-static bool check(const struct prices *prices, struct err *err)
+static bool check(const struct prices *prices, const struct conf_places *places, struct err *err)
 {
     const struct price_row *rows = prices->rows.items;
     for (size_t i = 0; i < prices->rows.count; i++) {
@@ -49,11 +49,11 @@ static bool check(const struct prices *prices, struct err *err)
         str_split(&rest, '/', &provider);
         if (provider_facts(provider) && !str_empty(rest))
             continue;
-        err_set(err, ERR_CONFIG,
-                "the price of '" STR_FMT "' is for no provider of ours; it is named PROVIDER/MODEL,"
-                " as openai/gpt-4o",
-                STR_ARG(rows[i].name));
-        return false;
+        char key[256];
+        snprintf(key, sizeof(key), "prices." STR_FMT, STR_ARG(rows[i].name));
+        return conf_refuse(places, str_of(key), err,
+                           "is for no provider of ours; a price is named PROVIDER/MODEL, as "
+                           "openai/gpt-4o");
     }
     return true;
 }
@@ -64,8 +64,10 @@ struct prices *prices_load(struct str path, struct err *err)
     arena_init(&prices->arena, NULL, PRICES_BYTES_MAX);
     if (str_empty(path))
         return prices;
-    const struct conf_source source = {.file = arena_str(&prices->arena, path).data};
-    if (conf_load(file_rows, &source, &prices->arena, prices, err) && check(prices, err))
+    struct conf_places places = {0};
+    const struct conf_source source = {.file = arena_str(&prices->arena, path).data,
+                                       .places = &places};
+    if (conf_load(file_rows, &source, &prices->arena, prices, err) && check(prices, &places, err))
         return prices;
     err_prefix(err, "prices_file");
     prices_free(prices);

@@ -5,7 +5,12 @@
 
 #include "common/app/shared_conf.h"
 
-enum { MODEL_NAME_BYTES_MAX = 128, ROUTE_MODELS_MAX = 16, WEIGHT_MAX = 1000000 };
+enum {
+    MODEL_NAME_BYTES_MAX = 128,
+    ROUTE_MODELS_MAX = 16,
+    WEIGHT_MAX = 1000000,
+    KEY_BYTES_MAX = 384
+};
 
 #define ROW(key, kind, otherwise, min, max, choices, field, sentence)                              \
     {                                                                                              \
@@ -36,43 +41,81 @@ struct str route_conf_model(struct str item, double *ret_weight)
     return str_trim(str_slice(item, 0, at));
 }
 
-/* `place` is "routes.NAME.models". */
-static bool check_names(const struct shared_conf *conf, const struct conf_strs *names,
-                        const char *place, bool weights, struct err *err)
+/* A list of models' names: one of a route, or the fallback of a model. */
+struct model_names {
+    const struct shared_conf *conf;
+    const struct conf_strs *names;
+    struct str key; /* "routes.NAME.models" */
+    bool weights;
+    const struct conf_places *places;
+    struct err *err;
+};
+
+static struct str name_of(const struct model_names *list, size_t i)
 {
     double weight;
-    if (names->count > ROUTE_MODELS_MAX) {
-        err_set(err, ERR_CONFIG, "'%s' has more than %d models", place, ROUTE_MODELS_MAX);
-        return false;
-    }
-    for (size_t i = 0; i < names->count; i++) {
-        struct str item = names->items[i];
-        struct str name = weights ? route_conf_model(item, &weight) : item;
-        if (weights && weight < 0) {
-            err_set(err, ERR_CONFIG,
-                    "'%s': '" STR_FMT "' must be a model, or a model and its "
-                    "weight from 0 to %d, as in large=3",
-                    place, STR_ARG(str_utf8_cut(item, 80)), WEIGHT_MAX);
-            return false;
-        }
-        if (!shared_conf_has_model(conf, name)) {
-            err_set(err, ERR_CONFIG, "'%s': no model '" STR_FMT "' is configured", place,
-                    STR_ARG(str_utf8_cut(name, 80)));
-            return false;
-        }
-        for (size_t k = 0; k < i; k++)
-            if (str_eq(weights ? route_conf_model(names->items[k], &weight) : names->items[k],
-                       name)) {
-                err_set(err, ERR_CONFIG, "'%s': '" STR_FMT "' stands there twice", place,
-                        STR_ARG(str_utf8_cut(name, 80)));
-                return false;
-            }
+    return list->weights ? route_conf_model(list->names->items[i], &weight) : list->names->items[i];
+}
+
+static bool check_weight(const struct model_names *list, size_t i, struct str key)
+{
+    double weight = 1;
+    if (list->weights)
+        route_conf_model(list->names->items[i], &weight);
+    return weight >= 0 || conf_refuse(list->places, key, list->err,
+                                      "must be a model, or a model and its weight from 0 to %d, "
+                                      "as in large=3; is '" STR_FMT "'",
+                                      WEIGHT_MAX, STR_ARG(str_utf8_cut(list->names->items[i], 80)));
+}
+
+/* "routes.NAME.models[2]" */
+static struct str nth_key(const struct model_names *list, size_t i, char room[KEY_BYTES_MAX])
+{
+    snprintf(room, KEY_BYTES_MAX, STR_FMT "[%zu]", STR_ARG(list->key), i);
+    return str_of(room);
+}
+
+static bool check_once(const struct model_names *list, size_t i, struct str key)
+{
+    char room[KEY_BYTES_MAX];
+    for (size_t k = 0; k < i; k++) {
+        struct str first = nth_key(list, k, room);
+        if (str_eq(name_of(list, k), name_of(list, i)))
+            return conf_refuse(list->places, key, list->err,
+                               "names '" STR_FMT "' a second time, the first is %s%s",
+                               STR_ARG(str_utf8_cut(name_of(list, i), 80)), room,
+                               conf_aside(list->places, first).text);
     }
     return true;
 }
 
+static bool check_list(const struct model_names *list)
+{
+    char key[KEY_BYTES_MAX];
+    if (list->names->count > ROUTE_MODELS_MAX)
+        return conf_refuse(list->places, list->key, list->err, "has more than %d models",
+                           ROUTE_MODELS_MAX);
+    for (size_t i = 0; i < list->names->count; i++) {
+        struct str name = name_of(list, i), at = nth_key(list, i, key);
+        if (!check_weight(list, i, at))
+            return false;
+        if (!shared_conf_has_model(list->conf, name))
+            return shared_conf_refuse_model(list->conf, at, name, list->places, list->err);
+        if (!check_once(list, i, at))
+            return false;
+    }
+    return true;
+}
+
+static struct str member_key(const char *section, struct str name, const char *member,
+                             char room[KEY_BYTES_MAX])
+{
+    snprintf(room, KEY_BYTES_MAX, "%s." STR_FMT ".%s", section, STR_ARG(name), member);
+    return str_of(room);
+}
+
 static bool check_route(const struct shared_conf *conf, const struct route_conf *route,
-                        struct err *err)
+                        const struct conf_places *places, struct err *err)
 {
     const struct {
         const char *member;
@@ -80,68 +123,90 @@ static bool check_route(const struct shared_conf *conf, const struct route_conf 
     } lists[] = {{"models", &route->models},
                  {"context_models", &route->context_models},
                  {"filter_models", &route->filter_models}};
-    char place[MODEL_NAME_BYTES_MAX + 32];
-    if (conf_has_control(route->name) || route->name.len > MODEL_NAME_BYTES_MAX) {
-        err_set(err, ERR_CONFIG,
-                "'routes." STR_FMT "': a name must be at most 128 bytes without line breaks",
-                STR_ARG(str_utf8_cut(route->name, 80)));
-        return false;
-    }
-    if (!route->models.count) {
-        err_set(err, ERR_CONFIG, "'routes." STR_FMT ".models' is empty: name at least one model",
-                STR_ARG(route->name));
-        return false;
-    }
+    char key[KEY_BYTES_MAX];
+    if (conf_has_control(route->name) || route->name.len > MODEL_NAME_BYTES_MAX)
+        return conf_refuse(places, member_key("routes", route->name, "name", key), err,
+                           "must be at most 128 bytes without line breaks");
+    if (!route->models.count)
+        return conf_refuse(places, member_key("routes", route->name, "models", key), err,
+                           "is empty: name at least one model");
     for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
-        snprintf(place, sizeof(place), "routes." STR_FMT ".%s", STR_ARG(route->name),
-                 lists[i].member);
-        if (!check_names(conf, lists[i].names, place, i == 0, err))
+        const struct model_names list = {
+            .conf = conf,
+            .names = lists[i].names,
+            .key = member_key("routes", route->name, lists[i].member, key),
+            .weights = i == 0,
+            .places = places,
+            .err = err};
+        if (!check_list(&list))
             return false;
     }
     return true;
 }
 
 static bool check_fallback(const struct shared_conf *conf, const struct model_conf *model,
-                           struct err *err)
+                           const struct conf_places *places, struct err *err)
 {
-    char place[MODEL_NAME_BYTES_MAX + 32];
-    snprintf(place, sizeof(place), "models." STR_FMT ".fallback", STR_ARG(model->name));
+    char room[KEY_BYTES_MAX], key[KEY_BYTES_MAX];
+    const struct model_names list = {.conf = conf,
+                                     .names = &model->fallback,
+                                     .key = member_key("models", model->name, "fallback", room),
+                                     .places = places,
+                                     .err = err};
     for (size_t i = 0; i < model->fallback.count; i++)
-        if (str_eq(model->fallback.items[i], model->name)) {
-            err_set(err, ERR_CONFIG, "'%s' names the model itself", place);
-            return false;
-        }
-    return check_names(conf, &model->fallback, place, false, err);
+        if (str_eq(model->fallback.items[i], model->name))
+            return conf_refuse(places, nth_key(&list, i, key), err, "names the model itself");
+    return check_list(&list);
 }
 
-static bool check_default_route(const struct shared_conf *conf, struct err *err)
+static bool refuse_route(const struct shared_conf *conf, const struct conf_places *places,
+                         struct err *err)
+{
+    const struct route_conf *routes = conf->routes.items;
+    struct str name = conf->default_route, near = {NULL, 0};
+    unsigned best = name.len < 6 ? 2 : 4;
+    char key[KEY_BYTES_MAX] = "routes";
+    for (size_t i = 0; i < conf->routes.count; i++) {
+        unsigned distance = str_distance(routes[i].name, name);
+        if (distance > best || distance >= name.len)
+            continue;
+        best = distance;
+        near = routes[i].name;
+        snprintf(key, sizeof(key), "routes." STR_FMT, STR_ARG(near));
+    }
+    return conf_refuse(places, STR("default_route"), err,
+                       "names the route '" STR_FMT "', which is not configured%s" STR_FMT "%s%s",
+                       STR_ARG(str_utf8_cut(name, 80)), near.data ? ", did you mean '" : "",
+                       STR_ARG(near), near.data ? "'?" : "", conf_aside(places, str_of(key)).text);
+}
+
+static bool check_default_route(const struct shared_conf *conf, const struct conf_places *places,
+                                struct err *err)
 {
     const struct route_conf *routes = conf->routes.items;
     if (str_empty(conf->default_route))
         return true;
-    if (!str_empty(conf->default_model)) {
-        err_set(err, ERR_CONFIG,
-                "'default_route' and 'default_model' are both set: a request that "
-                "names nothing can have only one of them");
-        return false;
-    }
+    if (!str_empty(conf->default_model))
+        return conf_refuse(places, STR("default_route"), err,
+                           "and 'default_model'%s are both set: a request that names nothing can "
+                           "have only one of them",
+                           conf_aside(places, STR("default_model")).text);
     for (size_t i = 0; i < conf->routes.count; i++)
         if (str_eq(routes[i].name, conf->default_route))
             return true;
-    err_set(err, ERR_CONFIG, "'default_route': no route '" STR_FMT "' is configured",
-            STR_ARG(str_utf8_cut(conf->default_route, 80)));
-    return false;
+    return refuse_route(conf, places, err);
 }
 
-bool route_conf_check(const struct shared_conf *conf, struct err *err)
+bool route_conf_check(const struct shared_conf *conf, const struct conf_places *places,
+                      struct err *err)
 {
     const struct route_conf *routes = conf->routes.items;
     const struct model_conf *models = conf->models.items;
     for (size_t i = 0; i < conf->routes.count; i++)
-        if (!check_route(conf, &routes[i], err))
+        if (!check_route(conf, &routes[i], places, err))
             return false;
     for (size_t i = 0; i < conf->models.count; i++)
-        if (!check_fallback(conf, &models[i], err))
+        if (!check_fallback(conf, &models[i], places, err))
             return false;
-    return check_default_route(conf, err);
+    return check_default_route(conf, places, err);
 }

@@ -144,10 +144,18 @@ const struct provider_facts *provider_facts(struct str name);
 /* Such bytes in a header, a log line or a key would begin another one. */
 bool conf_has_control(struct str s);
 bool shared_conf_has_model(const struct shared_conf *conf, struct str name);
-/* Routes and fallbacks: names of models, weights; part of the next one. */
-bool route_conf_check(const struct shared_conf *conf, struct err *err);
-/* What the table cannot check: reserved Kafka properties, model addresses, files. */
-bool shared_conf_check(const struct shared_conf *conf, struct err *err);
+/* What the table cannot check, each with the places of what does not fit together. `places` may be
+ * NULL. Part of shared_conf_check: one model, whose address must be among `allowed`; routes and
+ * fallbacks. */
+bool model_conf_check(const struct model_conf *model, const struct conf_strs *allowed,
+                      const struct conf_places *places, struct err *err);
+bool route_conf_check(const struct shared_conf *conf, const struct conf_places *places,
+                      struct err *err);
+bool shared_conf_check(const struct shared_conf *conf, const struct conf_places *places,
+                       struct err *err);
+/* `key` names a model that is not there: with the nearest one, and where it stands. False. */
+bool shared_conf_refuse_model(const struct shared_conf *conf, struct str key, struct str name,
+                              const struct conf_places *places, struct err *err);
 /* Whether the vendor will surely miss a key: his own address, and neither key nor a header that
  * carries one. */
 bool model_conf_lacks_key(const struct model_conf *model);

@@ -111,6 +111,12 @@ static const char *place(struct loader *l, const struct conf_node *node)
     return arena_printf(l->arena, "%s:%u", l->source->file, node->line).data;
 }
 
+static void note(struct loader *l, struct str key, const char *where)
+{
+    if (l->source->places && where)
+        conf_places_add(l->source->places, l->arena, key, where);
+}
+
 static struct str join(struct loader *l, struct str prefix, struct str key)
 {
     return arena_printf(l->arena, STR_FMT STR_FMT, STR_ARG(prefix), STR_ARG(key));
@@ -185,8 +191,8 @@ static bool from_file(struct loader *l, const struct level *level, struct found 
         return true;
     found->where = place(l, node ? node : file);
     if (node && file) {
-        err_set(l->err, ERR_CONFIG, "%s: both '" STR_FMT "' and '" STR_FMT "_file' are set",
-                found->where, STR_ARG(found->key), STR_ARG(found->key));
+        err_set(l->err, ERR_CONFIG, "%s: both '" STR_FMT "' and '" STR_FMT "_file' (%s) are set",
+                found->where, STR_ARG(found->key), STR_ARG(found->key), place(l, file));
         return false;
     }
     bool is_list = row->type == CONF_STRS || row->type == CONF_SECRETS;
@@ -218,9 +224,10 @@ static bool find_text(struct loader *l, const struct level *level, struct found 
     if (found->where)
         return true;
     found->text = str_of(found->row->otherwise);
-    found->where = "default";
     if (!found->text.data)
-        err_set(l->err, ERR_CONFIG, "'" STR_FMT "' is required and not set", STR_ARG(found->key));
+        err_set(l->err, ERR_CONFIG, "%s%s'" STR_FMT "' is required and not set",
+                level->map && level->key.len ? place(l, level->map) : "",
+                level->map && level->key.len ? ": " : "", STR_ARG(found->key));
     return found->text.data != NULL;
 }
 
@@ -241,6 +248,8 @@ static bool set_list(struct loader *l, const struct found *found, void *target)
         }
         if (!expand(l, item->text, place(l, item), &text))
             return false;
+        note(l, arena_printf(l->arena, STR_FMT "[%zu]", STR_ARG(found->key), strs.count),
+             place(l, item));
         strs.items[strs.count++] = arena_str(l->arena, text);
     }
     *(struct conf_strs *)conf_member(found->row, target) = strs;
@@ -258,19 +267,23 @@ static bool fill_text(struct loader *l, const struct conf_row *row, const struct
 
     if (!find_text(l, level, &found))
         return false;
+    note(l, found.key, found.where);
     if (found.list)
         return set_list(l, &found, target);
-    return conf_value_set(row, found.key, found.text, found.where, l->arena, target, l->err);
+    return conf_value_set(row, found.key, found.text, found.where ? found.where : "default",
+                          l->arena, target, l->err);
 }
 
 /* Free properties: all sources are put together, the stronger one wins per name */
 
 struct properties {
     struct conf_props props;
+    struct str key;
     size_t room;
 };
 
-static void put_property(struct loader *l, struct properties *p, struct str name, struct str value)
+static void put_property(struct loader *l, struct properties *p, struct str name, struct str value,
+                         const char *where)
 {
     struct conf_props *props = &p->props;
     size_t at = 0;
@@ -281,6 +294,7 @@ static void put_property(struct loader *l, struct properties *p, struct str name
     if (at == props->count)
         props->keys[props->count++] = arena_str(l->arena, name);
     props->values[at] = arena_str(l->arena, value);
+    note(l, arena_printf(l->arena, STR_FMT "." STR_FMT, STR_ARG(p->key), STR_ARG(name)), where);
 }
 
 static bool properties_from_file(struct loader *l, struct str key, const struct conf_node *map,
@@ -295,7 +309,7 @@ static bool properties_from_file(struct loader *l, struct str key, const struct 
         }
         if (child->text.data && !expand(l, child->text, place(l, child), &value))
             return false;
-        put_property(l, p, child->key, value);
+        put_property(l, p, child->key, value, place(l, child));
     }
     return true;
 }
@@ -310,14 +324,14 @@ static bool properties_from_environment(struct loader *l, const struct conf_row 
         if (!str_starts(value, prefix) || !str_split(&value, '=', &name) || !value.data)
             continue;
         struct str word = str_slice(name, prefix.len, name.len);
+        const char *where = join(l, STR("environment "), name).data;
         if (conf_property_is_file(word)) {
-            const char *where = join(l, STR("environment "), name).data;
             word = str_slice(word, 0, word.len - strlen("_FILE"));
             if (!conf_secret_read(value, where, l->arena, &value, l->err))
                 return false;
         }
         if (!str_empty(word))
-            put_property(l, p, conf_property_name(l->arena, row, word), value);
+            put_property(l, p, conf_property_name(l->arena, row, word), value, where);
     }
     return true;
 }
@@ -330,7 +344,7 @@ static void properties_from_flags(struct loader *l, struct str key, struct prope
         struct str name = str_of(l->source->flags[i].key);
         if (str_starts(name, prefix))
             put_property(l, p, str_slice(name, prefix.len, name.len),
-                         str_of(l->source->flags[i].value));
+                         str_of(l->source->flags[i].value), "command line");
     }
 }
 
@@ -351,12 +365,14 @@ static bool fill_properties(struct loader *l, const struct conf_row *row, const 
     const struct conf_node *map = find_node(level->map, str_of(row->key));
     struct str key = join(l, level->key, str_of(row->key));
     struct str environment = conf_environment_name(l->arena, level->environment, str_of(row->key));
-    struct properties p = {.room = properties_most(l, map)};
+    struct properties p = {.key = key, .room = properties_most(l, map)};
 
     if (map && map->kind != CONF_NODE_MAP && !conf_node_is_null(map)) {
         err_set(l->err, ERR_CONFIG, "%s: '" STR_FMT "' must be a map", place(l, map), STR_ARG(key));
         return false;
     }
+    if (map)
+        note(l, key, place(l, map));
     p.props.keys = arena_array(l->arena, struct str, p.room + 1);
     p.props.values = arena_array(l->arena, struct str, p.room + 1);
     if (!properties_from_file(l, key, map, &p) ||
@@ -417,12 +433,14 @@ static bool fill_item(struct loader *l, const struct conf_row *row, const struct
         .environment =
             arena_printf(l->arena, STR_FMT "__" STR_FMT "__", STR_ARG(environment), STR_ARG(word)),
     };
+    note(l, str_slice(inner.key, 0, inner.key.len - 1), place(l, node));
     return fill_rows(l, row->items, &inner, item);
 }
 
+/* `first` is the first item's node, `node` the one at `at`. */
 static bool is_first_of_its_name(struct loader *l, const struct conf_row *row,
                                  const struct conf_items *items, size_t at,
-                                 const struct conf_node *node)
+                                 const struct conf_node *first, const struct conf_node *node)
 {
     const struct conf_row *name_row = row->items;
 
@@ -431,11 +449,11 @@ static bool is_first_of_its_name(struct loader *l, const struct conf_row *row,
     must(name_row->key && name_row->type == CONF_STR);
     const char *names = (const char *)items->items + name_row->offset;
     const struct str *name = (const void *)(names + at * row->item_size);
-    for (size_t i = 0; i < at; i++) {
+    for (size_t i = 0; i < at; i++, first = first->next) {
         if (!str_eq(*(const struct str *)(const void *)(names + i * row->item_size), *name))
             continue;
-        err_set(l->err, ERR_CONFIG, "%s: '%s' has two items named '" STR_FMT "'", place(l, node),
-                row->key, STR_ARG(*name));
+        err_set(l->err, ERR_CONFIG, "%s: '%s' has two items named '" STR_FMT "', the first at %s",
+                place(l, node), row->key, STR_ARG(*name), place(l, first));
         return false;
     }
     return true;
@@ -452,6 +470,8 @@ static bool fill_items(struct loader *l, const struct conf_row *row, const struc
                 row->key);
         return false;
     }
+    if (node)
+        note(l, join(l, level->key, str_of(row->key)), place(l, node));
     for (const struct conf_node *child = node ? node->first : NULL; child; child = child->next)
         items.count++;
     items.items = arena_zalloc(l->arena, (items.count + 1) * row->item_size);
@@ -459,7 +479,7 @@ static bool fill_items(struct loader *l, const struct conf_row *row, const struc
     for (const struct conf_node *child = node ? node->first : NULL; child; child = child->next) {
         void *item = (char *)items.items + at * row->item_size;
         if (!fill_item(l, row, level, child, item) ||
-            !is_first_of_its_name(l, row, &items, at, child))
+            !is_first_of_its_name(l, row, &items, at, node->first, child))
             return false;
         at++;
     }

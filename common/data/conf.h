@@ -25,6 +25,7 @@
 #include "common/base/buf.h"
 #include "common/base/err.h"
 #include "common/base/str.h"
+#include "common/data/conf_places.h"
 
 enum conf_type {
     CONF_STR,      /* struct str */
@@ -85,6 +86,7 @@ struct conf_source {
     bool (*is_foreign)(struct str name, struct str value);
     const char *ignore_prefixes; /* "worker,aggregator": top-level sections of other programs that
                                     this program accepts without a look; NULL: none */
+    struct conf_places *places;  /* is told where every setting stands; NULL: nobody asks */
 };
 
 /* Fills the struct at `target`. Everything it points to lives in `arena`, strings with a NUL behind

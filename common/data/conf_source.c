@@ -180,6 +180,10 @@ bool conf_secret_read(struct str path, const char *where, struct arena *arena, s
 
     while (text.len && (text.data[text.len - 1] == '\n' || text.data[text.len - 1] == '\r'))
         text.len--;
+    if (good && !text.len) { /* a mount that was not filled yet, rather than a wish for no secret */
+        err_set(err, ERR_CONFIG, "'" STR_FMT "' is empty", STR_ARG(path));
+        good = false;
+    }
     if (good)
         *ret = arena_str(arena, text);
     else

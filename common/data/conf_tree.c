@@ -89,9 +89,13 @@ static bool read_key(struct reader *r, struct conf_node *map, const yaml_event_t
         return fail(r, event->start_mark.line, "a key must be plain text");
     *ret = arena_str(r->arena,
                      str_from((const char *)event->data.scalar.value, event->data.scalar.length));
-    if (conf_node_child(map, *ret))
-        return fail(r, event->start_mark.line, "this key stands there twice");
-    return true;
+    const struct conf_node *first = conf_node_child(map, *ret);
+    if (!first)
+        return true;
+    struct str shown = str_utf8_cut(*ret, 80);
+    err_set(r->err, ERR_CONFIG, "%s:%zu: the key '" STR_FMT "' stands there twice, first at %s:%u",
+            r->name, event->start_mark.line + 1, STR_ARG(shown), r->name, first->line);
+    return false;
 }
 
 static bool read_map(struct reader *r, struct conf_node *map, unsigned depth)

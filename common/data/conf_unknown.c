@@ -126,6 +126,21 @@ static bool check_items(struct names *n, const struct conf_node *list, const str
     return true;
 }
 
+/* "kafka.linger: 5ms" is how messages and flags say it; in the file it would set nothing. */
+static bool refuse_dots(struct names *n, const char *where, const struct level *level,
+                        const struct conf_node *child)
+{
+    struct str key = child->key;
+    size_t dot = str_index(key, '.');
+
+    err_set(n->err, ERR_CONFIG,
+            "%s: unknown key '" STR_FMT STR_FMT STR_FMT "': in the file '" STR_FMT
+            "' stands below '" STR_FMT ":'",
+            where, STR_ARG(level->shown), STR_ARG(level->prefix), STR_ARG(key),
+            STR_ARG(str_slice(key, dot + 1, key.len)), STR_ARG(str_slice(key, 0, dot)));
+    return false;
+}
+
 static bool check_child(struct names *n, const struct conf_node *child, const struct level *level)
 {
     struct str key =
@@ -133,6 +148,8 @@ static bool check_child(struct names *n, const struct conf_node *child, const st
     const struct conf_row *row = row_by_key(level->rows, key);
     const char *where = arena_printf(n->arena, "%s:%u", n->source->file, child->line).data;
 
+    if (row && str_index(child->key, '.') < child->key.len)
+        return refuse_dots(n, where, level, child);
     if (row)
         return row->type != CONF_ITEMS || check_items(n, child, row);
     if (is_secret_file(level->rows, key))

@@ -127,6 +127,10 @@ struct kafka_conf {
     int64_t delivery_timeout_ms; /* producer; default 30000 */
 };
 
+/* Whether the library knows the property and takes the value; else ERR_CONFIG, with the nearest
+ * name. The text says nothing of a value that may be a password. */
+bool kafka_property_check(struct str name, struct str value, struct err *err);
+
 struct kafka_consumer *kafka_consumer_new(struct loop *loop, const struct kafka_conf *conf,
                                           const struct kafka_consumer_events *events,
                                           struct err *err);

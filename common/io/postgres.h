@@ -82,6 +82,10 @@ typedef void postgres_done(const struct postgres_result *result, const struct er
 
 enum { POSTGRES_TRANSACTION = 1 };
 
+/* Whether libpq understands the connection string and can read the files of TLS it names; else
+ * ERR_CONFIG. Its password is kept out of the text and of the log. */
+bool postgres_conninfo_check(struct str conninfo, struct err *err);
+
 struct postgres *postgres_new(struct loop *loop, const struct postgres_conf *conf, struct err *err);
 void postgres_free(struct postgres *pg); /* takes NULL; batches under way are never answered */
 bool postgres_up(const struct postgres *pg);

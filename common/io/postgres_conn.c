@@ -22,40 +22,13 @@ static void add(struct postgres_conn_params *params, size_t *at, const char *key
     (*at)++;
 }
 
-/* A conninfo without '=' and without a scheme is a plain database name to libpq. */
-static bool check_conninfo(const char *conninfo, struct err *err)
-{
-    if (!strchr(conninfo, '=') && !strstr(conninfo, "://"))
-        return true;
-    char *why = NULL;
-    PQconninfoOption *options = PQconninfoParse(conninfo, &why);
-    if (!options) {
-        /* What libpq quotes here may be a piece of a password. */
-        if (why) {
-            postgres_error_join(why);
-            postgres_error_scrub(why);
-        }
-        err_set(err, ERR_CONFIG,
-                "postgres.conninfo is neither a URI like postgresql://user@host:5432/db nor "
-                "key=value pairs: %s",
-                why ? why : "out of memory");
-        PQfreemem(why);
-        return false;
-    }
-    for (PQconninfoOption *option = options; option->keyword; option++) {
-        if (option->val && strcmp(option->keyword, "password") == 0)
-            log_redact(str_of(option->val));
-    }
-    PQconninfoFree(options);
-    return true;
-}
-
 bool postgres_conn_params_init(struct postgres_conn_params *params,
                                const struct postgres_conf *conf, struct err *err)
 {
     *params = (struct postgres_conn_params){0};
     params->conninfo = xstrndup(conf->conninfo.data ? conf->conninfo : STR(""));
-    if (!check_conninfo(params->conninfo, err)) {
+    if (!postgres_conninfo_check(conf->conninfo, err)) {
+        err_prefix(err, "postgres.conninfo");
         postgres_conn_params_done(params);
         return false;
     }

@@ -3,6 +3,8 @@
  */
 #include "common/settings/aggregator_conf.h"
 
+#include "common/app/doors_check.h"
+
 #define ROW(key, type, otherwise, min, max, live, member, sentence)                                \
     {                                                                                              \
         key, type, otherwise, min, max, NULL, live, offsetof(struct aggregator_conf, member),      \
@@ -45,3 +47,10 @@ const struct conf_row aggregator_conf_rows[] = {
     {0},
 };
 /* clang-format on */
+
+bool aggregator_conf_check(const struct aggregator_conf *conf, const struct conf_places *places,
+                           struct err *err)
+{
+    return shared_conf_check(&conf->shared, places, err) &&
+           doors_check_port(STR("aggregator.http_address"), conf->app.http_address, places, err);
+}

@@ -23,5 +23,8 @@ struct aggregator_conf {
 };
 
 extern const struct conf_row aggregator_conf_rows[];
+/* What the table cannot check. */
+bool aggregator_conf_check(const struct aggregator_conf *conf, const struct conf_places *places,
+                           struct err *err);
 
 #endif

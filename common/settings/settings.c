@@ -5,6 +5,8 @@
 
 #include <string.h>
 
+#include "common/app/doors_check.h"
+
 static const struct {
     const struct conf_row *rows;
     size_t offset;
@@ -56,8 +58,11 @@ const struct conf_row *settings_rows(struct arena *arena)
     return rows;
 }
 
-bool settings_check(const struct settings *settings, struct err *err)
+/* What they share is filled in the worker's only, and is checked there. */
+bool settings_check(const struct settings *settings, const struct conf_places *places,
+                    struct err *err)
 {
-    return shared_conf_check(&settings->worker.shared, err) &&
-           worker_conf_check(&settings->worker, err);
+    return worker_conf_check(&settings->worker, places, err) &&
+           doors_check_port(STR("aggregator.http_address"), settings->aggregator.app.http_address,
+                            places, err);
 }

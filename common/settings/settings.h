@@ -21,6 +21,7 @@ struct settings {
  * In the arena, ended by key NULL. */
 const struct conf_row *settings_rows(struct arena *arena);
 /* What the programs check themselves. */
-bool settings_check(const struct settings *settings, struct err *err);
+bool settings_check(const struct settings *settings, const struct conf_places *places,
+                    struct err *err);
 
 #endif

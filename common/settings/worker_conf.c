@@ -3,6 +3,9 @@
  */
 #include "common/settings/worker_conf.h"
 
+#include "common/app/doors_check.h"
+#include "common/app/prices.h"
+
 #define ROW(key, type, otherwise, min, max, live, member, sentence)                                \
     {                                                                                              \
         key, type, otherwise, min, max, NULL, live, offsetof(struct worker_conf, member), NULL, 0, \
@@ -70,23 +73,51 @@ const struct conf_row worker_conf_rows[] = {
 };
 /* clang-format on */
 
-bool worker_conf_check(const struct worker_conf *conf, struct err *err)
+static bool check_lanes(const struct worker_conf *conf, const struct conf_places *places,
+                        struct err *err)
 {
-    if (!shared_conf_check(&conf->shared, err))
-        return false;
-    for (size_t i = 0; i < conf->lanes.count; i++) {
-        if (str_is(conf->lanes.items[i], "requests") ||
-            str_is(conf->lanes.items[i], "requests.batch"))
-            continue;
-        err_set(err, ERR_CONFIG,
-                "worker.lanes: '" STR_FMT "' is neither requests nor"
-                " requests.batch",
-                STR_ARG(conf->lanes.items[i]));
-        return false;
-    }
-    if (conf->lanes.count == 0 || conf->lanes.count > 2) {
-        err_set(err, ERR_CONFIG, "worker.lanes must name one or two lanes");
-        return false;
-    }
+    const struct conf_strs *lanes = &conf->lanes;
+    struct str key = STR("worker.lanes");
+
+    for (size_t i = 0; i < lanes->count; i++)
+        if (!str_is(lanes->items[i], "requests") && !str_is(lanes->items[i], "requests.batch"))
+            return conf_refuse(places, key, err,
+                               "'" STR_FMT "' is neither requests nor requests.batch",
+                               STR_ARG(str_utf8_cut(lanes->items[i], 80)));
+    if (lanes->count == 0 || lanes->count > 2)
+        return conf_refuse(places, key, err, "must name one or two lanes");
+    if (lanes->count == 2 && str_eq(lanes->items[0], lanes->items[1]))
+        return conf_refuse(places, key, err, "names '" STR_FMT "' twice", STR_ARG(lanes->items[0]));
     return true;
+}
+
+static bool check_retries(const struct worker_conf *conf, const struct conf_places *places,
+                          struct err *err)
+{
+    return conf->retry_base_ms <= conf->retry_cap_ms ||
+           conf_refuse(places, STR("worker.retry_base"), err,
+                       "is %lldms, more than worker.retry_cap, %lldms%s",
+                       (long long)conf->retry_base_ms, (long long)conf->retry_cap_ms,
+                       conf_aside(places, STR("worker.retry_cap")).text);
+}
+
+static bool check_prices(const struct worker_conf *conf, const struct conf_places *places,
+                         struct err *err)
+{
+    struct prices *prices = prices_load(conf->shared.prices_file, err);
+    const char *where = conf_place(places, STR("prices_file"));
+
+    if (!prices && where)
+        err_prefix(err, "%s", where);
+    prices_free(prices);
+    return prices != NULL;
+}
+
+bool worker_conf_check(const struct worker_conf *conf, const struct conf_places *places,
+                       struct err *err)
+{
+    return shared_conf_check(&conf->shared, places, err) &&
+           doors_check_port(STR("worker.http_address"), conf->app.http_address, places, err) &&
+           check_lanes(conf, places, err) && check_retries(conf, places, err) &&
+           check_prices(conf, places, err);
 }

@@ -30,6 +30,7 @@ struct worker_conf {
 
 extern const struct conf_row worker_conf_rows[];
 /* What the table cannot check. The models' addresses and names are checked where they are used. */
-bool worker_conf_check(const struct worker_conf *conf, struct err *err);
+bool worker_conf_check(const struct worker_conf *conf, const struct conf_places *places,
+                       struct err *err);
 
 #endif

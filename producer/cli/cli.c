@@ -331,7 +331,7 @@ static void redact(struct str secret, void *context)
 }
 
 bool cli_load(struct cli *cli, const struct conf_row *rows, const char *ignore_sections,
-              void *target, struct err *err)
+              void *target, struct conf_places *places, struct err *err)
 {
     const struct conf_source source = {
         .file = cli->file,
@@ -341,6 +341,7 @@ bool cli_load(struct cli *cli, const struct conf_row *rows, const char *ignore_s
         .variables = app_variables,
         .is_foreign = app_variable_is_of_a_service,
         .ignore_prefixes = ignore_sections,
+        .places = places,
     };
     if (!conf_load(rows, &source, &cli->arena, target, err))
         return false;
@@ -351,8 +352,9 @@ bool cli_load(struct cli *cli, const struct conf_row *rows, const char *ignore_s
 static bool load_shared(struct cli *cli, struct err *err)
 {
     struct cli_conf *conf = arena_new(&cli->arena, struct cli_conf);
-    if (!cli_load(cli, shared_rows, "worker,aggregator,producer,log", conf, err) ||
-        !shared_conf_check(&conf->shared, err))
+    struct conf_places places = {0};
+    if (!cli_load(cli, shared_rows, "worker,aggregator,producer,log", conf, &places, err) ||
+        !shared_conf_check(&conf->shared, &places, err))
         return false;
     cli->conf = &conf->shared;
     return true;

@@ -99,9 +99,9 @@ int cli_out(struct buf *text);
  * stay, and a table's bold. */
 void cli_tame(char *text, size_t len);
 
-/* What the configuration file says to one table; ERR_CONFIG. */
+/* What the configuration file says to one table, and where; ERR_CONFIG. */
 bool cli_load(struct cli *cli, const struct conf_row *rows, const char *ignore_sections,
-              void *target, struct err *err);
+              void *target, struct conf_places *places, struct err *err);
 /* Doors for commands that ask and wait. */
 struct kafka_admin *cli_kafka_admin(const struct cli *cli, struct err *err);
 struct postgres_session *cli_postgres(const struct cli *cli, int64_t timeout_ms, struct err *err);

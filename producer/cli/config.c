@@ -2,7 +2,6 @@
  * config.c -- `quern config check|print|sample|reference|schema`, for the file of all programs.
  */
 #include "common/app/app.h"
-#include "common/app/prices.h"
 #include "common/settings/settings.h"
 #include "producer/cli/cli.h"
 
@@ -10,15 +9,9 @@ enum { PAGE_BYTES_MAX = 4 << 20 };
 
 static bool load(struct cli *cli, struct settings *ret, struct err *err)
 {
-    return cli_load(cli, settings_rows(&cli->arena), "producer", ret, err) &&
-           settings_check(ret, err);
-}
-
-static bool check_prices(const struct settings *settings, struct err *err)
-{
-    struct prices *prices = prices_load(settings->worker.shared.prices_file, err);
-    prices_free(prices);
-    return prices != NULL;
+    struct conf_places places = {0};
+    return cli_load(cli, settings_rows(&cli->arena), "producer", ret, &places, err) &&
+           settings_check(ret, &places, err);
 }
 
 static void say_warning(const char *text, void *context)
@@ -31,7 +24,7 @@ int run_config_check(struct cli *cli)
 {
     struct settings *settings = arena_new(&cli->arena, struct settings);
     struct err err = {0};
-    if (!load(cli, settings, &err) || !check_prices(settings, &err))
+    if (!load(cli, settings, &err))
         return cli_fail(cli, &err);
     shared_conf_each_warning(&settings->worker.shared, say_warning, NULL);
     cli_say("the configuration is usable%s%s%s: %zu model(s)", cli->file ? " ('" : "",

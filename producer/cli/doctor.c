@@ -61,8 +61,9 @@ static void check_configuration(struct doctor *doctor)
     struct cli *cli = doctor->cli;
     struct settings *settings = arena_new(&cli->arena, struct settings);
     struct err err;
-    if (!cli_load(cli, settings_rows(&cli->arena), "producer", settings, &err) ||
-        !settings_check(settings, &err)) {
+    struct conf_places places = {0};
+    if (!cli_load(cli, settings_rows(&cli->arena), "producer", settings, &places, &err) ||
+        !settings_check(settings, &places, &err)) {
         report(doctor, "configuration", HEALTH_WRONG, str_of(err.text),
                "see 'quern config reference'");
         return;

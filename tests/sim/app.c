@@ -219,7 +219,7 @@ static struct generation *load(struct sim_process *process)
     load_models(process->sim, &generation->arena, shared_of(process, generation->conf));
     load_routes(process->sim, &generation->arena, shared_of(process, generation->conf));
     load_tenants(process->sim, &generation->arena, shared_of(process, generation->conf));
-    if (process->program->check && !process->program->check(generation->conf, &err)) {
+    if (process->program->check && !process->program->check(generation->conf, NULL, &err)) {
         fprintf(stderr, "sim: %s\n", err.text);
         must_not_reach("settings that the program accepts");
     }

@@ -142,3 +142,10 @@ size_t kafka_producer_pending(const struct kafka_producer *producer)
 {
     return producer->ops.count;
 }
+
+/* Settings of a door that is not there are good. */
+bool kafka_property_check(struct str name, struct str value, struct err *err)
+{
+    (void)name, (void)value, (void)err;
+    return true;
+}

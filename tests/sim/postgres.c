@@ -374,3 +374,10 @@ size_t postgres_pending(const struct postgres *pg)
 {
     return pg->ops.count + pg->waiting.count;
 }
+
+/* Settings of a door that is not there are good. */
+bool postgres_conninfo_check(struct str conninfo, struct err *err)
+{
+    (void)conninfo, (void)err;
+    return true;
+}

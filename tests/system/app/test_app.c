@@ -56,13 +56,12 @@ struct mini {
     const struct mini_conf *conf;
 };
 
-static bool mini_check(const void *given, struct err *err)
+static bool mini_check(const void *given, const struct conf_places *places, struct err *err)
 {
     const struct mini_conf *conf = given;
     if (conf->answer != 13)
         return true;
-    err_set(err, ERR_CONFIG, "'mini.answer' must not be 13");
-    return false;
+    return conf_refuse(places, STR("mini.answer"), err, "must not be 13");
 }
 
 static void *mini_start(struct app *app, const void *given, struct err *err)
@@ -359,7 +358,7 @@ static void wrong_configuration_exits_with_78_and_says_where(void **state)
     assert_true(said("QUERN_MINI__ANWSER names no setting, did you mean QUERN_MINI__ANSWER?"));
     LAUNCH("--set", "mini.answer=13");
     assert_int_equal(exit_code(), EXIT_CONFIG);
-    assert_true(said("'mini.answer' must not be 13"));
+    assert_true(said("command line: 'mini.answer' must not be 13"));
     LAUNCH("--set", "mini.http_address=nonsense");
     assert_int_equal(exit_code(), EXIT_CONFIG);
     assert_true(said("is not HOST:PORT"));

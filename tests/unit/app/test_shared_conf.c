@@ -45,7 +45,8 @@ static bool load(const char *key, const char *value)
 {
     const struct conf_flag flag = {key, value};
     const struct conf_source source = {.flags = &flag, .flag_count = key ? 1 : 0};
-    return conf_load(rows, &source, &arena, &conf, &err) && shared_conf_check(&conf.shared, &err);
+    return conf_load(rows, &source, &arena, &conf, &err) &&
+           shared_conf_check(&conf.shared, NULL, &err);
 }
 
 static void defaults_reach_the_doors(void **state)
@@ -90,7 +91,7 @@ static void reserved_kafka_properties_are_refused_with_a_reason(void **state)
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         char key[128], say[128];
         snprintf(key, sizeof(key), "kafka.properties.%s", names[i]);
-        snprintf(say, sizeof(say), "kafka.properties: '%s' cannot be set: ", names[i]);
+        snprintf(say, sizeof(say), "'kafka.properties.%s' cannot be set: ", names[i]);
         assert_false(load(key, "x"));
         assert_int_equal(err.code, ERR_CONFIG);
         assert_memory_equal(err.text, say, strlen(say));
@@ -138,12 +139,12 @@ static void models_stay_at_the_allowed_addresses(void **state)
             .name = STR("m"), .provider = STR("openai"), .base_url = str_of(cases[i].url)};
         conf.shared.models = (struct conf_items){&model, 1};
         conf.shared.allowed_addresses = (struct conf_strs){allowed, 3};
-        if (shared_conf_check(&conf.shared, &err) != cases[i].good)
+        if (shared_conf_check(&conf.shared, NULL, &err) != cases[i].good)
             fail_msg("%s", cases[i].url);
         if (!cases[i].good)
             assert_non_null(strstr(err.text, "providers.allowed_addresses"));
         conf.shared.allowed_addresses = (struct conf_strs){NULL, 0};
-        assert_true(shared_conf_check(&conf.shared, &err));
+        assert_true(shared_conf_check(&conf.shared, NULL, &err));
     }
 }
 
@@ -174,7 +175,7 @@ static void models_are_checked_one_by_one(void **state)
         {{.name = STR("m"), .headers = {with_value, value, 1}}, "'models.m.headers' has a name"},
         {{.name = STR("m"), .headers = {many, many, 12}}, NULL},
         {{.name = STR("m"), .headers = {many, many, 13}}, "'models.m.headers' has more than 12"},
-        {{.name = {long_name, 199}}, ".name' must be at most 128 bytes"},
+        {{.name = {long_name, 199}}, "' must be at most 128 bytes"},
         {{.name = STR("m"), .base_url = STR("h:80")}, "'models.m.base_url' must begin"},
         {{.name = STR("m"), .base_url = STR("http://h/a?b=c")}, "'models.m.base_url' must be an"},
         {{.name = STR("m"), .base_url = STR("http://h/#a")}, "'models.m.base_url' must be an"},
@@ -206,7 +207,7 @@ static void models_are_checked_one_by_one(void **state)
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct model_conf model = cases[i].model;
         conf.shared.models = (struct conf_items){&model, 1};
-        bool good = shared_conf_check(&conf.shared, &err);
+        bool good = shared_conf_check(&conf.shared, NULL, &err);
         assert_int_equal(good, cases[i].say == NULL);
         if (!good && !strstr(err.text, cases[i].say))
             fail_msg("'%s' is not in '%s'", cases[i].say, err.text);
@@ -267,7 +268,7 @@ static void a_missing_key_is_told_but_not_refused(void **state)
         models[0].name = STR("m");
         models[0].api_version = STR("2024-10-21");
         conf.shared.models = (struct conf_items){models, 2};
-        assert_true(shared_conf_check(&conf.shared, &err));
+        assert_true(shared_conf_check(&conf.shared, NULL, &err));
         shared_conf_each_warning(&conf.shared, gather, &said);
         assert_int_equal(said.len > 0, cases[i].variable != NULL);
         buf_add_char(&said, '\0');
@@ -285,10 +286,11 @@ static void default_model_must_be_one_of_the_models(void **state)
     struct model_conf model = {.name = STR("there")};
     assert_true(load("default_model", "elsewhere")); /* no models here: not ours to judge */
     conf.shared.models = (struct conf_items){&model, 1};
-    assert_false(shared_conf_check(&conf.shared, &err));
-    assert_string_equal(err.text, "'default_model': no model 'elsewhere' is configured");
+    assert_false(shared_conf_check(&conf.shared, NULL, &err));
+    assert_string_equal(err.text,
+                        "'default_model' names the model 'elsewhere', which is not configured");
     conf.shared.default_model = STR("there");
-    assert_true(shared_conf_check(&conf.shared, &err));
+    assert_true(shared_conf_check(&conf.shared, NULL, &err));
 }
 
 /* Two models, and one route with sound members but for what the case changes. */
@@ -308,13 +310,17 @@ static void routes_are_checked_one_by_one(void **state)
         {{.models = {weights, 2}}, NULL},
         {{.models = {a, 1}, .context_models = {a, 1}}, NULL},
         {{.models = {a, 0}}, "'routes.r.models' is empty"},
-        {{.models = {none, 1}}, "'routes.r.models': no model 'c' is configured"},
-        {{.models = {twice, 2}}, "'routes.r.models': 'a' stands there twice"},
-        {{.models = {bad, 1}}, "'routes.r.models': 'a=-1' must be a model, or"},
-        {{.models = {word, 1}}, "'routes.r.models': 'a=much' must be a model, or"},
+        {{.models = {none, 1}},
+         "'routes.r.models[0]' names the model 'c', which is not configured"},
+        {{.models = {twice, 2}},
+         "'routes.r.models[1]' names 'a' a second time, the first is routes.r.models[0]"},
+        {{.models = {bad, 1}}, "'routes.r.models[0]' must be a model, or"},
+        {{.models = {word, 1}}, "as in large=3; is 'a=much'"},
         {{.models = {many, 17}}, "'routes.r.models' has more than 16 models"},
-        {{.models = {a, 1}, .context_models = {none, 1}}, "'routes.r.context_models': no model"},
-        {{.models = {a, 1}, .filter_models = {weights, 1}}, "'routes.r.filter_models': no model"},
+        {{.models = {a, 1}, .context_models = {none, 1}},
+         "'routes.r.context_models[0]' names the model"},
+        {{.models = {a, 1}, .filter_models = {weights, 1}},
+         "'routes.r.filter_models[0]' names the model"},
     };
     struct model_conf models[] = {{.name = STR("a")}, {.name = STR("b")}};
     assert_true(load(NULL, NULL));
@@ -323,7 +329,7 @@ static void routes_are_checked_one_by_one(void **state)
         struct route_conf route = cases[i].route;
         route.name = STR("r");
         conf.shared.routes = (struct conf_items){&route, 1};
-        bool good = shared_conf_check(&conf.shared, &err);
+        bool good = shared_conf_check(&conf.shared, NULL, &err);
         assert_int_equal(good, cases[i].say == NULL);
         if (cases[i].say && !strstr(err.text, cases[i].say))
             fail_msg("%s is not in %s", cases[i].say, err.text);
@@ -340,37 +346,36 @@ static void fallbacks_and_default_routes_are_checked(void **state)
     conf.shared.models = (struct conf_items){models, 2};
     conf.shared.routes = (struct conf_items){&route, 1};
     models[0].fallback = (struct conf_strs){other, 1};
-    assert_true(shared_conf_check(&conf.shared, &err));
+    assert_true(shared_conf_check(&conf.shared, NULL, &err));
     models[0].fallback = (struct conf_strs){self, 1};
-    assert_false(shared_conf_check(&conf.shared, &err));
-    assert_string_equal(err.text, "'models.a.fallback' names the model itself");
+    assert_false(shared_conf_check(&conf.shared, NULL, &err));
+    assert_string_equal(err.text, "'models.a.fallback[0]' names the model itself");
     models[0].fallback = (struct conf_strs){none, 1};
-    assert_false(shared_conf_check(&conf.shared, &err));
-    assert_string_equal(err.text, "'models.a.fallback': no model 'c' is configured");
+    assert_false(shared_conf_check(&conf.shared, NULL, &err));
+    assert_string_equal(err.text,
+                        "'models.a.fallback[0]' names the model 'c', which is not configured");
     models[0].fallback = (struct conf_strs){0};
     conf.shared.default_route = STR("r");
-    assert_true(shared_conf_check(&conf.shared, &err));
+    assert_true(shared_conf_check(&conf.shared, NULL, &err));
     conf.shared.default_model = STR("a");
-    assert_false(shared_conf_check(&conf.shared, &err));
+    assert_false(shared_conf_check(&conf.shared, NULL, &err));
     assert_non_null(strstr(err.text, "are both set"));
     conf.shared.default_model = STR("");
     conf.shared.default_route = STR("s");
-    assert_false(shared_conf_check(&conf.shared, &err));
-    assert_string_equal(err.text, "'default_route': no route 's' is configured");
+    assert_false(shared_conf_check(&conf.shared, NULL, &err));
+    assert_string_equal(err.text, "'default_route' names the route 's', which is not configured");
 }
 
-static void tenants_have_names_and_stand_there_once(void **state)
+static void tenants_have_names(void **state)
 {
     (void)state;
-    struct tenant_conf tenants[] = {{.name = STR("acme")}, {.name = STR("acme")}};
+    struct tenant_conf tenants[] = {{.name = STR("acme")}, {.name = STR("")}};
     assert_true(load(NULL, NULL));
     conf.shared.tenants = (struct conf_items){tenants, 2};
-    assert_false(shared_conf_check(&conf.shared, &err));
-    assert_string_equal(err.text, "'tenants.acme' stands there twice");
-    tenants[1].name = STR("");
-    assert_false(shared_conf_check(&conf.shared, &err));
+    assert_false(shared_conf_check(&conf.shared, NULL, &err));
+    assert_string_equal(err.text, "'tenants..name' must be 1 to 64 bytes without line breaks");
     tenants[1].name = STR("other");
-    assert_true(shared_conf_check(&conf.shared, &err));
+    assert_true(shared_conf_check(&conf.shared, NULL, &err));
 }
 
 static void note(const char *text, void *context)
@@ -410,7 +415,7 @@ int main(void)
         T(default_model_must_be_one_of_the_models),
         T(routes_are_checked_one_by_one),
         T(fallbacks_and_default_routes_are_checked),
-        T(tenants_have_names_and_stand_there_once),
+        T(tenants_have_names),
         T(a_budget_without_prices_is_warned_of),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

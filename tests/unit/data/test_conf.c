@@ -88,6 +88,7 @@ static int tear_down_folder(void **state)
     remove("quern.yaml");
     remove("secret");
     remove("server.password");
+    remove("keys");
     return chdir("/") == 0 && rmdir(folder) == 0 ? 0 : -1;
 }
 
@@ -443,6 +444,7 @@ static void secrets_come_from_files_without_their_line_end(void **state)
     assert_str(conf.password, "from systemd");
     assert_str(conf.name, "quern"); /* only secrets are looked for */
     remove("server.password");
+    remove("keys");
     assert_loaded(load(NULL, ENVIRONMENT("CREDENTIALS_DIRECTORY=."), NULL, 0));
     assert_str(conf.password, "");
 }
@@ -527,12 +529,14 @@ static void messages_name_the_place_and_the_reason(void **state)
         {"models: {a: {}, b: {name: a}}", "'models' has two items named 'a'"},
         {"server: {password_file: nowhere}", "quern.yaml:1: cannot read 'nowhere': No such file"},
         {"server: {password: a, password_file: b}",
-         "both 'server.password' and 'server.password_file' are set"},
+         "both 'server.password' and 'server.password_file' (quern.yaml:1) are set"},
+        {"server.name: a", "unknown key 'server.name': in the file 'name' stands below 'server:'"},
         {"server: {name: \"a\\0b\"}", "'server.name' must be text without NUL bytes"},
         /* YAML itself */
         {"- a", "quern.yaml:1: the file must be a map of sections"},
         {"just text", "the file must be a map of sections"},
-        {"work:\n  wait: 1s\n  wait: 2s\n", "quern.yaml:3: this key stands there twice"},
+        {"work:\n  wait: 1s\n  wait: 2s\n",
+         "quern.yaml:3: the key 'wait' stands there twice, first at quern.yaml:2"},
         {"a: &x 1\nb: *x\n", "quern.yaml:2: aliases (*name) are not taken"},
         {"[a]: 1", "a key must be plain text"},
         {"a: 1\n---\nb: 1\n", "only one document is taken"},
@@ -673,6 +677,55 @@ static void unknown_variable_is_refused_with_the_nearest_name(void **state)
             fail_msg("%s: %s", cases[i].variable, good ? "taken" : err.text);
         assert_null(strstr(err.text, "s3cret"));
     }
+}
+
+/* Places */
+
+static void every_setting_has_its_place(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *key, *where;
+    } cases[] = {
+        {"server.name", "quern.yaml:2"},
+        {"server.kind", "environment QUERN_SERVER__KIND"}, /* stronger than the file */
+        {"work.wait", "command line"},
+        {"work.list", "quern.yaml:5"},
+        {"work.list[0]", "quern.yaml:5"},
+        {"work.list[1]", "quern.yaml:6"},
+        {"bus.properties.a", "quern.yaml:8"},
+        {"models", "quern.yaml:9"},
+        {"models.m", "quern.yaml:10"},
+        {"models.m.timeout", "quern.yaml:11"},
+        {"models.m.price", "quern.yaml:10"}, /* a default stands where its item does */
+        {"work.bytes", NULL},
+        {"nothing", NULL},
+        {"", NULL},
+    };
+    struct conf_places places = {0};
+    const struct conf_flag flag = {"work.wait", "1s"};
+    const struct conf_source source = {
+        .file = "quern.yaml",
+        .environment = ENVIRONMENT("QUERN_SERVER__KIND=fast"),
+        .flags = &flag,
+        .flag_count = 1,
+        .places = &places,
+    };
+    write_file("quern.yaml", "server:\n  name: a\n  kind: slow\nwork:\n  list: [a,\n   b]\n"
+                             "bus: {properties:\n  {a: b}}\nmodels:\n  m:\n    timeout: 5s\n");
+    assert_loaded(conf_load(rows, &source, &arena, &conf, &err));
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        const char *where = conf_place(&places, str_of(cases[i].key));
+        if (!where != !cases[i].where || (where && strcmp(where, cases[i].where) != 0))
+            fail_msg("%s: %s", cases[i].key, where ? where : "nowhere");
+    }
+    assert_null(conf_place(NULL, STR("server.name")));
+    assert_string_equal(conf_aside(&places, STR("models.m")).text, " (quern.yaml:10)");
+    assert_string_equal(conf_aside(NULL, STR("models.m")).text, "");
+    assert_false(conf_refuse(&places, STR("work.wait"), &err, "is %d too long", 5));
+    assert_string_equal(err.text, "command line: 'work.wait' is 5 too long");
+    assert_false(conf_refuse(NULL, STR("work.wait"), &err, "is wrong"));
+    assert_string_equal(err.text, "'work.wait' is wrong");
 }
 
 /* Reload */
@@ -850,6 +903,7 @@ int main(void)
         T(file_of_more_than_a_mebibyte_is_refused),
         T(configuration_beyond_the_arena_is_refused),
         T(unknown_variable_is_refused_with_the_nearest_name),
+        T(every_setting_has_its_place),
         T(fixed_rows_keep_their_old_values),
         T(every_secret_is_told),
         T(print_hides_secrets_and_can_be_read_again),

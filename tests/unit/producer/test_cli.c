@@ -141,7 +141,7 @@ static void every_setting_of_the_file_stands_once(void **state)
         fail_msg("%s", err.text);
     assert_int_equal(settings->worker.max_in_flight, 2000);
     assert_int_equal(settings->aggregator.history_turns, 50);
-    assert_true(settings_check(settings, &err));
+    assert_true(settings_check(settings, NULL, &err));
 }
 
 static void migrations_are_numbered_without_a_gap(void **state)
