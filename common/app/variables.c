@@ -10,10 +10,11 @@ const char *const app_variables[] = {
     /* tests: where a program dies (common/base/crash.h), and which third of the points is run */
     "QUERN_CRASH_AT",
     "QUERN_CRASH_PART",
-    /* deploy/local, tests/bench, tests/contract: folder, program and proxy of the local servers */
+    /* deploy, tests/bench, tests/contract: folder, program and proxy of the local servers */
     "QUERN_RUN_DIR",
     "QUERN_STACK",
     "QUERN_KAFKA_PROXY_PORT",
+    "QUERN_EXPECTED", /* deploy/quickstart: the list of what is meant to fail */
     /* tests: folder of the programs, whether golden files are written anew */
     "QUERN_BUILD",
     "QUERN_GOLDEN",
