@@ -1,7 +1,7 @@
 /*
  * statements.c -- what the aggregator may ask PostgreSQL.
  *
- * The transaction itself is functions of schemas/sql/0002_store.sql to 0004. Undelivered rows of
+ * The transaction itself is functions of schemas/sql/0002_store.sql to 0006. Undelivered rows of
  * the outbox come with the request's row, from which the reply is made anew: so the outbox stays
  * small, and an answer is written once.
  *
@@ -112,7 +112,7 @@ static struct postgres_statement statements[STATEMENT_COUNT] = {
 const struct postgres_statement *aggregator_statements(void)
 {
     static char plain[1024], asking[1536];
-    size_t len = (size_t)snprintf(plain, sizeof(plain), "SELECT * FROM quern_store_2(");
+    size_t len = (size_t)snprintf(plain, sizeof(plain), "SELECT * FROM quern_store_3(");
     for (int i = 1; i <= COLUMN_COUNT; i++)
         len += (size_t)snprintf(plain + len, sizeof(plain) - len, "%s$%d", i > 1 ? "," : "", i);
     snprintf(plain + len, sizeof(plain) - len, ")");

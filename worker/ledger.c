@@ -271,6 +271,7 @@ static void fill(struct slot *slot, struct result *result)
     result->attempts.items = ledger_attempts(slot, &result->attempts.count);
     result->request.user = job->request.user;
     result->request.created_at = job->created_at;
+    result->request.metadata = job->request.metadata;
 }
 
 static void send(struct ledger *ledger, const struct result *result, struct str claim)

@@ -307,6 +307,7 @@ static void add_run(struct rows *rows, const struct entry *entry, const struct a
     name(rows, COLUMN_r_error_message, attempt->error_message);
     int64_t started = attempt->started_at > 0 ? attempt->started_at : entry->part->timestamp_ms;
     number(rows, COLUMN_r_created, clamp(started, TIME_MS_MAX));
+    json(rows, COLUMN_r_metadata, result->request.metadata);
 }
 
 /* What could not be read is kept as what was made of it, for whoever takes over. */

@@ -28,12 +28,20 @@ static int64_t tokens_of(const struct sim *sim)
     return tokens;
 }
 
+/* Each row names what its publisher wrote into the request. */
+static void expect_noted(const struct sim *sim, const char *note)
+{
+    assert_true(sim_run_rows(sim) > 0);
+    for (size_t i = 0; i < sim_run_rows(sim); i++)
+        assert_str(sim_run_row(sim, i)->metadata, note);
+}
+
 /* Two workers die one after the other with the same request in hand; the third answers. */
 static void each_life_that_ends_with_a_call_has_a_row(void **state)
 {
     (void)state;
     struct sim *sim = world(1, 2000);
-    sim_publish(sim, (struct sim_request){.id = "r1"});
+    sim_publish(sim, (struct sim_request){.id = "r1", .note = "order 17"});
     for (int i = 0; i < 2; i++) {
         struct sim_process *worker = sim_worker(sim, "w1");
         sim_run_ms(sim, 1500);
@@ -47,6 +55,7 @@ static void each_life_that_ends_with_a_call_has_a_row(void **state)
     assert_int_equal(runs_of(sim, "ambiguous"), 2);
     assert_int_equal(sim_run_rows(sim), 3);
     assert_int_equal(tokens_of(sim), 15);
+    expect_noted(sim, "{\"note\":\"order 17\"}");
     sim_free(sim);
 }
 
@@ -99,7 +108,7 @@ static void calls_of_what_is_given_up_are_told(void **state)
     sim_set(sim, "worker.retry_cap", "3s");
     sim_provider_now(sim, "alpha", (struct sim_reply){.status = 500});
     struct sim_process *worker = sim_worker(sim, "w1");
-    sim_publish(sim, (struct sim_request){.id = "r1"});
+    sim_publish(sim, (struct sim_request){.id = "r1", .note = "order 18"});
     sim_run_ms(sim, 600);
     size_t failed = sim_call_count(sim);
     assert_true(failed > 0);
@@ -108,12 +117,14 @@ static void calls_of_what_is_given_up_are_told(void **state)
     assert_false(sim_running(worker));
     assert_int_equal(runs_of(sim, "failed"), failed);
     assert_null(sim_final(sim, "r1"));
+    expect_noted(sim, "{\"note\":\"order 18\"}"); /* though the request has no row yet */
     sim_provider_now(sim, "alpha", (struct sim_reply){.after_ms = 10});
     sim_worker(sim, "w1");
     assert_true(sim_settle(sim));
     assert_int_equal(runs_of(sim, "ok"), 1);
     assert_int_equal(runs_of(sim, "ambiguous"), 0);
     assert_int_equal(sim_run_rows(sim), sim_call_count(sim));
+    expect_noted(sim, "{\"note\":\"order 18\"}");
     sim_free(sim);
 }
 

@@ -178,6 +178,13 @@ static void write_request(const struct sim_request *r, struct buf *ret)
         json_key(&w, "max_latency_ms");
         json_int(&w, r->max_latency_ms);
     }
+    if (r->note) {
+        json_key(&w, "metadata");
+        json_open(&w, '{');
+        json_key(&w, "note");
+        json_str(&w, str_of(r->note));
+        json_close(&w, '}');
+    }
     if (r->created_at_ms) {
         json_key(&w, "created_at");
         json_int(&w, SIM_WALL_MS + r->created_at_ms);

@@ -176,15 +176,15 @@ struct sim_request {
     const char *models;                               /* "alpha,beta"; NULL: the default model */
     const char *route;                                /* NULL: none */
     int64_t max_latency_ms;                           /* 0: none */
-    const char *reply_to;
-    int64_t deadline_ms, created_at_ms; /* 0: none */
-    const char *policy;                 /* of the merge; NULL: none is given */
-    int64_t quorum, merge_deadline_ms;  /* with the policy; 0: none */
-    const char *raw;                    /* these bytes instead */
-    size_t raw_len;                     /* 0: up to the NUL */
-    const char *topic;                  /* NULL: quern.requests */
-    const char *content_type;           /* NULL: none is said */
-    const char *const *headers;         /* more of them: name, value, .., NULL; NULL: none */
+    const char *reply_to, *note;                      /* note: metadata {"note": ".."} */
+    int64_t deadline_ms, created_at_ms;               /* 0: none */
+    const char *policy;                               /* of the merge; NULL: none is given */
+    int64_t quorum, merge_deadline_ms;                /* with the policy; 0: none */
+    const char *raw;                                  /* these bytes instead */
+    size_t raw_len;                                   /* 0: up to the NUL */
+    const char *topic;                                /* NULL: quern.requests */
+    const char *content_type;                         /* NULL: none is said */
+    const char *const *headers; /* more of them: name, value, .., NULL; NULL: none */
 };
 struct sim_place {
     const char *topic;
@@ -305,7 +305,7 @@ struct sim_request_row {
     unsigned repeats;
 };
 struct sim_run_row { /* inference_runs */
-    struct str id, tenant, request, user, call_id, provider, model, outcome, error_code;
+    struct str id, tenant, request, user, call_id, provider, model, outcome, error_code, metadata;
     int64_t slot, attempt, tokens, input_tokens, output_tokens, cost_microusd, http_status;
     int64_t created_ms;
 };

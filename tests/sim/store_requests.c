@@ -288,6 +288,7 @@ static void ran(struct storing *s, size_t i)
         .cost_microusd = store_int(cell(s, COLUMN_r_cost, i)),
         .http_status = store_int(cell(s, COLUMN_r_http_status, i)),
         .created_ms = store_int(cell(s, COLUMN_r_created, i)),
+        .metadata = cell(s, COLUMN_r_metadata, i),
     };
     row->tokens = row->input_tokens + row->output_tokens;
     map_add(&store->runs, &run->node, id);

@@ -41,6 +41,7 @@ def a_request_in_json_is_answered_stored_and_paid_for(w):
     same(row["metadata"], {"order": 7, "tags": ["a"]}, "stored metadata")
     same((reply["usage"]["input"], reply["usage"]["output"]), (tokens(question), tokens(text)), "the reply's usage")
     same(reply["cost_microusd"], price(question, text), "the reply's cost")
+    same(w.sql("SELECT metadata FROM inference_runs WHERE tenant = %s", w.tenant), [({"order": 7, "tags": ["a"]},)], "the run's metadata")
     (run,) = w.runs(id)
     same((run["outcome"], run["http_status"], run["model"], run["provider"]), ("ok", 200, "m-openai", "openai"), "the run")
     same((run["prompt"], run["response"], run["cost_microusd"]), (question, text, price(question, text)), "the run")

@@ -128,6 +128,9 @@ static void one_model_becomes_one_row_with_its_messages_and_runs(void **state)
     struct str params[COLUMN_COUNT];
     struct group *group = group_new(STR("t"), STR("r1"), 3, 1);
     struct entry *entry = make_entry(group, make_part("r1", 0, 1, "s"));
+    struct value *metadata = value_map_new(&entry->part->arena, 1);
+    value_map_add(metadata, STR("a"), value_int(1));
+    entry->part->result.request.metadata = metadata;
     entry->opens = true;
     finish(group, entry);
     write_all(&rows, &entry, 1, params);
@@ -147,6 +150,8 @@ static void one_model_becomes_one_row_with_its_messages_and_runs(void **state)
     assert_column(params, COLUMN_r_ord, "{1,1}");
     assert_column(params, COLUMN_r_outcome, "{\"failed\",\"ok\"}");
     assert_column(params, COLUMN_r_response, "{NULL,\"a {b}, \\\\c\"}");
+    assert_column(params, COLUMN_r_metadata, "{\"{\\\"a\\\":1}\",\"{\\\"a\\\":1}\"}");
+    assert_column(params, COLUMN_q_metadata, "{\"{\\\"a\\\":1}\"}");
     rows_done(&rows);
     entry_free(entry);
     group_unref(group);
