@@ -171,7 +171,7 @@ install_pgvector() {
         install_packages "postgresql-$major-pgvector"
         return
     fi
-    install_packages make gcc "postgresql-server-dev-$major"
+    install_packages make gcc
     if [[ ! -d $kept ]]; then
         say "fetching the source of pgvector from the next suite"
         fetch_from_next deb-src "$kept" pgvector
@@ -179,17 +179,33 @@ install_pgvector() {
     build_pgvector "$major" "$kept"
 }
 
+# Prints the folder of the server's headers. They are unpacked into $scratch, not installed: their package wants clang
+# and LLVM (for just-in-time code, which we build without), and these are larger than all the rest together.
+server_headers() {
+    local major=$1 at="$scratch/headers"
+    if [[ -e /usr/include/postgresql/$major/server/postgres.h ]]; then
+        printf '/usr/include/postgresql/%s/server\n' "$major"
+        return
+    fi
+    mkdir "$at"
+    (cd "$at" && persistently timeout 300 apt-get download -q -o APT::Sandbox::User="$(id -un)" "${apt_patience[@]}" \
+        "postgresql-server-dev-$major" && dpkg -x ./*.deb .) ||
+        die "the headers of PostgreSQL $major could not be fetched: see apt's last lines above, and run '$0' again"
+    printf '%s/usr/include/postgresql/%s/server\n' "$at" "$major"
+}
+
 # OPTFLAGS is emptied because upstream's -march=native would tie the library to this very processor.
 build_pgvector() {
-    local major=$1 kept=$2 at="$scratch/pgvector" settings
-    settings=(OPTFLAGS= with_llvm=no "PG_CONFIG=/usr/lib/postgresql/$major/bin/pg_config")
+    local major=$1 kept=$2 at="$scratch/pgvector" settings headers
+    headers=$(server_headers "$major")
+    settings=(OPTFLAGS= with_llvm=no "PG_CONFIG=/usr/lib/postgresql/$major/bin/pg_config" "PG_CPPFLAGS=-I$headers")
     say "building pgvector for PostgreSQL $major"
     mkdir "$at"
     if ! tar -xf "$(find "$kept" -name '*.orig.tar.*' ! -name '*.asc')" -C "$at" --strip-components=1; then
         rm -rf "$kept"
         die "the source of pgvector in $kept could not be unpacked: run '$0' again to fetch it anew"
     fi
-    persistently timeout 600 make -C "$at" "${settings[@]}" ||
+    persistently timeout 600 make -j "$(nproc)" -C "$at" "${settings[@]}" ||
         die "pgvector did not build: see the last lines above"
     root_needed_for pgvector
     persistently "${as_root[@]}" make -C "$at" "${settings[@]}" install ||
