@@ -22,6 +22,7 @@ import sys
 
 ANSWERS_SHOWN = 8
 PROBLEMS_SHOWN = 20
+SENTENCE_SHOWN = 100
 FINAL = ("done", "failed", "expired", "cancelled")
 
 Outcome = collections.namedtuple("Outcome", "id error text refused")
@@ -38,16 +39,17 @@ def name_of(request):
 
 
 def outcome_of(line, names):
-    """One line of the output: a reply, an answer in OpenAI's form, or a refusal, which has the number of its line."""
+    """One line of the output: a reply, an answer in OpenAI's form, or a refusal, which has the number of its line. The
+    text of a failure is its sentence."""
     if line.get("line"):
-        return Outcome(names[line["line"] - 1], line["error"]["code"], "", True)
+        return Outcome(names[line["line"] - 1], line["error"]["code"], line["error"]["message"], True)
     if "custom_id" in line:
         if line.get("error"):
-            return Outcome(line["custom_id"], line["error"]["code"], "", False)
+            return Outcome(line["custom_id"], line["error"]["code"], line["error"]["message"], False)
         return Outcome(line["custom_id"], None, line["response"]["body"]["choices"][0]["message"]["content"], False)
     if line.get("status") == "done":
         return Outcome(line["request_id"], None, line.get("text", ""), False)
-    return Outcome(line["request_id"], line["error"]["code"], "", False)
+    return Outcome(line["request_id"], line["error"]["code"], line["error"].get("message", ""), False)
 
 
 def dead_letters(path, since):
@@ -136,12 +138,13 @@ def show_answers(outcomes):
         print("  %-28s %s" % (o.id, " ".join(o.text.split())[:80]))
 
 
-def show_failures(failed, dead):
+def show_failures(failed, outcomes, dead):
     print("\nwhat failed, and why:")
-    for name, error in sorted(failed.items()):
-        print("  %-28s %s" % (name, error))
-    for letter in dead:
-        print("  %-28s %s" % ("(unreadable record)", letter["code"]))
+    sentences = {o.id: o.text for o in outcomes}
+    whys = [(name, error, sentences.get(name, "")) for name, error in sorted(failed.items())]
+    whys += [("(unreadable record)", letter["code"], letter["reason"]) for letter in dead]
+    for name, error, sentence in whys:
+        print("  %-28s %s: %s" % (name, error, sentence[:SENTENCE_SHOWN]))
     if not failed and not dead:
         print("  nothing")
 
@@ -167,7 +170,7 @@ def main(words):
     expected = read_expected(options.expected)
     problems, accepted, failed = judge(names, outcomes, stored, expected, raw, dead)
     show_answers(outcomes)
-    show_failures(failed, dead)
+    show_failures(failed, outcomes, dead)
     final = sum(row["status"] in FINAL for row in stored)
     print(
         "\n%d requests and %d unreadable records: %d refused before publishing, %d accepted, %d final results stored; "

@@ -120,9 +120,10 @@ def the_quickstart_shows_the_fleet_at_work_and_ends_it(w):
         same((sorted(second.values()), set(first) & set(second)), (FLEET_PROGRAMS, set()), "the fleet's programs, and those left of the first")
 
         # The real provider, played by the lane's fake one.
-        code, out, shown = quickstart.run("--real", OPENAI_API_KEY="sk-somebody", OPENAI_BASE_URL=w.fake.url + "/v1", OPENAI_MODEL="gpt-a")
+        code, out, shown = quickstart.run("--real", OPENAI_API_KEY="sk-somebody", OPENAI_BASE_URL=w.fake.url + "/v1", OPENAI_MODEL="gpt-4o")
         same(code, 0, "exit code of --real (%s%s)" % (out[-1500:], shown[-1500:]))
         true("5 accepted, 5 final results stored; 0 failed" in out, out)
+        true(re.search(r"^cost +\$0\.00[0-9]*[1-9]", out, re.MULTILINE), "the list price of the model is not in the table: " + out)
         true(seconds_until_up(shown) < 30, "a further start takes 30 s or more: " + shown)
         same(len(w.fake.ledger()), 5, "calls at the provider that --real named")
         true("sk-somebody" not in "".join(quickstart.log_lines()), "the key stands in a log")

@@ -44,7 +44,7 @@ def row(name, status="done", error=None):
 
 
 def letter(code, name=None, time=LATER):
-    return {"id": name, "code": code, "time": time}
+    return {"id": name, "code": code, "time": time, "reason": "nobody can read it"}
 
 
 class Run:
@@ -95,7 +95,8 @@ class Judge(unittest.TestCase):
         self.assertIn("6 requests and 2 unreadable records: 1 refused before publishing, 5 accepted, 5 final results stored; "
                       "4 failed, 4 meant to fail", out)
         self.assertIn("an answer to a", out)
-        self.assertRegex(out, r"unlucky +provider_refused")
+        self.assertRegex(out, r"unlucky +provider_refused: so it is")
+        self.assertRegex(out, r"\(unreadable record\) +too_big: nobody can read it")
 
     def test_a_final_result_is_missing(self):
         self.run_.stored = self.run_.stored[1:]
