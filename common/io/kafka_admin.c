@@ -19,11 +19,15 @@
 /* What the broker may need beyond the time it was told to take itself. */
 #define ANSWER_MS 1000
 #define POLL_MS   50
+/* Who is told that nobody is there should not have to wait for it as long as for an answer. */
+#define FIRST_ANSWER_MS 5000
 
 struct kafka_admin {
     rd_kafka_t *rk;
     rd_kafka_queue_t *queue;
+    bool met; /* somebody has answered */
     char *cluster_id;
+    char reason[200]; /* of the last failed connection */
 };
 
 struct kafka_admin *kafka_admin_new(const struct kafka_conf *want, struct err *err)
@@ -49,7 +53,11 @@ struct kafka_admin *kafka_admin_new(const struct kafka_conf *want, struct err *e
 static void write_log(struct kafka_admin *admin)
 {
     for (rd_kafka_event_t *event; (event = rd_kafka_queue_poll(admin->queue, 0));) {
-        kafka_client_log(event);
+        if (rd_kafka_event_type(event) != RD_KAFKA_EVENT_ERROR)
+            kafka_client_log(event);
+        else if (kafka_client_is_connect_error(rd_kafka_event_error(event)))
+            kafka_outage_reason(rd_kafka_event_error_string(event), admin->reason,
+                                sizeof(admin->reason));
         rd_kafka_event_destroy(event);
     }
 }
@@ -71,8 +79,22 @@ static bool answer(struct kafka_admin *admin, rd_kafka_resp_err_t code, const ch
     write_log(admin);
     if (code == RD_KAFKA_RESP_ERR_NO_ERROR)
         return true;
-    kafka_err_set(err, code, what, NULL);
+    if (!admin->met && kafka_client_is_connect_error(code))
+        err_set(err, ERR_UNAVAILABLE, "kafka cannot be reached: %s",
+                admin->reason[0] ? admin->reason : "no broker answers");
+    else
+        kafka_err_set(err, code, what, NULL);
     return false;
+}
+
+static rd_kafka_resp_err_t ask_metadata(struct kafka_admin *admin, rd_kafka_topic_t *topic,
+                                        int64_t timeout_ms, const struct rd_kafka_metadata **ret)
+{
+    if (!admin->met && timeout_ms > FIRST_ANSWER_MS)
+        timeout_ms = FIRST_ANSWER_MS;
+    rd_kafka_resp_err_t code = rd_kafka_metadata(admin->rk, 0, topic, ret, (int)timeout_ms);
+    admin->met = admin->met || !code;
+    return code;
 }
 
 /* ---- metadata ---- */
@@ -81,12 +103,8 @@ bool kafka_admin_cluster(struct kafka_admin *admin, int64_t timeout_ms, int *ret
                          struct str *ret_cluster_id, struct err *err)
 {
     const struct rd_kafka_metadata *metadata;
-    rd_kafka_resp_err_t code = rd_kafka_metadata(admin->rk, 0, NULL, &metadata, (int)timeout_ms);
-    write_log(admin);
-    if (code) {
-        err_set(err, ERR_UNAVAILABLE, "kafka cluster: %s", rd_kafka_err2str(code));
+    if (!answer(admin, ask_metadata(admin, NULL, timeout_ms, &metadata), "kafka cluster", err))
         return false;
-    }
     *ret_brokers = metadata->broker_cnt;
     rd_kafka_metadata_destroy(metadata);
 
@@ -114,7 +132,7 @@ bool kafka_admin_topic(struct kafka_admin *admin, const char *name, int64_t time
         return false;
     }
     const struct rd_kafka_metadata *metadata;
-    rd_kafka_resp_err_t code = rd_kafka_metadata(admin->rk, 0, topic, &metadata, (int)timeout_ms);
+    rd_kafka_resp_err_t code = ask_metadata(admin, topic, timeout_ms, &metadata);
     rd_kafka_topic_destroy(topic);
     if (!answer(admin, code, name, err))
         return false;

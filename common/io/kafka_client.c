@@ -175,8 +175,10 @@ static void finish_jobs(struct kafka_client *client)
 
 /* ---- is anybody there? ---- */
 
-/* What all handles of this process together know of Kafka, so that the operator hears it once. */
+/* What all handles of this process together know of Kafka, so that the operator hears it once; and
+ * of the last failed connection, "" since Kafka was there. */
 static struct kafka_outage outage;
+static char reason[256];
 
 struct probe {
     struct kafka_job job;
@@ -187,13 +189,17 @@ struct probe {
 
 static void tell(const struct kafka_client *client, enum kafka_news news)
 {
-    const char *reason = client->reason[0] ? client->reason : "no broker answers";
-    if (news == KAFKA_NEWS_AWAY)
-        log_warn("kafka is away", LOG_C("servers", client->servers), LOG_C("error", reason),
-                 LOG_C("hint", kafka_outage_hint(reason)));
-    else if (news == KAFKA_NEWS_THERE)
+    const char *why = reason[0] ? reason : "no broker answers";
+    char hint[160];
+    if (news == KAFKA_NEWS_AWAY) {
+        snprintf(hint, sizeof(hint), "%s; it is tried again by itself", kafka_outage_hint(why));
+        log_warn("kafka is away", LOG_C("servers", client->servers), LOG_C("error", why),
+                 LOG_C("hint", hint));
+    } else if (news == KAFKA_NEWS_THERE) {
         log_info("kafka is there", LOG_C("servers", client->servers),
                  LOG_I("away_ms", loop_now_ms(client->loop) - outage.since_ms));
+        reason[0] = '\0';
+    }
 }
 
 static void probe_run(struct kafka_job *job, rd_kafka_t *rk)
@@ -257,6 +263,20 @@ static void warn(struct kafka_client *client, const char *text)
     log_warn("kafka error", LOG_C("client", client->what), LOG_C("error", client->warned));
 }
 
+bool kafka_client_is_connect_error(rd_kafka_resp_err_t code)
+{
+    switch (code) {
+    case RD_KAFKA_RESP_ERR__TRANSPORT:
+    case RD_KAFKA_RESP_ERR__RESOLVE:
+    case RD_KAFKA_RESP_ERR__TIMED_OUT:
+    case RD_KAFKA_RESP_ERR__AUTHENTICATION:
+    case RD_KAFKA_RESP_ERR__SSL:
+        return true;
+    default:
+        return false;
+    }
+}
+
 void kafka_client_error(struct kafka_client *client, rd_kafka_event_t *event)
 {
     rd_kafka_resp_err_t code = rd_kafka_event_error(event);
@@ -268,21 +288,14 @@ void kafka_client_error(struct kafka_client *client, rd_kafka_event_t *event)
             kafka_client_fatal(client, &err);
         return;
     }
-    switch (code) {
-    case RD_KAFKA_RESP_ERR__TRANSPORT:
-    case RD_KAFKA_RESP_ERR__RESOLVE:
-    case RD_KAFKA_RESP_ERR__TIMED_OUT:
-    case RD_KAFKA_RESP_ERR__AUTHENTICATION:
-    case RD_KAFKA_RESP_ERR__SSL:
-        snprintf(client->reason, sizeof(client->reason), "%s", text);
+    if (kafka_client_is_connect_error(code)) {
+        kafka_outage_reason(text, reason, sizeof(reason));
         client->doubt_until_ms = loop_now_ms(client->loop) + DOUBT_MS;
         kafka_outage_doubt(&outage, &client->witness);
-        break;
-    case RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN:
+    } else if (code == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN) {
         /* Also said when the first of several addresses refuses: ask before believing it. */
         probe_begin(client);
-        break;
-    default:
+    } else {
         warn(client, text);
     }
 }
@@ -307,9 +320,10 @@ void kafka_client_log(rd_kafka_event_t *event)
     int level;
     if (rd_kafka_event_log(event, &facility, &text, &level) != 0)
         return;
-    enum log_level ours = level > 4 || is_noise(facility) ? LOG_LEVEL_DEBUG
-                          : level > 3                     ? LOG_LEVEL_WARN
-                                                          : LOG_LEVEL_ERROR;
+    bool old = level > 3 && outage.told == KAFKA_NEWS_AWAY;
+    enum log_level ours = level > 4 || old || is_noise(facility) ? LOG_LEVEL_DEBUG
+                          : level > 3                            ? LOG_LEVEL_WARN
+                                                                 : LOG_LEVEL_ERROR;
     LOG_AT(ours, "librdkafka", LOG_C("facility", facility), LOG_C("text", text));
 }
 

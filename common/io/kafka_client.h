@@ -64,7 +64,6 @@ struct kafka_client {
     int64_t probe_at_ms;    /* not before */
     int64_t doubt_until_ms; /* a connection broke lately: look whether anybody is there */
     char servers[256];      /* bootstrap.servers, for the log */
-    char reason[256];       /* of the last failed connection */
     char warned[256];       /* last warning, so that it is not repeated all the time */
     int64_t warned_at_ms;
 };
@@ -88,9 +87,12 @@ static inline void kafka_client_more(struct kafka_client *client)
 }
 
 void kafka_client_submit(struct kafka_client *client, struct kafka_job *job);
-/* For RD_KAFKA_EVENT_ERROR and RD_KAFKA_EVENT_LOG; the caller destroys the event. */
+/* For RD_KAFKA_EVENT_ERROR and RD_KAFKA_EVENT_LOG; the caller destroys the event. While Kafka is
+ * away the library's warnings say nothing new, and are written for debugging only. */
 void kafka_client_error(struct kafka_client *client, rd_kafka_event_t *event);
 void kafka_client_log(rd_kafka_event_t *event);
+/* Is this why a broker cannot be reached, as opposed to what one said? */
+bool kafka_client_is_connect_error(rd_kafka_resp_err_t code);
 /* Reports through on_fatal, the first time only. */
 void kafka_client_fatal(struct kafka_client *client, const struct err *err);
 

@@ -3,6 +3,7 @@
  */
 #include "common/io/kafka_outage.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static void move(struct kafka_witness *witness, unsigned *to)
@@ -74,6 +75,13 @@ enum kafka_news kafka_outage_leave(struct kafka_outage *outage, struct kafka_wit
     return there(outage, now_ms);
 }
 
+void kafka_outage_reason(const char *text, char *ret, size_t size)
+{
+    const char *remark = strstr(text, " (after ");
+    size_t len = remark ? (size_t)(remark - text) : strlen(text);
+    snprintf(ret, size, "%.*s", (int)(len < size ? len : size - 1), text);
+}
+
 const char *kafka_outage_hint(const char *reason)
 {
     static const struct {
@@ -83,7 +91,7 @@ const char *kafka_outage_hint(const char *reason)
         {"SASL", "correct sasl.* in kafka.properties"},
         {"uthentication", "correct sasl.* in kafka.properties"},
         {"SSL", "correct security.protocol and ssl.* in kafka.properties"},
-        {"", "start Kafka, or correct kafka.bootstrap_servers; it is tried again by itself"},
+        {"", "start Kafka, or correct kafka.bootstrap_servers"},
     };
     size_t i = 0;
     while (!strstr(reason, hints[i].word))

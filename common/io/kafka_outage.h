@@ -18,6 +18,7 @@
 #define QUERN_COMMON_IO_KAFKA_OUTAGE_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 enum kafka_news { KAFKA_NEWS_NONE, KAFKA_NEWS_AWAY, KAFKA_NEWS_THERE };
@@ -44,6 +45,9 @@ enum kafka_news kafka_outage_asked(struct kafka_outage *outage, struct kafka_wit
 /* A handle is closed; what it thought does not count any more. */
 enum kafka_news kafka_outage_leave(struct kafka_outage *outage, struct kafka_witness *witness,
                                    int64_t now_ms);
+
+/* The library's words for a failed connection, without its remarks on how often and how long. */
+void kafka_outage_reason(const char *text, char *ret, size_t size);
 
 /* What the operator can do about the library's reason: one sentence. */
 const char *kafka_outage_hint(const char *reason);

@@ -183,8 +183,13 @@ static bool open_all(struct batch *batch, struct err *err)
     if (!batch->loop)
         return false;
     batch->reader = reader_new(batch, err);
-    if (!batch->reader || !open_output(batch, err) || !open_kafka(batch, err))
+    if (!batch->reader || !open_output(batch, err))
         return false;
+    if (!open_kafka(batch, err)) {
+        if (!batch->options.resume) /* nothing was asked: the next run needs no --resume */
+            unlink(batch->options.output);
+        return false;
+    }
     loop_on_signal(batch->loop, SIGINT, on_signal, batch);
     loop_on_signal(batch->loop, SIGTERM, on_signal, batch);
     return true;

@@ -80,7 +80,8 @@ void cli_say(const char *format, ...)
 int cli_fail(const struct cli *cli, const struct err *err)
 {
     (void)cli;
-    cli_say("%s", err->text);
+    bool away = err->code == ERR_UNAVAILABLE && !strstr(err->text, "quern ");
+    cli_say("%s%s", err->text, away ? "; 'quern doctor' says what to do" : "");
     switch (err->code) {
     case ERR_USAGE:
         return EXIT_USAGE;

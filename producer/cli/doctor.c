@@ -11,6 +11,7 @@
 #include "common/contract/contract.h"
 #include "common/contract/redis_keys.h"
 #include "common/io/http_client.h"
+#include "common/io/kafka_outage.h"
 #include "common/io/redis.h"
 #include "common/settings/settings.h"
 #include "producer/cli/cli.h"
@@ -118,10 +119,7 @@ static void check_kafka(struct doctor *doctor)
                "");
         check_topics(doctor, admin);
     } else {
-        report(doctor, "kafka", HEALTH_AWAY,
-               arena_printf(&doctor->cli->arena, STR_FMT ": %s",
-                            STR_ARG(doctor->cli->conf->kafka_servers), err.text),
-               "start Kafka, or correct kafka.bootstrap_servers");
+        report(doctor, "kafka", HEALTH_AWAY, str_of(err.text), kafka_outage_hint(err.text));
     }
     kafka_admin_free(admin);
 }

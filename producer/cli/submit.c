@@ -27,6 +27,7 @@ enum {
     WAIT_MS = 60000,
     FLUSH_MS = 1000,
     TURN_MS = 100,
+    CONNECT_MS = 5000,
 };
 
 struct submit {
@@ -96,6 +97,21 @@ static void print_accepted(const struct ask *ask)
     buf_done(&text);
 }
 
+/* Who does not know whether it was accepted can ask again under the same id, and so has to know it.
+ */
+static void complain_of(const struct ask *ask, const struct err *err)
+{
+    struct err full = *err;
+    if (err->code == ERR_TIMEOUT && *ask->id)
+        err_set(&full, ERR_TIMEOUT,
+                "%s: Kafka did not say in time whether it has it; 'quern show %s' tells, and once"
+                " more with --id %s is harmless",
+                ask->id, ask->id, ask->id);
+    else if (*ask->id)
+        err_prefix(&full, "%s", ask->id);
+    complain(ask->submit, NULL, 0, &full);
+}
+
 static void delivered(const struct err *err, void *context)
 {
     struct ask *ask = context;
@@ -104,7 +120,7 @@ static void delivered(const struct err *err, void *context)
     ask->delivered = true;
     CRASH_POINT(submit_delivered);
     if (err)
-        complain(submit, NULL, 0, err);
+        complain_of(ask, err);
     else if (!submit->wait)
         print_accepted(ask);
     if (err || ask->answered || !ask->node.linked)
@@ -313,6 +329,12 @@ static bool publish_all(struct submit *submit, struct err *err)
         err_set(err, ERR_USAGE, "submit needs one of TEXT, -, --file, --lines and --raw");
         return false;
     }
+    if (cli_has(cli, "batch-lane") && cli_has(cli, "session")) {
+        err_set(err, ERR_USAGE,
+                "turns of a session have an order, and the batch lane has none: leave"
+                " out --session or --batch-lane");
+        return false;
+    }
     if (cli_has(cli, "lines"))
         return publish_lines(submit, cli_option(cli, "lines").data, err);
     if (cli_has(cli, "raw"))
@@ -325,6 +347,21 @@ static bool publish_all(struct submit *submit, struct err *err)
 }
 
 /* ---- the run ---- */
+
+/* Before anything is handed to the library, which would keep it for the whole delivery time-out and
+ * then not say whether it was sent. */
+static bool await_kafka(struct submit *submit, struct err *err)
+{
+    int64_t until_ms = loop_now_ms(submit->loop) + CONNECT_MS;
+    while (!kafka_producer_up(submit->producer) && !submit->stopped &&
+           loop_now_ms(submit->loop) < until_ms)
+        loop_turn(submit->loop, TURN_MS);
+    if (kafka_producer_up(submit->producer))
+        return true;
+    err_set(err, ERR_UNAVAILABLE, "kafka cannot be reached at " STR_FMT ", nothing was published",
+            STR_ARG(str_utf8_cut(submit->cli->conf->kafka_servers, 120)));
+    return false;
+}
 
 static bool open_doors(struct submit *submit, struct err *err)
 {
@@ -347,7 +384,7 @@ static bool open_doors(struct submit *submit, struct err *err)
             return false;
     }
     submit->producer = kafka_producer_new(submit->loop, &kafka_conf, on_fatal, submit, err);
-    return submit->producer != NULL;
+    return submit->producer && await_kafka(submit, err);
 }
 
 static void await(struct submit *submit)

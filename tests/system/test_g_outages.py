@@ -45,6 +45,13 @@ def there_lines(program, server):
     return program.said(NAMES[server] + " is there")
 
 
+def warnings_while_away(program, server):
+    """The clients' libraries have much to say of an outage; none of it is news."""
+    lines = program.lines()
+    began, ended = (max(i for i, line in enumerate(lines) if line["msg"] == NAMES[server] + word) for word in (" is away", " is there"))
+    return [line for line in lines[began + 1 : ended] if line["level"] != "info"]
+
+
 def outage(w, server, seconds, **check):
     """The server is away for a while under load; afterwards everything holds."""
     programs = both(w)
@@ -62,6 +69,7 @@ def outage(w, server, seconds, **check):
     after = [(away_lines(p, server), len(there_lines(p, server))) for p in programs]
     same(after, [(away + 1, there + 1) for away, there in before], "how often it was said that it is away, and there")
     for program in programs:
+        same(warnings_while_away(program, server), [], "warnings of %s while %s was away" % (program.name, server))
         away_ms = there_lines(program, server)[-1]["away_ms"]
         true(seconds * 1000 - 500 < away_ms < 60000, "%s says that it was away for %s ms" % (program.name, away_ms))
 

@@ -260,8 +260,14 @@ def doctor_finds_everything_well_and_ends_with_a_code_for_what_is_wrong(w):
 @scenario
 def commands_end_with_69_when_their_server_is_away(w):
     nowhere = ["--set", "kafka.bootstrap_servers=127.0.0.1:1"]
-    exits(w, 69, "submit", *nowhere, "--set", "kafka.delivery_timeout=1s", "hello")
-    exits(w, 69, "topics", "check", *nowhere)
+    began = time.monotonic()
+    done = exits(w, 69, "submit", *nowhere, "hello")
+    true("127.0.0.1:1, nothing was published" in done.stderr, "submit says %r" % done.stderr)
+    true(time.monotonic() - began < 15, "it took as long as the delivery time-out")
+    true("Connection refused; 'quern doctor' says" in exits(w, 69, "topics", "check", *nowhere).stderr, "topics check does not say what to do")
+    output = w.run_dir / "never.out.jsonl"
+    exits(w, 69, "batch", "run", "--output", output, *nowhere, write_batch(w, "never.jsonl", 1))
+    true(not output.exists(), "a batch that did not begin leaves an output behind")
     env = w.environment(QUERN_POSTGRES__CONNINFO="host=127.0.0.1 port=1 dbname=x user=x")
     exits(w, 69, "migrate", "status", env=env)
     exits(w, 69, "show", "some-id", env=env)
@@ -274,6 +280,7 @@ def wrong_usage_ends_with_2_and_a_wrong_setting_with_78(w):
     done = exits(w, 78, "submit", "--tenat", "t")
     true("--tenant" in done.stderr, "the nearest flag is not named: %r" % done.stderr)
     exits(w, 2, "submit", "--tenant")
+    exits(w, 2, "submit", "--session", "s", "--batch-lane", "hello")
     exits(w, 2, "batch", "run")
     exits(w, 2)
     done = exits(w, 78, "topics", "check", "--set", "topics.prefx=q")

@@ -179,6 +179,18 @@ static void a_handle_that_is_made_anew_asks_again(void **state)
     assert_int_equal(asked(&three, 2, false, 1000), AWAY);
 }
 
+static void a_reason_is_told_without_remarks(void **state)
+{
+    (void)state;
+    char text[32];
+    kafka_outage_reason("b:1: refused (after 0ms in state CONNECT, 1 suppressed)", text, 32);
+    assert_string_equal(text, "b:1: refused");
+    kafka_outage_reason("no remark", text, 32);
+    assert_string_equal(text, "no remark");
+    kafka_outage_reason("far too long for what it goes into (after 1ms)", text, 8);
+    assert_string_equal(text, "far too");
+}
+
 static void the_hint_says_what_to_do(void **state)
 {
     (void)state;
@@ -211,6 +223,7 @@ int main(void)
         cmocka_unit_test(who_finds_nobody_and_leaves_ends_no_outage),
         cmocka_unit_test(when_all_have_left_everything_begins_anew),
         cmocka_unit_test(a_handle_that_is_made_anew_asks_again),
+        cmocka_unit_test(a_reason_is_told_without_remarks),
         cmocka_unit_test(the_hint_says_what_to_do),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
