@@ -227,7 +227,7 @@ def a_fleet_started_while_every_server_is_away_says_so_once_and_begins_when_they
     for program in programs:
         for server in SERVERS:
             waits_for(program, server)
-    time.sleep(2)  # they try again, and say nothing more
+    time.sleep(1)  # they try again, and say nothing more
     for server in SERVERS:
         for program in programs:
             true(program.alive() and not program.ready(), "%s does not wait for %s" % (program.name, server))
@@ -240,7 +240,7 @@ def a_fleet_started_while_every_server_is_away_says_so_once_and_begins_when_they
         same(said, dict.fromkeys(SERVERS, (1, 1)), "how often %s said away and there" % program.name)
         same([line["msg"] for line in program.lines() if line["level"] in ("warn", "error") and " is away" not in line["msg"]], [], "what else %s warns of" % program.name)
         for server in SERVERS:
-            true(there_lines(program, server)[0]["away_ms"] >= 2000, "away_ms of %s" % server)
+            true(there_lines(program, server)[0]["away_ms"] >= 1000, "away_ms of %s" % server)
 
 
 @scenario(seconds=90, models={"m-openai": {"attempts_max": 12}})
