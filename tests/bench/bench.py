@@ -18,6 +18,7 @@ import fair
 import ledger
 import limits
 import outage
+import provider
 import redis
 import streams
 import transport
@@ -315,6 +316,7 @@ def main():
         "latency": bench.latency,
         "start": bench.start,
         "store": lambda: bench.store(1 if args.quick else 5),
+        "provider": lambda: provider.provider(bench),
         "kill": lambda: (troubles.kill(bench, signal.SIGKILL), troubles.kill(bench, signal.SIGTERM)),
         "outage": lambda: troubles.outage(bench, 1 if args.quick else 3),
         "errors": lambda: troubles.errors(bench, 1 if args.quick else 3),
