@@ -33,8 +33,17 @@ struct redo {
     const char *fate, *why;
 };
 
+/* Whether a topic is there; most letters come from one or two. */
+struct origin {
+    struct origin *next;
+    struct str topic;
+    bool exists;
+};
+
 struct retry {
     struct cli *cli;
+    struct dead_walk *walk;
+    struct origin *origins;
     struct loop *loop;
     struct kafka_producer *producer;
     struct arena arena; /* of one record */
@@ -182,6 +191,26 @@ static void send_as_it_was(struct redo *redo, const struct kafka_record *record)
     send(redo, record->key, record->value, headers, dead_headers(record, NULL, headers));
 }
 
+/* Asked here, for the library waits for a topic that is not there until the delivery time-out, and
+ * then nobody could tell it from a record that may have been written. */
+static bool origin_exists(struct retry *retry, struct str topic)
+{
+    struct kafka_topic_is is;
+    struct err err;
+    struct origin *origin = retry->origins;
+    while (origin && !str_eq(origin->topic, topic))
+        origin = origin->next;
+    if (origin)
+        return origin->exists;
+    origin = arena_new(&retry->cli->arena, struct origin);
+    origin->topic = topic;
+    origin->exists =
+        !kafka_admin_topic(retry->walk->admin, topic.data, CLI_TIMEOUT_MS, &is, &err) || is.exists;
+    origin->next = retry->origins;
+    retry->origins = origin;
+    return origin->exists;
+}
+
 static bool retry_each(struct kafka_record *record, void *context)
 {
     struct retry *retry = context;
@@ -196,6 +225,8 @@ static bool retry_each(struct kafka_record *record, void *context)
         leave_out(redo, "its headers do not say where it came from");
     else if (kafka_record_header(record, HEADER_DEAD_ORIGINAL_BYTES).data)
         leave_out(redo, "only its beginning was kept");
+    else if (!origin_exists(retry, redo->topic))
+        leave_out(redo, "the topic it came from does not exist any more");
     else if (retry->new_id)
         send_under_new_id(redo, record);
     else
@@ -298,6 +329,7 @@ int run_dead_retry(struct cli *cli)
     struct dead_walk walk = {0};
     struct err err = {0};
     retry.last = &retry.first;
+    retry.walk = &walk;
     if (!read_places(cli, places, &count, &err))
         return cli_fail(cli, &err);
     arena_init(&retry.arena, NULL, LINE_ARENA_BYTES);

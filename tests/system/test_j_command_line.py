@@ -370,6 +370,27 @@ def dead_letters_are_retried_one_several_and_again(w):
 
 
 @scenario
+def a_submit_of_unknown_fate_tells_its_id(w):
+    sure, unsure = w.request("before"), w.request("while Kafka stands still")
+    pid = next(int(line.split()[1]) for line in w.stack("status").splitlines() if line.startswith("kafka"))
+    argv = [w.programs["quern"], "--config", str(w.config_path), "submit", "--set", "kafka.delivery_timeout=1s", "--lines", "-"]
+    process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=w.environment())
+    process.stdin.write(json.dumps(sure) + "\n")
+    process.stdin.flush()
+    w.reply(sure["id"])
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        printed, said = process.communicate(json.dumps(unsure) + "\n", timeout=30)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    same((process.returncode, printed.split()), (69, [sure["id"]]), "exit code and what is printed as accepted (%r)" % said)
+    true("did not say in time" in said and "--id %s is harmless" % unsure["id"] in said, "submit says %r" % said)
+    w.must_quern("submit", "--tenant", w.tenant, "--id", unsure["id"], unsure["input"])
+    same(w.reply(unsure["id"])["text"], expected(unsure["input"]), "the answer")
+    same(len(w.calls(unsure["id"])), 1, "calls")
+
+
+@scenario
 def a_retry_says_what_cannot_be_retried(w):
     cut = b'{"tenant": "%s", "input": "%s"}' % (w.tenant.encode(), b"x" * (2 << 20))
     w.send(cut)
@@ -383,6 +404,11 @@ def a_retry_says_what_cannot_be_retried(w):
     same([rows[p]["outcome"] for p in places], ["left out"] * 2, "outcomes")
     true("only its beginning" in rows[places[0]]["why"] and "cannot be read" in rows[places[1]]["why"], "why: %s" % rows)
     same(exits(w, 2, "dead", "retry", places[0], "every").stdout, "", "what a wrong word publishes")
+    w.send(b"letter", topic="dead", partition=0, headers=[("quern-dead-topic", w.topic("gone").encode()), ("quern-dead-code", b"internal")])
+    w.flush()
+    last = json.loads(exits(w, 0, "dead", "list", "--code", "internal", "-o", "json").stdout)[-1]["record"]
+    rows, said = retried(w, 1, last)
+    true(rows[last]["outcome"] == "left out" and "does not exist" in rows[last]["why"], "of a letter whose topic is gone: %s" % rows)
     nowhere = ("--set", "kafka.bootstrap_servers=127.0.0.1:1", "--set", "kafka.delivery_timeout=1s")
     exits(w, 69, "dead", "retry", *nowhere, "all")
 
