@@ -1,6 +1,9 @@
 """What an operator sees: health, metrics, logs, reload, configuration and its mistakes, secrets."""
 import json
+import os
+import pty
 import re
+import select
 import signal
 import subprocess
 
@@ -79,6 +82,30 @@ def log_lines_are_json_with_time_level_and_message(w):
         for line in lines:
             true(re.match(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z$", line.get("ts", "")), "no time in %s" % line)
             true(line.get("level") in ("debug", "info", "warn", "error") and line.get("msg"), "no level or message in %s" % line)
+
+
+@scenario
+def a_terminal_gets_text_instead_of_json(w):
+    config = json.loads(w.config_path.read_text())
+    del config["log"]["format"]
+    path = w.run_dir / "terminal.yaml"
+    path.write_text(json.dumps(config))
+    leader, follower = pty.openpty()
+    words = ["--config", str(path), "--set", "worker.http_address=", "--set", "kafka.bootstrap_servers=127.0.0.1:1", "--set", "worker.instance=terminal"]
+    process = subprocess.Popen([w.programs["quern-worker"], *words], stdin=subprocess.DEVNULL, stdout=follower, stderr=follower, env=w.environment())
+    os.close(follower)
+    shown = b""
+    try:
+        while b"kafka is away" not in shown:
+            true(select.select([leader], [], [], 20)[0], "the terminal shows only %r" % shown)
+            shown += os.read(leader, 65536)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        code = process.wait(40)
+        os.close(leader)
+    same(code, 0, "exit code after SIGTERM while Kafka is away")
+    true(re.search(rb"\n\d{4}-\d\d-\d\dT\S+Z warn  quern-worker: kafka is away servers=127.0.0.1:1 error=", shown), "the terminal shows %r" % shown)
+    true(b"{" not in shown, "the terminal shows JSON: %r" % shown)
 
 
 @scenario
