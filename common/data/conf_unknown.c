@@ -12,7 +12,7 @@
 #include "common/data/conf_source.h"
 #include "common/data/conf_value.h"
 
-enum { GUESS_DISTANCE_MAX = 4 };
+enum { GUESS_DISTANCE_MAX = 4, SCRATCH_BYTES_MAX = 512 << 20 };
 
 struct names {
     const struct conf_source *source;
@@ -221,9 +221,10 @@ bool conf_check_names(const struct conf_row *rows, const struct conf_source *sou
 
 /* One variable beside the names of all settings. */
 struct variables {
-    struct names *names;
+    struct arena *arena;
     struct str name; /* the one in question */
     bool known;
+    bool guess; /* it is not known: look for the nearest, among all items */
     struct str nearest;
     unsigned distance;
 };
@@ -233,9 +234,8 @@ static void see_rows(struct variables *v, const struct conf_row *rows, struct st
 
 static void see(struct variables *v, struct str candidate)
 {
-    unsigned distance = str_distance(v->name, candidate);
-
     v->known |= str_eq(v->name, candidate);
+    unsigned distance = v->guess ? str_distance(v->name, candidate) : v->distance;
     if (distance >= v->distance)
         return;
     v->distance = distance;
@@ -251,12 +251,11 @@ static void see_items(struct variables *v, const struct conf_row *row, struct st
     for (size_t i = 0; name_row && i < items->count; i++) {
         const void *item = (const char *)items->items + i * row->item_size;
         const struct str *name = (const void *)((const char *)item + name_row->offset);
-        struct arena *arena = v->names->arena;
-        struct str word = conf_environment_word(arena, *name);
-        see_rows(
-            v, row->items,
-            arena_printf(arena, STR_FMT "__" STR_FMT "__", STR_ARG(environment), STR_ARG(word)),
-            item);
+        struct str word = conf_environment_word(v->arena, *name);
+        struct str prefix =
+            arena_printf(v->arena, STR_FMT "__" STR_FMT "__", STR_ARG(environment), STR_ARG(word));
+        if (v->guess || str_starts(v->name, prefix))
+            see_rows(v, row->items, prefix, item);
     }
 }
 
@@ -264,7 +263,7 @@ static void see_rows(struct variables *v, const struct conf_row *rows, struct st
                      const void *target)
 {
     for (const struct conf_row *row = rows; row->key && !v->known; row++) {
-        struct arena *arena = v->names->arena;
+        struct arena *arena = v->arena;
         struct str own = conf_environment_name(arena, prefix, str_of(row->key));
         if (row->type == CONF_ITEMS) {
             see_items(v, row, own, target);
@@ -291,29 +290,47 @@ static bool variable_is_ignored(struct names *n, struct str name, struct str val
     return n->source->is_foreign && n->source->is_foreign(name, value);
 }
 
-static bool check_variable(struct names *n, const struct conf_row *rows, const void *target,
-                           struct str name)
+static void see_all(struct variables *v, const struct names *n, const struct conf_row *rows,
+                    const void *target)
 {
-    struct variables v = {.names = n,
-                          .name = name,
-                          .distance = name.len < strlen("QUERN_") + 6 ? 3 : GUESS_DISTANCE_MAX + 1};
-
     for (const char *const *own = n->source->variables; own && *own; own++)
-        see(&v, str_of(*own));
-    see_rows(&v, rows, STR("QUERN_"), target);
-    if (v.known)
-        return true;
-    struct str shown = str_utf8_cut(name, 100);
-    if (v.nearest.data)
-        err_set(n->err, ERR_CONFIG,
+        see(v, str_of(*own));
+    see_rows(v, rows, STR("QUERN_"), target);
+}
+
+static void refuse_variable(const struct variables *v, struct err *err)
+{
+    struct str shown = str_utf8_cut(v->name, 100);
+
+    if (v->nearest.data)
+        err_set(err, ERR_CONFIG,
                 "environment: " STR_FMT " names no setting, did you mean " STR_FMT "?",
-                STR_ARG(shown), STR_ARG(v.nearest));
+                STR_ARG(shown), STR_ARG(v->nearest));
     else
-        err_set(n->err, ERR_CONFIG,
+        err_set(err, ERR_CONFIG,
                 "environment: " STR_FMT " names no setting; unset it, or see --help for all of "
                 "them",
                 STR_ARG(shown));
-    return false;
+}
+
+/* Names are made in memory of their own: with thousands of models they are many. */
+static bool check_variable(struct names *n, const struct conf_row *rows, const void *target,
+                           struct str name)
+{
+    struct arena scratch;
+    struct variables v = {.arena = &scratch,
+                          .name = name,
+                          .distance = name.len < strlen("QUERN_") + 6 ? 3 : GUESS_DISTANCE_MAX + 1};
+
+    arena_init(&scratch, NULL, SCRATCH_BYTES_MAX);
+    see_all(&v, n, rows, target);
+    if (!v.known) {
+        v.guess = true;
+        see_all(&v, n, rows, target);
+        refuse_variable(&v, n->err);
+    }
+    arena_done(&scratch);
+    return v.known;
 }
 
 bool conf_check_environment(const struct conf_row *rows, const struct conf_source *source,

@@ -52,7 +52,7 @@ class Run:
             for name, content in {**self.row.files, **({"quern.yaml": self.row.file} if self.row.file is not None else {})}.items():
                 (pathlib.Path(folder) / name).write_bytes(content if isinstance(content, bytes) else content.encode())
             env = {"PATH": os.environ["PATH"], "ASAN_OPTIONS": "detect_leaks=0", **self.row.env}
-            done = subprocess.run(self.words(), cwd=folder, env=env, capture_output=True, stdin=subprocess.DEVNULL, timeout=30)
+            done = subprocess.run(self.words(), cwd=folder, env=env, capture_output=True, stdin=subprocess.DEVNULL, timeout=60)
         return self.judge(done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
 
     def judge(self, code, out, err):
