@@ -101,6 +101,7 @@ def look_at_a_run_with_another_list(code, shown):
     same(code, 1, "exit code with another list of failures (%s)" % shown[-1500:])
     true("one-001 should have failed with expired" in shown, "what it says: " + shown[-800:])
     true("broken-type failed with invalid_request, not with too_big" in shown, "what it says: " + shown[-800:])
+    true("--stop' ends it" in shown, "it does not say how to end what runs: " + shown[-800:])
 
 
 @scenario(seconds=150)
