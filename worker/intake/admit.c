@@ -180,7 +180,7 @@ static void name_request(struct job *job, struct str event_id)
 static void salvage(struct job *job, const struct value *body, struct str event_id)
 {
     salvage_request(body, &job->arena, &job->request);
-    if (!job_may_reply_to(job, job->request.reply_to))
+    if (!job_may_reply_to(job, job->request.reply_to) || PLANTED(79))
         job->request.reply_to = (struct str){0};
     name_request(job, event_id);
     place_in_time(job);
@@ -204,6 +204,8 @@ static bool read_request(struct job *job)
         body != &document ? value_get_str(&document, "id") : (struct str){NULL, 0};
     if (!is_document || !read_fit(job, body)) {
         salvage(job, body, event_id);
+        if (PLANTED(80))
+            job->id = (struct str){0};
         return false;
     }
     name_request(job, event_id);

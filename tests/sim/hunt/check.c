@@ -10,6 +10,7 @@
 #include "tests/sim/hunt/put_off.h"
 #include "tests/sim/hunt/rooms.h"
 #include "tests/sim/hunt/routes.h"
+#include "tests/sim/hunt/unfit.h"
 
 const struct sim_final *check_final(const struct sim *sim, const char *id)
 {
@@ -185,8 +186,9 @@ static void check_status(struct play *play, const struct published *p,
 {
     int number = p->ask->number;
     bool done = str_is(final->status, "done");
-    if (p->ask->sort == SORT_NO_MODEL && !str_is(final->status, "failed"))
-        play_find(play, "I14 r%d: a request for no model is " STR_FMT, number,
+    if ((p->ask->sort == SORT_NO_MODEL || p->ask->sort == SORT_UNFIT) &&
+        !str_is(final->status, "failed"))
+        play_find(play, "I14 r%d: a request that is refused is " STR_FMT, number,
                   STR_ARG(final->status));
     if (p->ask->sort == SORT_LATE && !str_is(final->status, "expired"))
         play_find(play, "I14 r%d: a late request is " STR_FMT, number, STR_ARG(final->status));
@@ -232,7 +234,8 @@ static void check_dead(struct play *play)
     for (size_t i = 0; i < play->published_count; i++) {
         const struct published *p = &play->published[i];
         bool refused = p->ask->sort == SORT_GARBAGE || p->ask->sort == SORT_OTHER_BODY ||
-                       p->ask->sort == SORT_NO_MODEL || p->ask->sort == SORT_LATE;
+                       p->ask->sort == SORT_NO_MODEL || p->ask->sort == SORT_LATE ||
+                       p->ask->sort == SORT_UNFIT;
         bool told = p->ask->sort == SORT_OTHER_BODY && came_with_its_parts(play, p) &&
                     sim_conflict_of(play->sim, request_id(p->ask->number));
         if (refused && !told && !is_buried(play, p))
@@ -260,6 +263,7 @@ void check_end(struct play *play)
     check_hedges(play);
     check_put_off(play);
     check_rooms(play);
+    check_unfit(play);
     check_cancels(play);
     check_books(play);
     check_ledger(play);

@@ -19,6 +19,7 @@
 #include "tests/sim/hunt/rooms.h"
 #include "tests/sim/hunt/routes.h"
 #include "tests/sim/hunt/stalls.h"
+#include "tests/sim/hunt/unfit.h"
 
 enum { BACK_MS = 120, REPLIES_MAX = 24, SETTLE_MS = 3600 * 1000, FREEZE_GRACE_MS = 1500 };
 /* The longest call; until its row is in the store; when its record got lost on the way. */
@@ -108,6 +109,8 @@ static void publish(struct play *play, const struct ask *ask)
     buf_init(&body, 4096);
     if (ask->sort == SORT_GARBAGE)
         buf_printf(&body, "{\"id\": %d", ask->number);
+    else if (ask->sort == SORT_UNFIT)
+        unfit_write(ask, &body);
     else
         write_body(play->schedule, first, ask->sort == SORT_OTHER_BODY, &body);
     snprintf(key, sizeof(key), "s%d", first->session);
@@ -115,11 +118,13 @@ static void publish(struct play *play, const struct ask *ask)
     p->ask = ask;
     p->body = first;
     p->at_ms = sim_now_ms(play->sim);
-    p->place =
-        sim_publish(play->sim, (struct sim_request){.id = request_id(ask->number),
-                                                    .session = first->session >= 0 ? key : NULL,
-                                                    .raw = body.data,
-                                                    .raw_len = body.len});
+    p->place = sim_publish(
+        play->sim,
+        (struct sim_request){.id = request_id(ask->number),
+                             .session = first->session >= 0 ? key : NULL,
+                             .headers = ask->sort == SORT_UNFIT ? unfit_headers(ask) : NULL,
+                             .raw = body.data,
+                             .raw_len = body.len});
     buf_done(&body);
 }
 

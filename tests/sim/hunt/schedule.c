@@ -11,6 +11,7 @@
 #include "tests/sim/hunt/rooms.h"
 #include "tests/sim/hunt/routes.h"
 #include "tests/sim/hunt/stalls.h"
+#include "tests/sim/hunt/unfit.h"
 
 static const struct {
     const char *name;
@@ -335,6 +336,7 @@ void schedule_draw(struct schedule *ret, uint64_t seed)
     put_off_draw(ret);
     stalls_draw(ret);
     rooms_draw(ret);
+    unfit_draw(ret);
     if (seed % 6 == 4)
         draw_cancels(ret, &rand);
 }
@@ -397,11 +399,18 @@ bool schedule_has_fault(const struct schedule *schedule, enum sim_door door, enu
 
 static void ask_print(const struct ask *ask, FILE *file)
 {
-    static const char *const sorts[] = {
-        "",          " once more", " with another body", " for no model", " as garbage",
-        " too late", " in a hurry"};
+    static const char *const sorts[] = {"",
+                                        " once more",
+                                        " with another body",
+                                        " for no model",
+                                        " as garbage",
+                                        " too late",
+                                        " in a hurry",
+                                        " unfit"};
     fprintf(file, "publish r%d%s (%s%s)", ask->number, sorts[ask->sort], models_of(ask->models),
             ask->first ? ", first" : "");
+    if (ask->sort == SORT_UNFIT)
+        fprintf(file, ", %s", unfit_name(ask));
     if (ask->reads)
         fprintf(file, ", read along");
     if (ask->session >= 0)

@@ -20,7 +20,8 @@
 enum { WORKERS_MAX = 3, AGGREGATORS_MAX = 2, ITEMS_MAX = 320, PROVIDERS = 3, SESSIONS_MAX = 4 };
 
 /* Of a request: fit; published once more as it was; the same id with another body; no model of that
- * name; bytes that are no request; too late when it is read; time enough for a quick answer only.
+ * name; bytes that are no request; too late when it is read; time enough for a quick answer only;
+ * wrong in one of the ways of unfit.c.
  */
 enum sort {
     SORT_FIT,
@@ -29,7 +30,8 @@ enum sort {
     SORT_NO_MODEL,
     SORT_GARBAGE,
     SORT_LATE,
-    SORT_HASTY
+    SORT_HASTY,
+    SORT_UNFIT
 };
 
 struct ask {
@@ -40,6 +42,7 @@ struct ask {
     int tenant;  /* row of tenant_of() */
     bool first;  /* merge policy: the first good answer, else all */
     bool reads;  /* somebody reads along */
+    int unfit;   /* of SORT_UNFIT: in which way */
 };
 
 enum event_kind {
