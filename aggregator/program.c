@@ -240,6 +240,9 @@ static void measure(void *program)
     struct redis_stats redis;
     redis_stats(aggregator->redis, &redis);
     gather_measure(aggregator->gather);
+    metric_set_for(METRIC_dependency_up, STR("kafka"),
+                   kafka_consumer_up(aggregator->consumer) &&
+                       kafka_producer_up(aggregator->producer));
     metric_set(METRIC_redis_misses_total, (int64_t)redis.misses);
     metric_set(METRIC_redis_refused_total, (int64_t)redis.refused);
     metric_set(METRIC_kafka_producer_renewals_total,

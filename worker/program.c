@@ -378,6 +378,8 @@ static void measure(void *program)
     measure_flow(&worker->slots);
     intake_measure(worker->intake);
     metric_set(METRIC_calls_in_flight, (int64_t)worker->calls_in_flight);
+    metric_set_for(METRIC_dependency_up, STR("kafka"),
+                   kafka_consumer_up(worker->consumer) && kafka_producer_up(worker->producer));
     metric_set(METRIC_redis_misses_total, (int64_t)redis.misses);
     metric_set(METRIC_redis_refused_total, (int64_t)redis.refused);
     metric_set(METRIC_kafka_producer_renewals_total,

@@ -207,6 +207,10 @@ def a_worker_started_again_while_postgresql_is_away_goes_on_with_what_is_fresh(w
     same(len(w.calls(id)), 1, "calls")
 
 
+def dependency(program, server):
+    return program.metrics()['quern_dependency_up{dependency="%s"}' % server]
+
+
 def waits_for(program, server):
     """It lives, is not ready, and says so of this server: in /readyz, and once in the log."""
     wait_until(lambda: http_get(program.url("/healthz"))[0] == 200, 10, "/healthz of " + program.name)
@@ -214,6 +218,7 @@ def waits_for(program, server):
     status, body = http_get(program.url("/readyz"))
     same(status, 503, "/readyz of " + program.name)
     true(server + ": " in body, "/readyz of %s does not name %s: %s" % (program.name, server, body))
+    same(dependency(program, server), 0, "%s in the metrics of %s" % (server, program.name))
     true("correct " in program.said(NAMES[server] + " is away")[0]["hint"], "%s does not say what to do" % program.name)
 
 
@@ -240,6 +245,7 @@ def a_fleet_started_while_every_server_is_away_says_so_once_and_begins_when_they
         same(said, dict.fromkeys(SERVERS, (1, 1)), "how often %s said away and there" % program.name)
         same([line["msg"] for line in program.lines() if line["level"] in ("warn", "error") and " is away" not in line["msg"]], [], "what else %s warns of" % program.name)
         for server in SERVERS:
+            same(dependency(program, server), 1, "%s in the metrics of %s" % (server, program.name))
             true(there_lines(program, server)[0]["away_ms"] >= 1000, "away_ms of %s" % server)
 
 
