@@ -15,6 +15,9 @@ const char *const app_variables[] = {
     "QUERN_STACK",
     "QUERN_KAFKA_PROXY_PORT",
     "QUERN_EXPECTED", /* deploy/quickstart: the list of what is meant to fail */
+    /* tests/bare: its folder, and that it runs inside of it */
+    "QUERN_BARE",
+    "QUERN_BARE_INSIDE",
     /* tests: folder of the programs, whether golden files are written anew */
     "QUERN_BUILD",
     "QUERN_GOLDEN",
