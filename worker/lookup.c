@@ -40,7 +40,7 @@ struct lookup {
 static void give(struct lookup *lookup, struct question *q, const struct known *known)
 {
     q->answer(known, q->context);
-    list_append(&lookup->spare, &q->node);
+    list_prepend(&lookup->spare, &q->node);
 }
 
 static unsigned slot_bits(struct str list)

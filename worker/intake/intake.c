@@ -149,7 +149,7 @@ void intake_job_free(struct intake *intake, struct job *job)
     job->magic = 0;
     intake->jobs_count--;
     if (intake->spare_jobs.count < 4096)
-        list_append(&intake->spare_jobs, &job->node);
+        list_prepend(&intake->spare_jobs, &job->node);
     else
         free(job);
 }
