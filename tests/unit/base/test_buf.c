@@ -127,6 +127,35 @@ static void strings_become_json(void **state)
     }
 }
 
+/* Long texts are looked at eight bytes at a time: what a byte becomes does not depend on where it
+ * stands nor on what stands beside it. */
+static void a_byte_becomes_the_same_anywhere(void **state)
+{
+    (void)state;
+    static const char around[] = "a!#[]~ 0a!#[]~ 0a";
+    for (int byte = 0; byte < 256; byte++) {
+        struct buf alone;
+        buf_init(&alone, 1000);
+        buf_add_json_str(&alone, (struct str){(char[]){(char)byte}, 1});
+        struct str json = str_slice(buf_str(&alone), 1, alone.len - 1);
+        for (size_t at = 0; at < sizeof(around) - 1; at++) {
+            struct buf expected, among;
+            char text[sizeof(around)];
+            memcpy(text, around, sizeof(around));
+            text[at] = (char)byte;
+            buf_init(&expected, 1000);
+            buf_init(&among, 1000);
+            buf_printf(&expected, "\"%.*s%.*s%s\"", (int)at, around, (int)json.len, json.data,
+                       around + at + 1);
+            buf_add_json_str(&among, (struct str){text, sizeof(text) - 1});
+            assert_str(buf_str(&among), expected.data);
+            buf_done(&expected);
+            buf_done(&among);
+        }
+        buf_done(&alone);
+    }
+}
+
 static void drop_more_than_there_is(void)
 {
     struct buf buf;
@@ -151,6 +180,7 @@ int main(void)
         cmocka_unit_test(what_follows_a_dropped_piece_is_dropped_too),
         cmocka_unit_test(formatted_text_obeys_the_same_maximum),
         cmocka_unit_test(strings_become_json),
+        cmocka_unit_test(a_byte_becomes_the_same_anywhere),
         cmocka_unit_test(dropping_more_than_there_is_aborts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
