@@ -247,6 +247,8 @@ def main():
     run_dir = os.path.abspath(options.run_dir or tempfile.mkdtemp(prefix="quern-system-"))
     harness.require_free_space(run_dir if os.path.isdir(run_dir) else "/")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    # Brokers that live for minutes, and are killed and started again, do not earn back what their second compiler costs.
+    os.environ["JDK_JAVA_OPTIONS"] = "-XX:TieredStopAtLevel=1"
     for logs in pathlib.Path(run_dir).glob("lane-*/logs"):
         harness.shutil.rmtree(logs, ignore_errors=True)
     passed, failed, skipped = run_lanes(options, run_dir, pieces_of(options.build, options.pattern))

@@ -103,7 +103,7 @@ def kafka_killed_hard_again_and_again_ends_nobody(w):
     load = Load(w)
     load.many(1500, sessions=300)
     load.accepted()
-    for count in (50, 200, 350, 500, 650):
+    for count in (50, 300, 600):
         wait_until(lambda c=count: load.final_count() > c, 60, "%d finals" % count)
         w.stopped.add("kafka")
         w.stack("kill", "kafka")
