@@ -115,7 +115,7 @@ static void fail(struct final *ret, struct str status, enum err_code code, const
     ret->error.retry = str_of(err_retry_name(err_retry_of(code)));
 }
 
-/* One model only: its own words say more than ours. */
+/* Its own words say more than ours. */
 static void fail_as_part(const struct result *part, struct final *ret)
 {
     ret->status = str_is(part->status, "expired") || str_is(part->status, "cancelled")
@@ -126,12 +126,26 @@ static void fail_as_part(const struct result *part, struct final *ret)
         ret->error.code = str_of(err_name(ERR_INTERNAL));
 }
 
+/* No model was asked, and all parts say the same: it is the request that was refused. */
+static bool refused_as_one(const struct merge_question *question)
+{
+    const struct result *first = question->parts[0];
+    for (unsigned i = 0; i < question->slots; i++) {
+        const struct result *part = question->parts[i];
+        if (!part || part->attempts.count || str_empty(part->error.message) ||
+            !str_eq(part->error.code, first->error.code) ||
+            !str_eq(part->error.message, first->error.message))
+            return false;
+    }
+    return true;
+}
+
 void merge_failed(const struct merge_question *question, const struct merge_count *count,
                   struct final *ret)
 {
     ret->winner = -1;
     ret->agreement = NAN;
-    if (question->slots == 1 && question->parts[0]) {
+    if ((question->slots == 1 && question->parts[0]) || refused_as_one(question)) {
         fail_as_part(question->parts[0], ret);
         return;
     }

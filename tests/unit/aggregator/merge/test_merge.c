@@ -2,7 +2,7 @@
  * test_merge.c -- merge policies as a table: which parts, what comes of them.
  *
  * A row's parts are written as one word per slot: '-' not there, 'ok:TEXT', 'failed', 'expired',
- * 'cancelled'.
+ * 'cancelled', 'refused:WHY' (no model was asked).
  */
 #include <math.h>
 #include <setjmp.h>
@@ -42,6 +42,9 @@ static const struct {
     {"nobody answers",                    "all",   1, {"failed", "failed"},        0, 0, "failed",    -1, 0,       "all_models_failed"},
     {"all expired",                       "all",   1, {"expired", "expired"},      0, 0, "expired",   -1, 0,       "expired"},
     {"all cancelled",                     "all",   1, {"cancelled", "cancelled"},  0, 0, "cancelled", -1, 0,       "cancelled"},
+    {"the request was refused",           "all",   2, {"refused:a", "refused:a"},  0, 0, "failed",    -1, 0,       "unknown_model"},
+    {"each for a reason of its own",      "first", 1, {"refused:a", "refused:b"},  0, 0, "failed",    -1, 0,       "all_models_failed"},
+    {"refused, and one failed",           "all",   1, {"refused:a", "failed"},     0, 0, "failed",    -1, 0,       "all_models_failed"},
     {"some expired, some failed",         "all",   1, {"expired", "failed"},       0, 0, "failed",    -1, 0,       "all_models_failed"},
     {"the deadline finds enough",         "all",   1, {"-", "ok:a", "-"},          1, 0, "done",      1,  1,       ""},
     {"the deadline finds too few",        "all",   2, {"ok:a", "-"},               1, 0, "failed",    -1, 0,       "quorum_not_reached"},
@@ -67,6 +70,12 @@ static struct part *make_part(const char *word, int slot, const char *policy, in
     result->request.merge.quorum = quorum;
     result->request.deadline_at = expired ? 500 : 5000;
     const char *text = strchr(word, ':');
+    if (strncmp(word, "refused:", 8) == 0) {
+        result->status = STR("failed");
+        result->error.code = STR("unknown_model");
+        result->error.message = str_of(text + 1);
+        return part;
+    }
     result->status = text ? STR("ok") : str_of(word);
     if (text) {
         result->text = str_of(text + 1);
