@@ -288,15 +288,17 @@ static void take_rows(struct postgres *pg, struct postgres_task *batch, PGresult
     postgres_rows_of(result, &batch->rows[batch->answered++]);
 }
 
+/* Without a refusal the transaction is committed by now; that answers of it are missing says
+ * nothing else, so nobody may be told that it failed. */
 static void take_sync(struct postgres *pg)
 {
     struct postgres_task *batch = container_of(list_pop(&pg->wire), struct postgres_task, node);
     pg->head_since_ms = loop_now_ms(pg->loop);
-    if (!batch->failed && batch->answered < batch->count) {
-        batch->failed = true;
+    bool short_of = !batch->failed && batch->answered < batch->count;
+    if (short_of)
         err_set(&batch->err, ERR_UNAVAILABLE, "postgresql: fewer answers than queries");
-    }
-    postgres_task_finish(batch, batch->failed ? &batch->err : NULL, false);
+    postgres_task_finish(batch, batch->failed || short_of ? &batch->err : NULL,
+                         short_of && (batch->flags & POSTGRES_TRANSACTION));
 }
 
 static void take(struct postgres *pg, PGresult *result)
