@@ -9,7 +9,7 @@ from harness import same, scenario, true, wait_until
 FLEET = {"settings": {"worker.max_in_flight": 100}, "models": {"m-slow": {"model": "fake-slow-300"}}}
 
 
-def under_load(w, count=400, sessions=20, latency=150):
+def under_load(w, count=400, sessions=20, latency=300):
     """A load in the middle of its work: some requests final, others not."""
     w.fake.control(latency=latency)
     load = Load(w)
@@ -22,7 +22,7 @@ def under_load(w, count=400, sessions=20, latency=150):
 
 def kill_with_calls_in_flight(w, program):
     """(calls in flight at the kill, wall milliseconds of the kill)"""
-    wait_until(lambda: w.fake.summary()["in_flight"] > 20, 20, "calls in flight")
+    wait_until(lambda: w.fake.summary()["in_flight"] > 10, 20, "calls in flight")
     at = time.time() * 1000
     before = w.fake.summary()["in_flight"]
     program.kill()
@@ -64,7 +64,7 @@ def a_restarted_worker_makes_its_first_call_within_seconds(w):
 @scenario(seconds=90)
 def a_worker_that_drains_repeats_no_call(w):
     load = under_load(w)
-    wait_until(lambda: w.fake.summary()["in_flight"] > 20, 20, "calls in flight")
+    wait_until(lambda: w.fake.summary()["in_flight"] > 10, 20, "calls in flight")
     w.worker.term()
     true(load.final_count() < len(load.sent), "everything was final before the drain")
     w.start("worker")
