@@ -250,6 +250,7 @@ void http_call_free(struct http_call *call)
     curl_easy_cleanup(call->easy);
     http_call_forget(call);
     free(call->lines);
+    curl_url_cleanup(call->url_parts);
     free(call->url);
     free(call->ca_file);
     call->magic = 0;
@@ -258,7 +259,7 @@ void http_call_free(struct http_call *call)
 
 /* ---- the request ---- */
 
-static bool url_good(const char *url, struct err *err)
+static CURLU *url_parse(const char *url, struct err *err)
 {
     CURLU *parts = curl_url();
     must(parts);
@@ -273,25 +274,32 @@ static bool url_good(const char *url, struct err *err)
     else if (!web)
         err_set(err, ERR_INVALID_REQUEST, "the URL '%.200s' is neither http nor https", url);
     curl_free(scheme);
+    if (web)
+        return parts;
     curl_url_cleanup(parts);
-    return web;
+    return NULL;
 }
 
+/* In pieces: as a text libcurl would parse it anew with each request. */
 static bool set_url(struct http_call *call, struct str url, struct err *err)
 {
     if (call->url && str_eq(url, str_of(call->url)))
         return true;
     free(call->url);
     call->url = xstrndup(url);
-    if (strlen(call->url) != url.len || !url_good(call->url, err)) {
-        if (strlen(call->url) != url.len)
-            err_set(err, ERR_INVALID_REQUEST, "the URL holds a NUL byte");
+    CURLU *parts = NULL;
+    if (strlen(call->url) == url.len)
+        parts = url_parse(call->url, err);
+    else
+        err_set(err, ERR_INVALID_REQUEST, "the URL holds a NUL byte");
+    curl_easy_setopt(call->easy, CURLOPT_CURLU, parts);
+    curl_url_cleanup(call->url_parts);
+    call->url_parts = parts;
+    if (!parts) {
         free(call->url);
         call->url = NULL;
-        return false;
     }
-    curl_easy_setopt(call->easy, CURLOPT_URL, call->url);
-    return true;
+    return parts;
 }
 
 /* libcurl knows a GET and a POST; other methods are one of them under another name. */

@@ -58,6 +58,7 @@ struct http_call {
 
     /* What the handle is set to */
     char *url;
+    CURLU *url_parts; /* of the same URL */
     const char *method;
     int64_t connect_timeout_ms, total_timeout_ms;
     enum http_version version;

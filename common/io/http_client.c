@@ -159,8 +159,10 @@ static struct http_call *call_take(struct http_client *http)
         return container_of(node, struct http_call, node);
     struct http_call *call = http_call_new(&http->conf, &http->buffers);
     curl_easy_setopt(call->easy, CURLOPT_SHARE, http->share);
-    if (!http->may_have_proxy)
+    if (!http->may_have_proxy) {
         curl_easy_setopt(call->easy, CURLOPT_PROXY, "");
+        curl_easy_setopt(call->easy, CURLOPT_NOPROXY, "");
+    }
     http_shards_adopt(&http->shards, call);
     http->stats.handles++;
     return call;

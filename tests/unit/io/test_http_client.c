@@ -329,6 +329,61 @@ static void a_handle_serves_other_methods_after_a_post(void **state)
     assert_int_equal(server.connections, 1);
 }
 
+static const struct target {
+    const char *host, *path, *sent;
+} targets[] = {
+    {"127.0.0.1", "/one?a=1", "/one?a=1"},
+    {"localhost", "/two", "/two"},
+    {"127.0.0.1", "/%61b", "/%61b"},
+    {"127.0.0.1", "", "/"},
+};
+
+static void ask_target(const struct target *target, bool proxied)
+{
+    char origin[64], url[96], unused[64], head[256];
+    struct http_request request = request_to(server.port, unused);
+    snprintf(origin, sizeof(origin), "http://%s:%d", target->host, server.port);
+    snprintf(url, sizeof(url), "%s%s", origin, target->path);
+    request.url = str_of(url);
+    memset(&seen, 0, sizeof(seen));
+    start(&request);
+    turn_until_done(1);
+    assert_int_equal(seen.status, 200);
+    snprintf(head, sizeof(head), "POST %s%s HTTP/1.1\r\nHost: %s:%d\r\n", proxied ? origin : "",
+             target->sent, target->host, server.port);
+    assert_memory_equal(server.last.data, head, strlen(head));
+}
+
+/* Twice, and all by one handle. */
+static void ask_each_target(bool proxied)
+{
+    struct http_client_stats stats;
+    size_t count = sizeof(targets) / sizeof(*targets);
+    for (size_t i = 0; i < 2 * count; i++)
+        ask_target(&targets[i % count], proxied);
+    http_client_stats(server.http, &stats);
+    assert_int_equal(stats.handles, 1);
+}
+
+static void a_handle_goes_where_each_request_says(void **state)
+{
+    (void)state;
+    ask_each_target(false);
+}
+
+static void a_proxy_of_the_environment_is_told_where_to_go(void **state)
+{
+    struct err err;
+    char proxy[64];
+    (void)state;
+    snprintf(proxy, sizeof(proxy), "http://127.0.0.1:%d", server.port);
+    http_client_free(server.http);
+    setenv("http_proxy", proxy, true);
+    server.http = http_client_new(server.loop, &(struct http_client_conf){.calls_max = 10}, &err);
+    ask_each_target(true);
+    unsetenv("http_proxy");
+}
+
 static void a_long_body_goes_out_whole_and_without_asking(void **state)
 {
     (void)state;
@@ -867,6 +922,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CASE(the_request_arrives_as_it_was_asked_for),
         CASE(a_handle_serves_other_methods_after_a_post),
+        CASE(a_handle_goes_where_each_request_says),
+        CASE(a_proxy_of_the_environment_is_told_where_to_go),
         CASE(a_long_body_goes_out_whole_and_without_asking),
         CASE(requests_that_cannot_be_sent_are_refused_at_once),
         CASE(every_reply_ends_in_the_right_verdict),
