@@ -3,6 +3,8 @@
  */
 #include "worker/job.h"
 
+#include <stddef.h>
+
 #include "common/base/plant.h"
 #include "worker/intake/inside.h"
 
@@ -18,6 +20,22 @@ bool job_may_reply_to(const struct job *job, struct str topic)
         if (str_starts(topic, allowed->items[i]))
             return true;
     return false;
+}
+
+/* All but the two errors at its end, of which there are none most often, is zeroed. */
+struct slot *slots_new(struct job *job, int count)
+{
+    struct slot *slots = arena_alloc(&job->arena, (size_t)count * sizeof(*slots));
+    for (int i = 0; i < count; i++) {
+        struct slot *slot = &slots[i];
+        memset(slot, 0, offsetof(struct slot, err));
+        err_clear(&slot->err);
+        err_clear(&slot->call_err);
+        slot->magic = SLOT_MAGIC;
+        slot->job = job;
+        slot->number = i;
+    }
+    return slots;
 }
 
 bool slot_decided(const struct slot *slot)

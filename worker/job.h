@@ -78,8 +78,8 @@ struct slot {
     /* prompt */
     const struct model *model; /* that is asked now, or was last */
     struct prompt prompt;
-    struct provider_request request;
-    struct candidate *candidates; /* the models it may be asked of: call/candidates.h */
+    const struct provider_request *request; /* as that model is asked, with that key */
+    struct candidate *candidates;           /* the models it may be asked of: call/candidates.h */
     unsigned candidate_count, candidate;
     enum route_part part; /* of the route, that is asked now */
     int key;              /* of the model */
@@ -105,7 +105,6 @@ struct slot {
     unsigned sends;              /* of the call that just ended; 0: it never left */
     bool withheld;               /* .. because another may have taken over meanwhile */
     struct provider_reply reply; /* of the call that just ended; reply.status 0: see call_err */
-    struct err call_err;
     int64_t first_byte_ms;
     struct stream *stream; /* being read; NULL: the reply comes whole, or no byte of it came yet */
     bool streamed;         /* `answer` and `call_err` are what became of a stream */
@@ -124,11 +123,9 @@ struct slot {
     bool hedge_timer_kept; /* it ends with the job's memory */
     bool lost;             /* the other call was faster */
 
-    struct err err; /* ERR_NONE: there is an answer */
-    struct answer answer;
+    struct answer answer; /* unless `err` is set */
 
     /* report */
-    struct result result;
     struct buf pack; /* the packed result, malloc'ed; released with the job */
     struct delivery *delivery;
     bool keeping;   /* the report step waits for Redis to keep it */
@@ -139,6 +136,9 @@ struct slot {
     struct attempt *notes;
     unsigned note_count;
     bool told; /* a part tells of all of them, or a result of their own */
+
+    struct err err; /* ERR_NONE: there is an answer */
+    struct err call_err;
 };
 
 struct job {
@@ -181,9 +181,8 @@ struct job {
     char body_hash[65];
     int64_t created_at, deadline_at; /* wall ms */
     int64_t deadline_ms;             /* loop time */
-    struct err err;              /* set: invalid; goes to the dead letters, gets a failed result */
-    struct map_node active_node; /* in intake's map of ids at work */
-    struct list followers;       /* jobs of the same id that came while this one is at work */
+    struct map_node active_node;     /* in intake's map of ids at work */
+    struct list followers;           /* jobs of the same id that came while this one is at work */
     struct list_node follower_node;
     struct job *follows;
     struct session *session;
@@ -221,6 +220,8 @@ struct job {
     int64_t stored_asked_ms;
     bool waiting_for_store, is_stored, told_waiting;
     struct delivery *notice;
+
+    struct err err; /* set: invalid; goes to the dead letters, gets a failed result */
 };
 
 /* Where it came from, for whoever may die at it. */
@@ -229,6 +230,8 @@ void job_record(const struct job *job, struct last_words *ret);
 bool job_owned(const struct job *job);
 /* Replies may go to that topic: it begins with one of replies.allowed_prefixes. */
 bool job_may_reply_to(const struct job *job, struct str topic);
+/* Slots 0 to count - 1 of the job, with nothing in them; in its arena. */
+struct slot *slots_new(struct job *job, int count);
 /* Nothing is left to do for the slot but to report: it has an answer, or never will. */
 bool slot_decided(const struct slot *slot);
 /* The job's slot that a hedge belongs to; a job's slot: itself. */

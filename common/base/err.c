@@ -78,8 +78,20 @@ void err_prefix(struct err *err, const char *format, ...)
 
 void err_clear(struct err *err)
 {
-    if (err)
-        *err = (struct err){0};
+    if (!err)
+        return;
+    err->code = ERR_NONE;
+    err->retry = RETRY_NEVER;
+    err->retry_after_ms = 0;
+    err->text[0] = '\0';
+}
+
+void err_copy(struct err *to, const struct err *from)
+{
+    if (from->code)
+        *to = *from;
+    else
+        err_clear(to);
 }
 
 const char *err_name(enum err_code code)

@@ -88,7 +88,7 @@ void attempt_undo(struct slot *slot)
 static void read_reply(struct slot *slot, struct err *err)
 {
     struct job *job = slot->job;
-    *err = slot->call_err;
+    err_copy(err, &slot->call_err);
     if (!slot->streamed && !err->code) {
         slot->reply.wall_ms = loop_wall_ms(job->worker->loop);
         if (slot->reply.status != 200) /* some show the key that they refuse */
@@ -149,5 +149,5 @@ void attempt_settle(struct slot *slot)
         metric_add_for(METRIC_call_errors_total, str_of(err_name(err.code)), 1);
     metric_add_for(METRIC_calls_total, model, 1);
     metric_observe_ms_for(METRIC_call_seconds, model, (double)slot->row->latency_ms);
-    slot->call_err = err;
+    err_copy(&slot->call_err, &err);
 }

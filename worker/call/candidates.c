@@ -209,7 +209,7 @@ bool candidate_take(struct slot *slot, struct candidate *c, int key, struct err 
     slot->prompt.stream =
         !slot->prompt.inputs && model_streams(c->model, job->batch && !job->request.stream);
     if (!c->request) {
-        struct provider_request *request = arena_new(&job->arena, struct provider_request);
+        struct provider_request *request = arena_alloc(&job->arena, sizeof(*request));
         if (!provider_encode(c->model->provider, &c->model->dialect, &slot->prompt, &job->arena,
                              request, err) ||
             job_overflowed(job, err)) {
@@ -219,11 +219,11 @@ bool candidate_take(struct slot *slot, struct candidate *c, int key, struct err 
         }
         c->request = request;
     }
-    slot->request = *c->request;
+    slot->request =
+        keyring_request(c->request, c->model->secrets[0], c->model->secrets[key], &job->arena);
     slot->key = key;
     slot->place.needs_token = c->needs_token;
     slot->quota = c->model->quotas[key];
-    keyring_put(&slot->request, c->model->secrets[0], c->model->secrets[key], &job->arena);
     return true;
 }
 

@@ -232,7 +232,8 @@ static enum verdict rest(struct slot *slot, int64_t at_ms)
 enum verdict failover_ready(struct slot *slot)
 {
     int64_t now_ms = now_of(slot), at_ms = 0;
-    struct err err = slot->call_err;
+    struct err err;
+    err_copy(&err, &slot->call_err);
     rest_the_keyless(slot, now_ms);
     while (soonest(slot) && !all_refuse(slot, now_ms)) {
         struct candidate *c = choose(slot, now_ms, &at_ms);
@@ -366,7 +367,7 @@ enum verdict failover_next(struct slot *slot, const struct err *err)
     struct candidate *c = candidate_now(slot);
     int64_t now_ms = now_of(slot), at_ms = now_ms;
     c->why = err->code;
-    slot->call_err = *err;
+    err_copy(&slot->call_err, err);
     bool again = judge(slot, c, err);
     slot->place.needs_token = c->needs_token;
     if (!again)

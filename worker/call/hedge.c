@@ -78,11 +78,11 @@ static struct slot *make_hedge(struct slot *slot)
         .hedge_of = slot,
         .model = slot->model,
         .prompt = slot->prompt,
-        .request = *candidate_now(slot)->request,
+        .request = keyring_request(candidate_now(slot)->request, slot->model->secrets[0],
+                                   slot->model->secrets[key], &job->arena),
         .key = key,
         .quota = slot->model->quotas[key],
     };
-    keyring_put(&hedge->request, slot->model->secrets[0], slot->model->secrets[key], &job->arena);
     return hedge;
 }
 

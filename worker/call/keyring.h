@@ -6,9 +6,10 @@
 
 #include "worker/call/provider.h"
 
-/* Each header whose value ends with the one key ("KEY", "Bearer KEY") gets the other one; what it
- * points to is of the arena. */
-void keyring_put(struct provider_request *request, struct str old_key, struct str new_key,
-                 struct arena *arena);
+/* The same, where each header whose value ends with the one key ("KEY", "Bearer KEY") has the other
+ * one: itself when the keys are equal, else of the arena. */
+const struct provider_request *keyring_request(const struct provider_request *request,
+                                               struct str old_key, struct str new_key,
+                                               struct arena *arena);
 
 #endif

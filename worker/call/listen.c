@@ -169,7 +169,7 @@ bool listen_end(struct slot *slot, const struct err *err)
     stream_close(stream, err ? STREAM_END_RESET : STREAM_END_CLEAN);
     read_chunks(slot, stream);
     slot->reply.status = 200;
-    slot->call_err = (struct err){0};
+    err_clear(&slot->call_err);
     if (!stream_finish(stream, &slot->answer, &slot->call_err) && !stream->failed && err &&
         is_ours(err))
         slot->call_err = *err;

@@ -140,7 +140,7 @@ enum place_verdict queue_asks_limits(struct slot *slot)
         return PLACE_MAY;
     const struct quota_caller caller = {job->tenant, job->request.user,
                                         loop_wall_ms(job->worker->loop)};
-    slot->share.bytes = estimate_bytes(slot->prompt.messages, slot->request.body.len);
+    slot->share.bytes = estimate_bytes(slot->prompt.messages, slot->request->body.len);
     slot->share.output_max = slot->prompt.inputs
                                  ? ESTIMATE_NO_OUTPUT
                                  : provider_max_tokens(&slot->model->dialect, slot->prompt.params);

@@ -52,8 +52,8 @@ static struct attempt *note_attempt(struct slot *slot)
     struct worker *worker = job->worker;
     struct slot *owner = slot_owner(slot);
     if (!owner->attempts)
-        owner->attempts =
-            arena_array(&job->arena, struct attempt, candidate_rows(owner, owner->attempts_room));
+        owner->attempts = arena_alloc(&job->arena, candidate_rows(owner, owner->attempts_room) *
+                                                       sizeof(*owner->attempts));
     struct attempt *a = &owner->attempts[owner->attempt++];
     slot->row = a;
     char run_id[UUID_TEXT_LEN + 1];
@@ -110,7 +110,7 @@ static void call_done(const struct http_reply *reply, const struct err *err, voi
 {
     struct slot *slot = context;
     must_be(slot, SLOT_MAGIC);
-    slot->call_err = err ? *err : (struct err){0};
+    err_copy(&slot->call_err, err ? err : &(struct err){0});
     slot->reply = (struct provider_reply){0};
     slot->first_byte_ms = reply ? reply->first_byte_us / 1000 : 0;
     slot->sends = reply ? reply->sends : 1;
@@ -151,7 +151,7 @@ void send_stop(struct slot *slot, const struct err *err)
 static void copy_headers(const struct slot *slot, struct str id, struct http_header *ret,
                          size_t *ret_count)
 {
-    const struct provider_request *request = &slot->request;
+    const struct provider_request *request = slot->request;
     size_t count = 0;
     for (size_t i = 0; i < request->header_count; i++)
         ret[count++] = (struct http_header){request->headers[i].name, request->headers[i].value};
@@ -183,9 +183,9 @@ bool send_call(struct slot *slot)
     struct http_header headers[CALL_HEADERS_MAX];
     struct http_request request = {
         .method = STR("POST"),
-        .url = slot->request.url,
+        .url = slot->request->url,
         .headers = headers,
-        .body = slot->request.body,
+        .body = slot->request->body,
         .version = slot->model->http,
         .pool = slot->model->pools[slot->key],
         .ca_file = slot->model->ca_file,

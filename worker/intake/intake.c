@@ -1,6 +1,8 @@
 /*
  * intake.c -- records become jobs, jobs wait for room, ended jobs finish their offsets.
  */
+#include <stddef.h>
+
 #include "common/app/metrics.h"
 #include "common/base/crash.h"
 #include "common/base/log.h"
@@ -38,7 +40,8 @@ struct job *intake_job_new(struct intake *intake, struct partition *partition)
     struct worker *worker = intake->worker;
     struct list_node *spare = list_pop(&intake->spare_jobs);
     struct job *job = spare ? container_of(spare, struct job, node) : xzalloc(sizeof(*job));
-    memset(job, 0, sizeof(*job));
+    memset(job, 0, offsetof(struct job, err));
+    err_clear(&job->err);
     job->magic = JOB_MAGIC;
     job->worker = worker;
     job->partition = partition;

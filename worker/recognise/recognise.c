@@ -27,13 +27,10 @@ static void make_slots(struct job *job)
 {
     /* Of what is refused each slot says so: some may have been answered by an earlier life. */
     int count = job->request.models.count ? (int)job->request.models.count : 1;
-    job->slots = arena_array(&job->arena, struct slot, (size_t)count);
+    job->slots = slots_new(job, count);
     job->slot_count = count;
     for (int i = 0; i < count; i++) {
-        job->slots[i].magic = SLOT_MAGIC;
-        job->slots[i].job = job;
-        job->slots[i].number = i;
-        job->slots[i].err = job->err;
+        err_copy(&job->slots[i].err, &job->err);
         const struct put_off_slot *before = put_off_recall(&job->slots[i]);
         job->slots[i].stored = before && before->reported; /* or about to be */
         job->slots[i].calls_before = before ? before->calls : 0;

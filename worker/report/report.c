@@ -90,10 +90,9 @@ static void fill_error(struct slot *slot, struct result *result)
     result->error.retry = str_of(err_retry_name(slot->err.retry));
 }
 
-static void fill_result(struct slot *slot)
+static void fill_result(struct slot *slot, struct result *result)
 {
     struct job *job = slot->job;
-    struct result *result = &slot->result;
     slot_result(slot, result);
     result->status = status_of(slot);
     result->times.queued_ms =
@@ -107,15 +106,15 @@ static void fill_result(struct slot *slot)
         fill_answer(slot, result);
 }
 
-static void count_usage(const struct slot *slot)
+static void count_usage(const struct result *result)
 {
-    const struct usage *usage = &slot->result.usage;
+    const struct usage *usage = &result->usage;
     metric_add_for(METRIC_tokens_total, STR("input"), usage->input);
     metric_add_for(METRIC_tokens_total, STR("output"), usage->output);
     metric_add_for(METRIC_tokens_total, STR("cached_input"), usage->cached_input);
     metric_add_for(METRIC_tokens_total, STR("reasoning"), usage->reasoning);
-    if (slot->result.cost_microusd != INT_ABSENT)
-        metric_add_for(METRIC_cost_microusd_total, slot->result.model, slot->result.cost_microusd);
+    if (result->cost_microusd != INT_ABSENT)
+        metric_add_for(METRIC_cost_microusd_total, result->model, result->cost_microusd);
 }
 
 static void free_pack(void *pack)
@@ -124,19 +123,19 @@ static void free_pack(void *pack)
 }
 
 /* What the aggregator would refuse to read must not be sent: the answer would be lost. */
-static void make_fit(struct slot *slot)
+static void make_fit(struct slot *slot, struct result *result)
 {
     struct err why;
-    if (contract_check(&contract_result, &slot->result, &why))
+    if (contract_check(&contract_result, result, &why))
         return;
     err_set(&slot->err, why.code == ERR_TOO_BIG ? ERR_TOO_BIG : ERR_PROVIDER_BAD_REPLY,
             "the answer does not fit into a result: %s", why.text);
-    fill_result(slot);
-    if (contract_check(&contract_result, &slot->result, &why))
+    fill_result(slot, result);
+    if (contract_check(&contract_result, result, &why))
         return;
     log_error("a result is sent without its attempts, they do not fit", LOG_C("error", why.text));
     slot->attempt = slot->note_count = 0;
-    fill_result(slot);
+    fill_result(slot, result);
 }
 
 /* Once per slot; a kept answer that does not fit has no buffer of its own yet. */
@@ -149,35 +148,39 @@ static void open_pack(struct slot *slot)
     arena_defer(&slot->job->arena, free_pack, &slot->pack);
 }
 
-static void pack_too_big(struct slot *slot);
-
-static void pack(struct slot *slot)
+static void write_pack(struct slot *slot, const struct result *result)
 {
-    fill_result(slot);
-    make_fit(slot);
     open_pack(slot);
-    contract_write(&contract_result, &slot->result, ENCODING_MSGPACK, &slot->pack);
+    buf_clear(&slot->pack);
+    contract_write(&contract_result, result, ENCODING_MSGPACK, &slot->pack);
     slot->packed = buf_str(&slot->pack);
-    count_usage(slot);
-    if (slot->pack.overflowed)
-        pack_too_big(slot);
 }
 
 /* Too large for the topic: the part says so instead. */
 static void pack_too_big(struct slot *slot)
 {
     const char *advice = slot->job->kind ? slot->job->kind->when_too_big : NULL;
+    struct result result;
     err_set(&slot->err, ERR_TOO_BIG,
             "the result has %zu bytes and does not fit into the topic '%s'%s%s", slot->packed.len,
             slot->job->worker->topic_results, advice ? "; " : "", advice ? advice : "");
-    fill_result(slot);
-    slot->result.request.question = NULL;
-    slot->result.request.metadata = NULL;
-    slot->result.request.unknown = NULL;
-    open_pack(slot);
-    buf_clear(&slot->pack);
-    contract_write(&contract_result, &slot->result, ENCODING_MSGPACK, &slot->pack);
-    slot->packed = buf_str(&slot->pack);
+    fill_result(slot, &result);
+    result.request.question = NULL;
+    result.request.metadata = NULL;
+    result.request.unknown = NULL;
+    write_pack(slot, &result);
+}
+
+/* The result itself is needed no longer than this: what waits for Kafka is its bytes. */
+static void pack(struct slot *slot)
+{
+    struct result result;
+    fill_result(slot, &result);
+    make_fit(slot, &result);
+    write_pack(slot, &result);
+    count_usage(&result);
+    if (slot->pack.overflowed)
+        pack_too_big(slot);
 }
 
 /* Results are between our own programs: no CloudEvents headers, which cost as much as the packing.

@@ -223,12 +223,14 @@ static void a_key_is_put_in_place_of_another_in_every_vendors_form(void **state)
         assert_true(provider->encode(&model, &prompt, &arena, &one, &err));
         model.api_key = STR("the-second-key");
         assert_true(provider->encode(&model, &prompt, &arena, &other, &err));
-        keyring_put(&one, STR("key-one"), STR("the-second-key"), &arena);
-        assert_int_equal(one.header_count, other.header_count);
-        for (size_t i = 0; i < one.header_count; i++)
-            assert_true(str_eq(one.headers[i].value, other.headers[i].value));
-        assert_true(str_eq(one.body, other.body));
-        assert_true(str_eq(one.url, other.url));
+        assert_ptr_equal(keyring_request(&one, STR("key-one"), STR("key-one"), &arena), &one);
+        const struct provider_request *put =
+            keyring_request(&one, STR("key-one"), STR("the-second-key"), &arena);
+        assert_int_equal(put->header_count, other.header_count);
+        for (size_t i = 0; i < put->header_count; i++)
+            assert_true(str_eq(put->headers[i].value, other.headers[i].value));
+        assert_true(str_eq(put->body, other.body));
+        assert_true(str_eq(put->url, other.url));
     }
     arena_done(&arena);
 }
