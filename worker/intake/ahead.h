@@ -3,7 +3,8 @@
  * turn it is (shares.h).
  *
  * A queue keeps requests whole up to its tenant's part of the read-ahead (`worker.read_ahead`,
- * `worker.read_ahead_bytes`; half of it by the number of queues in which something waits). Behind
+ * `worker.read_ahead_bytes`; half of it by the number of queues in which something waits): the
+ * first few of them as jobs, the others as copies of their records (`worker.stub_bytes`). Behind
  * that it keeps stubs (stubs.h), so that reading goes on and finds who stands behind a tenant with
  * very many; their bytes are fetched again (kafka_fetcher.h) some time before their turn.
  * `worker.stubs_max` bounds all stubs; beyond it partitions are paused.

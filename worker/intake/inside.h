@@ -127,6 +127,8 @@ void intake_wake_parked(struct intake *intake);
 /* queues.c, for refetch.c */
 size_t queue_part(const struct intake *intake);
 bool queue_has_room(const struct intake *intake, const struct tenant_queue *queue, size_t bytes);
+/* Its first stub can wait: it has a copy, and requests enough stand before it. */
+bool queue_has_enough(const struct tenant_queue *queue);
 void queue_add_job(struct intake *intake, struct tenant_queue *queue, struct job *job,
                    const struct stub *stub);
 /* The first of its stubs, taken off; the copy is the caller's now. */

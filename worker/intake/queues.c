@@ -14,9 +14,11 @@ enum {
     TENANTS_MAX = 65536, /* known at a time; more share one queue */
     IDLE_MS = 30000,     /* then a tenant with nothing to do is forgotten */
     PARTS_AT_LEAST = 4,  /* requests a queue may keep whole, however many tenants there are */
-    OUTPUT_FIRST = 256,  /* tokens of an answer, while none was seen */
-    ODD = 64,            /* times of what is usual: nobody has used so many */
-    PARKED_COPIES = 3,   /* what a parked job needs, in sizes of its record */
+    JOBS_ENOUGH =
+        128, /* more wait as copies: a job is ten times as large, and cold when it begins */
+    OUTPUT_FIRST = 256, /* tokens of an answer, while none was seen */
+    ODD = 64,           /* times of what is usual: nobody has used so many */
+    PARKED_COPIES = 3,  /* what a parked job needs, in sizes of its record */
     GLANCE_BYTES_MAX = 1 << 26
 };
 
@@ -149,6 +151,12 @@ bool queue_has_room(const struct intake *intake, const struct tenant_queue *queu
            queue->bytes + bytes <= part_of(intake, conf->read_ahead_bytes);
 }
 
+bool queue_has_enough(const struct tenant_queue *queue)
+{
+    const struct stub *first = stubs_first(&queue->stubs);
+    return first && first->copy && queue->jobs.count >= JOBS_ENOUGH;
+}
+
 /* Too many of its requests wait for others of it: more would only wait, too. */
 static bool blocked(const struct intake *intake, const struct tenant_queue *queue)
 {
@@ -182,7 +190,7 @@ void queue_look(struct intake *intake, struct tenant_queue *queue)
         share_ready(&intake->shares, &queue->share);
     else
         share_unready(&intake->shares, &queue->share);
-    if (queue->stubs.count && !list_linked(&queue->hungry_node) &&
+    if (queue->stubs.count && !list_linked(&queue->hungry_node) && !queue_has_enough(queue) &&
         queue->jobs.count <= queue_part(intake) / 2)
         list_append(&intake->hungry, &queue->hungry_node);
 }
@@ -274,14 +282,19 @@ static void remove_job(struct intake *intake, struct job *job)
     intake->ahead_jobs--;
 }
 
+static bool may_copy(const struct intake *intake, const struct tenant_queue *queue, size_t bytes)
+{
+    const struct worker_conf *conf = intake->worker->conf;
+    return intake->copied_bytes + bytes <= (size_t)conf->stub_bytes &&
+           queue->copied_bytes + bytes <= part_of(intake, conf->stub_bytes);
+}
+
 /* With a copy of the record while there is room for it. */
 static void push_stub(struct intake *intake, struct tenant_queue *queue, struct stub stub,
                       const struct kafka_record *record)
 {
-    const struct worker_conf *conf = intake->worker->conf;
     size_t bytes = copy_bytes(record);
-    if (intake->copied_bytes + bytes <= (size_t)conf->stub_bytes &&
-        queue->copied_bytes + bytes <= part_of(intake, conf->stub_bytes)) {
+    if (may_copy(intake, queue, bytes)) {
         stub.copy = copy_make(record, stub.partition->topic);
         queue->copied_bytes += bytes;
         intake->copied_bytes += bytes;
@@ -313,7 +326,8 @@ void ahead_take(struct intake *intake, struct partition *partition, struct kafka
                               .deadline_at = deadline_of(intake, record, &glance),
                               .bytes = (uint32_t)record->value.len,
                               .cost = cost_of(queue, record->value.len, &glance)};
-    if ((queue->stubs.count == 0 || PLANTED(50)) &&
+    bool enough = queue->jobs.count >= JOBS_ENOUGH && may_copy(intake, queue, copy_bytes(record));
+    if ((queue->stubs.count == 0 || PLANTED(50)) && !enough &&
         (queue_has_room(intake, queue, stub.bytes) || PLANTED(45))) {
         struct job *job = intake_job_new(intake, partition);
         intake_job_fill(job, record);

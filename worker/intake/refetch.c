@@ -87,7 +87,7 @@ static struct job *take_stub(struct intake *intake, struct tenant_queue *queue)
 static bool bring_some(struct intake *intake, struct tenant_queue *queue)
 {
     const struct stub *stub = stubs_first(&queue->stubs);
-    if (!queue_has_room(intake, queue, stub->bytes))
+    if (queue_has_enough(queue) || !queue_has_room(intake, queue, stub->bytes))
         return false;
     if (stub->copy) {
         take_stub(intake, queue);
