@@ -44,8 +44,8 @@ int run_cancel(struct cli *cli)
     if (cli->json)
         buf_printf(&text, "{\"workers\":%lld}\n", (long long)workers);
     else
-        buf_printf(&text, "%lld workers were told; 'quern show " STR_FMT "' says how it ended\n",
-                   (long long)workers, STR_ARG(id));
+        buf_printf(&text, "%lld %s told; 'quern show " STR_FMT "' says how it ended\n",
+                   (long long)workers, workers == 1 ? "worker was" : "workers were", STR_ARG(id));
     int code = cli_out(&text);
     buf_done(&text);
     return code;

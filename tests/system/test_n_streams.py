@@ -156,7 +156,7 @@ def the_command_line_follows_an_answer_and_ends_one(w):
     same(out.stdout.strip(), w.reply(followed)["text"], "what quern follow prints")
     ended = w.quern("submit", "--tenant", w.tenant, "--model", "slower-stream", "end me").stdout.strip()
     wait_until(lambda: w.calls(ended), what="its call")
-    true("1 workers were told" in w.quern("cancel", ended, "--tenant", w.tenant).stdout, "what quern cancel prints")
+    true("1 worker was told" in w.quern("cancel", ended, "--tenant", w.tenant).stdout, "what quern cancel prints")
     reply = w.reply(ended, 5)
     same((reply["status"], reply["error"]["code"]), ("cancelled", "cancelled"), "the reply")
     call = wait_until(lambda: [c for c in w.calls(ended) if c["done_ms"]], what="the provider has seen the end")[0]
