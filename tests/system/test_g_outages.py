@@ -45,11 +45,15 @@ def there_lines(program, server):
     return program.said(NAMES[server] + " is there")
 
 
+# A member that hears of its fencing in the moment in which Kafka is back says so: that is news.
+JOINS_ANEW = "the consumer was fenced while it was not settled, joining anew"
+
+
 def warnings_while_away(program, server):
     """The clients' libraries have much to say of an outage; none of it is news."""
     lines = program.lines()
     began, ended = (max(i for i, line in enumerate(lines) if line["msg"] == NAMES[server] + word) for word in (" is away", " is there"))
-    return [line for line in lines[began + 1 : ended] if line["level"] != "info"]
+    return [line for line in lines[began + 1 : ended] if line["level"] != "info" and line["msg"] != JOINS_ANEW]
 
 
 def outage(w, server, seconds, **check):

@@ -1,6 +1,7 @@
 """The command line as people and scripts use it: what it prints, what it leaves behind, how it exits."""
 import json
 import os
+import pathlib
 import pty
 import signal
 import subprocess
@@ -369,6 +370,13 @@ def dead_letters_are_retried_one_several_and_again(w):
         w.rewrite_config()
 
 
+def stop_still(pid):
+    """The first thread that is scheduled tells the others: under load they go on for some milliseconds."""
+    os.kill(pid, signal.SIGSTOP)
+    states = lambda: {task.read_text().rpartition(")")[2].split()[0] for task in pathlib.Path("/proc", str(pid), "task").glob("*/stat")}
+    wait_until(lambda: states() == {"T"}, 10, lambda: "all threads to stand still, they are %s" % states())
+
+
 @scenario
 def a_submit_of_unknown_fate_tells_its_id(w):
     sure, unsure = w.request("before"), w.request("while Kafka stands still")
@@ -378,8 +386,8 @@ def a_submit_of_unknown_fate_tells_its_id(w):
     process.stdin.write(json.dumps(sure) + "\n")
     process.stdin.flush()
     w.reply(sure["id"])
-    os.kill(pid, signal.SIGSTOP)
     try:
+        stop_still(pid)
         printed, said = process.communicate(json.dumps(unsure) + "\n", timeout=30)
     finally:
         os.kill(pid, signal.SIGCONT)
