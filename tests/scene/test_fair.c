@@ -254,6 +254,34 @@ static void what_is_read_past_is_kept_while_there_is_room(void **state)
     assert_between(again[2], 200, 300);
 }
 
+/* A job is large, and cold when it begins: most wait as copies, unless there is no room for those.
+ */
+static void few_wait_as_jobs(void **state)
+{
+    static const struct {
+        const char *copies;
+        int64_t least, most; /* jobs that wait, of 1,990 requests that do */
+    } cases[] = {{"1MiB", 64, 128}, {"0", 1000, 1990}};
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        struct sim *sim = world(61, 1000, "10");
+        metric_reset_all();
+        sim_set(sim, "worker.read_ahead", "4000");
+        sim_set(sim, "worker.stub_bytes", cases[i].copies);
+        sim_worker(sim, "w1");
+        publish(sim, "heavy", "h", 2000);
+        sim_run_ms(sim, 5000);
+        assert_between(metric_get(METRIC_requests_ahead), cases[i].least, cases[i].most);
+        assert_between(metric_get(METRIC_requests_ahead) + metric_get(METRIC_requests_ahead_stubs),
+                       1900, 1990);
+        assert_true(sim_settle(sim));
+        expect_all_answered_once(sim, "heavy", "h", 2000);
+        assert_int_equal(sim_call_count(sim), 2000);
+        assert_int_equal(metric_get(METRIC_records_fetched_again_total), 0);
+        sim_free(sim);
+    }
+}
+
 /* A provider says of one answer that it had a billion tokens. */
 static void one_odd_count_does_not_put_a_tenant_behind_all_others(void **state)
 {
@@ -295,6 +323,7 @@ int main(void)
         cmocka_unit_test(for_permits_tenants_go_by_turns_too),
         cmocka_unit_test(a_request_of_nobody_is_refused_as_ever),
         cmocka_unit_test(what_is_read_past_is_kept_while_there_is_room),
+        cmocka_unit_test(few_wait_as_jobs),
         cmocka_unit_test(one_odd_count_does_not_put_a_tenant_behind_all_others),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
