@@ -132,6 +132,29 @@ static void kept_bytes_of_somebody_else_are_not_used(void **state)
     sim_free(sim);
 }
 
+/* Who was taken for dead, and only slept, is no holder when the one that took over lets go. */
+static void who_only_slept_is_not_waited_for(void **state)
+{
+    struct sim *sim = world(12, 100);
+    (void)state;
+    sim_set(sim, "models.alpha.requests_per_minute", "1");
+    struct sim_process *sleeper = sim_worker(sim, "w2");
+    sim_run_ms(sim, 500);
+    sim_publish(sim, (struct sim_request){.id = "r1"});
+    sim_publish(sim, (struct sim_request){.id = "r2"}); /* claimed, and waits at the limit */
+    run_until_calls(sim, 1);
+    sim_run_ms(sim, 50);
+    sim_freeze(sleeper, 9000);
+    sim_worker(sim, "w1");
+    sim_run_ms(sim, 15000);
+    sim_rebalance(sim); /* w1 gives the claim back, and has the partition again */
+    assert_true(sim_settle(sim));
+    assert_str(sim_final(sim, "r2")->status, "done");
+    assert_true(sim_final(sim, "r2")->stored_ms < 150000);
+    assert_int_equal(sim_call_count(sim), 2);
+    sim_free(sim);
+}
+
 static void a_claim_nobody_understands_is_as_good_as_dead(void **state)
 {
     struct sim *sim = world(7, 20);
@@ -222,6 +245,7 @@ int main(void)
         cmocka_unit_test(a_dead_workers_claim_is_taken_over),
         cmocka_unit_test(a_restarted_worker_does_not_wait_for_its_earlier_life),
         cmocka_unit_test(kept_bytes_of_somebody_else_are_not_used),
+        cmocka_unit_test(who_only_slept_is_not_waited_for),
         cmocka_unit_test(a_claim_nobody_understands_is_as_good_as_dead),
         cmocka_unit_test(the_same_request_again_is_not_asked_again),
         cmocka_unit_test(finished_requests_read_again_are_not_asked_again),
