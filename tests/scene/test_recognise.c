@@ -155,6 +155,32 @@ static void who_only_slept_is_not_waited_for(void **state)
     sim_free(sim);
 }
 
+/* The answer came to who had been taken for dead, while who took over waited for a place, and
+ * slept. */
+static void who_takes_over_and_waits_looks_again_before_it_calls(void **state)
+{
+    struct sim *sim = world(13, 100);
+    (void)state;
+    sim_provider(sim, "alpha", (struct sim_reply){.after_ms = 900});
+    sim_set(sim, "models.alpha.concurrency_max", "1");
+    struct sim_process *sleeper = sim_worker(sim, "w2");
+    sim_run_ms(sim, 500);
+    sim_publish(sim, (struct sim_request){.id = "r1"});
+    run_until_calls(sim, 1);
+    sim_stop(sleeper);
+    sim_publish(sim, (struct sim_request){.id = "r2"});
+    struct sim_process *next = sim_worker(sim, "w1");
+    run_until_calls(sim, 2); /* of r2; w1 has the claim on r1, too */
+    sim_run_ms(sim, 10);
+    sim_continue(sleeper);
+    sim_freeze(next, 1500);
+    assert_true(sim_settle(sim));
+    assert_int_equal(sim_calls_of(sim, "default/r1/"), 1);
+    assert_int_equal(sim_calls_of(sim, "default/r2/"), 1);
+    assert_str(sim_final(sim, "r1")->status, "done");
+    sim_free(sim);
+}
+
 static void a_claim_nobody_understands_is_as_good_as_dead(void **state)
 {
     struct sim *sim = world(7, 20);
@@ -246,6 +272,7 @@ int main(void)
         cmocka_unit_test(a_restarted_worker_does_not_wait_for_its_earlier_life),
         cmocka_unit_test(kept_bytes_of_somebody_else_are_not_used),
         cmocka_unit_test(who_only_slept_is_not_waited_for),
+        cmocka_unit_test(who_takes_over_and_waits_looks_again_before_it_calls),
         cmocka_unit_test(a_claim_nobody_understands_is_as_good_as_dead),
         cmocka_unit_test(the_same_request_again_is_not_asked_again),
         cmocka_unit_test(finished_requests_read_again_are_not_asked_again),

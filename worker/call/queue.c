@@ -9,7 +9,7 @@
 #include "worker/call/model.h"
 #include "worker/call/send.h"
 
-enum { CLAIM_AGAIN_MS = 1000, CLAIM_STALE_MS = 10000 };
+enum { CLAIM_AGAIN_MS = 1000, CLAIM_STALE_MS = 10000, CLAIM_STOLEN_STALE_MS = 400 };
 
 /* What was not paid for is left to the next owner, to the next life, or to a later reading; a body
  * that is refused costs nothing more, and must not be in the way of the other's. */
@@ -189,7 +189,8 @@ bool queue_claim_is_dead(const struct slot *slot, int64_t now_ms)
 }
 
 /* Who has no claim, for Redis did not answer, and had to wait since, asks again when Redis is back;
- * so does who had to wait for long, for another may have been at it without a claim. */
+ * so does who had to wait for long, for another may have been at it without a claim; sooner, when
+ * he took the claim over: who was taken for dead may have slept, and come back with an answer. */
 bool queue_claim_lapsed(const struct slot *slot)
 {
     const struct worker *worker = slot->job->worker;
@@ -198,9 +199,10 @@ bool queue_claim_lapsed(const struct slot *slot)
         return false;
     if (slot->claim == CLAIM_NONE)
         return redis_up(worker->redis) && now_ms - slot->claimed_ms > CLAIM_AGAIN_MS;
+    int64_t stale_ms = slot->holder.data ? CLAIM_STOLEN_STALE_MS : CLAIM_STALE_MS;
     return queue_claim_is_dead(slot, now_ms) ||
            (slot->claim == CLAIM_MINE && redis_up(worker->redis) &&
-            now_ms - slot->claimed_ms > CLAIM_STALE_MS);
+            now_ms - slot->claimed_ms > stale_ms);
 }
 
 enum verdict queue_claim_again(struct slot *slot)
