@@ -13,10 +13,12 @@
 
 enum { ROW = 2 }; /* the fewest that open a breaker again, in any schedule */
 
+/* A reply without an answer, whatever its status says, is none. */
 static bool has_failed(const struct sim_call *call)
 {
+    bool empty = call->status == 200 && str_empty(call->answer);
     return call->end_ms >= 0 && call->status != -1 &&
-           (call->status >= 500 || call->status == 408 || !call->delivered);
+           (call->status >= 500 || call->status == 408 || !call->delivered || empty);
 }
 
 static bool was_answered(const struct sim_call *call)
