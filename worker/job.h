@@ -67,7 +67,7 @@ struct slot {
     /* recognise, claim */
     enum claim_state claim;
     int64_t held_seen_ms;        /* when Redis said so */
-    struct str holder;           /* CLAIM_HELD: the claim, see schemas/lua/claim.lua */
+    struct str holder;           /* the claim when somebody else held it: schemas/lua/claim.lua */
     struct str packed;           /* CLAIM_KEPT, later: the packed result */
     int look;                    /* what the claim step waits for */
     struct str done_text;        /* the holder's answer was found stored */

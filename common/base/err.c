@@ -88,7 +88,7 @@ void err_clear(struct err *err)
 
 void err_copy(struct err *to, const struct err *from)
 {
-    if (from->code)
+    if (from && from->code)
         *to = *from;
     else
         err_clear(to);

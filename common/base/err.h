@@ -38,7 +38,7 @@ void err_set(struct err *err, enum err_code code, const char *format, ...)
 /* Puts "context: " in front of the text that is there. */
 void err_prefix(struct err *err, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Both leave the room behind an empty text as it is: most errors are never set, and five cache
- * lines of each would be written for nothing. err_clear: `err` may be NULL. */
+ * lines of each would be written for nothing. `err` may be NULL; so may `from`: none. */
 void err_clear(struct err *err);
 void err_copy(struct err *to, const struct err *from);
 

@@ -110,7 +110,7 @@ static void call_done(const struct http_reply *reply, const struct err *err, voi
 {
     struct slot *slot = context;
     must_be(slot, SLOT_MAGIC);
-    err_copy(&slot->call_err, err ? err : &(struct err){0});
+    err_copy(&slot->call_err, err);
     slot->reply = (struct provider_reply){0};
     slot->first_byte_ms = reply ? reply->first_byte_us / 1000 : 0;
     slot->sends = reply ? reply->sends : 1;

@@ -2,12 +2,12 @@
  * ahead.h -- the backlog: what was read and has not begun, a queue per tenant and lane, and whose
  * turn it is (shares.h).
  *
- * A queue keeps requests whole up to its tenant's part of the read-ahead (`worker.read_ahead`,
- * `worker.read_ahead_bytes`; half of it by the number of queues in which something waits): the
- * first few of them as jobs, the others as copies of their records (`worker.stub_bytes`). Behind
- * that it keeps stubs (stubs.h), so that reading goes on and finds who stands behind a tenant with
- * very many; their bytes are fetched again (kafka_fetcher.h) some time before their turn.
- * `worker.stubs_max` bounds all stubs; beyond it partitions are paused.
+ * A queue keeps requests as jobs up to its tenant's part of the read-ahead (`worker.read_ahead`,
+ * `worker.read_ahead_bytes`; half of it by the number of queues in which something waits), and no
+ * more than a few while there is room for copies. Behind them it keeps stubs (stubs.h), so that
+ * reading goes on and finds who stands behind a tenant with very many: with a copy of the record
+ * (`worker.stub_bytes`), else its bytes are fetched again (kafka_fetcher.h) some time before their
+ * turn. `worker.stubs_max` bounds all stubs; beyond it partitions are paused.
  *
  * Order: a queue is in the order in which its records were read, whatever is fetched when: behind a
  * stub everything is a stub, and nothing begins before those ahead of it. So turns of a session,

@@ -14,11 +14,10 @@ enum {
     TENANTS_MAX = 65536, /* known at a time; more share one queue */
     IDLE_MS = 30000,     /* then a tenant with nothing to do is forgotten */
     PARTS_AT_LEAST = 4,  /* requests a queue may keep whole, however many tenants there are */
-    JOBS_ENOUGH =
-        128, /* more wait as copies: a job is ten times as large, and cold when it begins */
-    OUTPUT_FIRST = 256, /* tokens of an answer, while none was seen */
-    ODD = 64,           /* times of what is usual: nobody has used so many */
-    PARKED_COPIES = 3,  /* what a parked job needs, in sizes of its record */
+    JOBS_ENOUGH = 128,   /* more wait as copies: a job is ten times as large */
+    OUTPUT_FIRST = 256,  /* tokens of an answer, while none was seen */
+    ODD = 64,            /* times of what is usual: nobody has used so many */
+    PARKED_COPIES = 3,   /* what a parked job needs, in sizes of its record */
     GLANCE_BYTES_MAX = 1 << 26
 };
 
@@ -316,6 +315,16 @@ struct stub queue_take_stub(struct intake *intake, struct tenant_queue *queue)
     return stub;
 }
 
+static bool becomes_job(const struct intake *intake, const struct tenant_queue *queue,
+                        const struct kafka_record *record)
+{
+    if (queue->stubs.count && !PLANTED(50))
+        return false;
+    if (queue->jobs.count >= JOBS_ENOUGH && may_copy(intake, queue, copy_bytes(record)))
+        return false;
+    return queue_has_room(intake, queue, record->value.len) || PLANTED(45);
+}
+
 void ahead_take(struct intake *intake, struct partition *partition, struct kafka_record *record)
 {
     struct glance glance;
@@ -326,9 +335,7 @@ void ahead_take(struct intake *intake, struct partition *partition, struct kafka
                               .deadline_at = deadline_of(intake, record, &glance),
                               .bytes = (uint32_t)record->value.len,
                               .cost = cost_of(queue, record->value.len, &glance)};
-    bool enough = queue->jobs.count >= JOBS_ENOUGH && may_copy(intake, queue, copy_bytes(record));
-    if ((queue->stubs.count == 0 || PLANTED(50)) && !enough &&
-        (queue_has_room(intake, queue, stub.bytes) || PLANTED(45))) {
+    if (becomes_job(intake, queue, record)) {
         struct job *job = intake_job_new(intake, partition);
         intake_job_fill(job, record);
         queue_add_job(intake, queue, job, &stub);
