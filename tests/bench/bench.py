@@ -218,9 +218,9 @@ class Bench:
             ratios.append(w["cpu_us"] / f["cpu_us"])
             ratios_redis.append(r["cpu_us"] / f["cpu_us"])
             figures = f"{w['cpu_us']:.0f} and {r['cpu_us']:.0f} us, floor {f['cpu_us']:.0f} us"
-        spread = lambda found: f"{statistics.median(found):.2f} ({len(found)} rounds: {min(found):.2f} to {max(found):.2f}"
-        self.row("CPU per request against the floor's, Redis off", f"{spread(ratios)}; last: {figures})", "<= 1.4")
-        self.row("CPU per request against the floor's, Redis on", f"{spread(ratios_redis)})", "<= 1.8")
+        spread = lambda found: f"{statistics.median(found):.2f} ({len(found)} rounds: {min(found):.2f} to {max(found):.2f})"
+        self.row("CPU per request against the floor's, Redis off", f"{spread(ratios)}; last: {figures}", "<= 1.4")
+        self.row("CPU per request against the floor's, Redis on", spread(ratios_redis), "<= 1.8")
 
     def memory(self):
         w = self.run_worker(12000, 10000, "5000ms")
