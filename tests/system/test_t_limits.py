@@ -64,7 +64,7 @@ def tenants_and_users_have_their_minute_over_both_workers(w):
         seen = len(w.fake.ledger(tenant))
         true(limit * 0.9 <= seen <= limit, "%d calls of %s in the first half of the minute, the limit is %d" % (seen, tenant, limit))
     spent = sum(map(tokens, w.fake.ledger("wordy")))
-    # Usually 3,100 to 3,600; less where one of the workers has few of them and keeps what it reserved for a while.
+    # Usually 3,100 to 3,600; once 2,004 were seen, and it is not known why (docs/STATUS.md).
     true(1600 <= spent <= 4000, "%d tokens of wordy in the first half of the minute, the limit is 4000" % spent)
     w.finals(45, 80, tenant="narrow")
     w.finals(60, 20, tenant="team")
